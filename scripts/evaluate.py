@@ -1,0 +1,33 @@
+"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR_OR_CHECKPOINT [data.path=FILE] [output=FILE]."""
+
+import json
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from makemore.command import run, task
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
+@task
+def main(cfg: DictConfig) -> None:
+    """Print the exact NLL of each split as a table, and write it as JSON where asked."""
+    from makemore.checkpoint import load
+    from makemore.command import set_threads
+    from makemore.console import print_nlls
+    from makemore.evaluation import evaluate
+
+    set_threads(cfg.threads)
+    model = load(cfg.ckpt_path)
+    evaluation = evaluate(model, cfg.data.path)
+    for change in evaluation.changes:
+        print("warning:", change, file=sys.stderr)
+    print_nlls(f"{model.path.name}, step {model.step:,}", evaluation.nlls)
+    if cfg.output is not None:
+        Path(cfg.output).write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

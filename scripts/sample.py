@@ -1,0 +1,25 @@
+"""Sample items: python scripts/sample.py ckpt_path=RUN_DIR_OR_CHECKPOINT [num_samples=20 seed=1 prompt=an ...]."""
+
+import hydra
+from omegaconf import DictConfig
+
+from makemore.command import run, task
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="sample")
+@task
+def main(cfg: DictConfig) -> None:
+    """Print made-up items, one a line, and nothing else on standard output."""
+    from makemore.checkpoint import load
+    from makemore.command import set_threads
+    from makemore.sampling import SamplingOptions
+
+    set_threads(cfg.threads)
+    model = load(cfg.ckpt_path)
+    options = SamplingOptions(cfg.prompt, cfg.temperature, cfg.top_k, cfg.max_length)
+    for item in model.iter_samples(cfg.num_samples, cfg.seed, options, cfg.unseen, cfg.max_attempts):
+        print(item)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,31 @@
+"""Train a model: python scripts/train.py [experiment=lessons/mlp data=makemore] [KEY=VALUE ...]; -m for a sweep."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from makemore.command import run, task
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+@task
+def main(cfg: DictConfig) -> float:
+    """Train as the config says, print what came of it, and return the NLL that a sweep minimises."""
+    from makemore.console import print_nlls
+    from makemore.training import train
+
+    result = train(cfg, Path(HydraConfig.get().runtime.output_dir))
+    print_nlls("NLL of the final weights", result.nlls)
+    if result.best is not None:
+        print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
+    print("\n".join(["made up:", *(f"  {name}" for name in result.names)]))
+    print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
+    print(f"  tensorboard --logdir {result.run_dir.parent}")
+    print(f"  python scripts/sample.py ckpt_path={result.checkpoint}")
+    return result.objective
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,213 @@
+"""What happens beside training: checkpoints, the progress bar, sampled names, and what single lessons show."""
+
+import csv
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from makemore.console import MESSAGES
+from makemore.data.batches import Block
+from makemore.language_model import LanguageModel, StepOutputs
+from makemore.loggers import tensorboards
+from makemore.models.ngram import NGram
+from makemore.plots import learning_rate_range
+from makemore.sampling import sample
+
+log = logging.getLogger(__name__)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, flushes it and renames it; reads with `weights_only=True` alone."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`; a reader sees all of it or nothing."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint of builtins and tensors."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return checkpoint
+
+
+class Checkpoints(Checkpoint):
+    """Keeps the last two checkpoints and the best by validation NLL, named after their steps.
+
+    Args:
+        every: steps between checkpoints; the end of training has one too.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.newest: Path | None = None
+        self.best: Path | None = None
+        self.best_nll = float("inf")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to know of the best."""
+        return {"best": self.best and self.best.name, "best_nll": self.best_nll}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best of the run that is resumed."""
+        self.best = state_dict["best"] and Path(state_dict["best"])
+        self.best_nll = state_dict["best_nll"]
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save when the step is a multiple of `every`."""
+        if trainer.global_step % self.every == 0:
+            self._save_newest(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save when the validation NLL is the lowest yet."""
+        nll = float(trainer.callback_metrics["val/nll"])
+        if nll < self.best_nll:
+            self.best_nll = nll
+            previous, self.best = self.best, self._path(trainer, "best-step")
+            trainer.save_checkpoint(self.best)
+            if previous is not None and previous.name != self.best.name:
+                (self.best.parent / previous.name).unlink(missing_ok=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the weights that training ended with."""
+        if self.newest != self._path(trainer, "step"):
+            self._save_newest(trainer)
+
+    def _save_newest(self, trainer: L.Trainer) -> None:
+        self.newest = self._path(trainer, "step")
+        trainer.save_checkpoint(self.newest)
+        for old in sorted(self.newest.parent.glob("step-*.ckpt"))[:-2]:
+            old.unlink()
+
+    @staticmethod
+    def _path(trainer: L.Trainer, name: str) -> Path:
+        return Path(trainer.default_root_dir) / "checkpoints" / f"{name}-{trainer.global_step:08d}.ckpt"
+
+
+class ProgressBar(Callback):
+    """A bar of optimiser steps where standard error is a terminal, and a logged line at each validation."""
+
+    def __init__(self) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+            console=MESSAGES,
+            transient=True,
+        )
+        self.nll = float("nan")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the bar."""
+        self.bar.disable = not MESSAGES.is_terminal
+        self.task = self.bar.add_task("training", total=trainer.max_steps, completed=trainer.global_step)
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block, batch_idx: int
+    ) -> None:
+        """Move the bar on by the steps of a block."""
+        self.nll = outputs["nlls"][-1]
+        self.bar.update(self.task, completed=trainer.global_step, description=f"train NLL {self.nll:.4f}")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log where training is, after the validation that ends a Lightning epoch."""
+        line = f"step {trainer.global_step:,} of {trainer.max_steps:,}: last minibatch NLL {self.nll:.4f}"
+        if (val := trainer.callback_metrics.get("val/nll")) is not None:
+            line += f", validation NLL {float(val):.4f}"
+        log.info(line)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+
+class SampledNames(Callback):
+    """Shows made-up names as text in TensorBoard at each validation.
+
+    Args:
+        num_samples: how many.
+        seed: of their stream; the same at each validation, so that one sees the model change.
+    """
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        self.num_samples = num_samples
+        self.seed = seed
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the names and show them."""
+        assert isinstance(pl_module, LanguageModel)
+        names = sample(pl_module.network, pl_module.vocabulary, self.num_samples, self.seed)
+        # indented, Markdown shows them as they are
+        text = "\n".join(f"    {name}" for name in names)
+        for writer in tensorboards(trainer.loggers):
+            writer.add_text("samples", text, trainer.global_step)
+
+
+class LearningRateRangePlot(Callback):
+    """Ends a learning-rate range test with its picture, `lr_range.png` (L2)."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.nlls: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block, batch_idx: int
+    ) -> None:
+        """Remember the rate and the loss of every step."""
+        steps: StepOutputs = outputs
+        self.rates += steps["rates"]
+        self.nlls += steps["nlls"]
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the picture into the run's directory and TensorBoard."""
+        path = Path(trainer.default_root_dir) / "lr_range.png"
+        figure = learning_rate_range(self.rates, self.nlls)
+        figure.savefig(path, dpi=150)
+        for writer in tensorboards(trainer.loggers):
+            writer.add_figure("lr_range", figure, trainer.global_step, close=False)
+        log.info("loss against learning rate: %s", path)
+
+
+class CountTable(Callback):
+    """Writes what an n-gram counted to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the table."""
+        assert isinstance(pl_module, LanguageModel)
+        network = pl_module.network
+        if not isinstance(network, NGram):
+            return
+        labels = pl_module.vocabulary.labels
+        rows = [([labels[token] for token in tokens], count) for tokens, count in network.most_common()]
+        path = Path(trainer.default_root_dir) / "counts.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*(f"token_{place}" for place in range(1, network.order + 1)), "count"])
+            writer.writerows([*tokens, count] for tokens, count in rows)
+        log.info("most common: %s", ", ".join(f"{''.join(tokens)} {count}" for tokens, count in rows[:10]))
+        log.info("all %s counts: %s", f"{len(rows):,}", path)

@@ -1,0 +1,188 @@
+"""Checkpoints: what they hold, and how a trained model comes back from one.
+
+A checkpoint is Lightning's, of builtins and tensors alone, with a record of ours under one key: which registered
+network with which arguments, the vocabulary, the text and how it was split. It is always loaded with
+`weights_only=True`, and only the registry instantiates what it names.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from makemore import sampling
+from makemore.data.corpus import CorpusOptions
+from makemore.data.text import normalized, read_text
+from makemore.data.vocabulary import Vocabulary
+from makemore.errors import UserError, whole_number
+from makemore.models import Network, build
+from makemore.sampling import SamplingOptions, samples
+from makemore.scoring import score
+
+FORMAT_VERSION = 1
+RECORD_KEY = "makemore"
+_NETWORK_PREFIX = "network."
+
+
+def record(
+    *,
+    architecture: str,
+    arguments: dict[str, Any],
+    vocabulary: dict[str, Any],
+    options: dict[str, Any],
+    sha256: dict[str, str],
+    step: int,
+) -> dict[str, Any]:
+    """Return the record that a checkpoint holds under `RECORD_KEY`; all arguments are plain values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": {"architecture": architecture, "arguments": arguments},
+        "vocabulary": vocabulary,
+        "data": {"options": options, "sha256": sha256},
+        "step": step,
+    }
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model as a checkpoint keeps it, ready to score and to sample.
+
+    Args:
+        path: the checkpoint.
+        network: with its trained weights, on the CPU, in evaluation mode.
+        vocabulary: of the text that it was trained on.
+        options: which text that was, and how it was split.
+        sha256: the digests of the text's files when it was trained, by split.
+        step: how many optimiser steps it had taken.
+    """
+
+    path: Path
+    network: Network
+    vocabulary: Vocabulary
+    options: CorpusOptions
+    sha256: dict[str, str]
+    step: int
+
+    def nll(self, words: Sequence[str]) -> list[float]:
+        """Return the mean NLL of each word, in nats a character, its end counted; inf where it is impossible.
+
+        Raises:
+            UserError: a word with a character that the model does not know.
+        """
+        words = [normalized(word, self.options.normalize) for word in words]
+        return [word.nll for word in score(self.network, self.vocabulary, words)]
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        prompt: str = "",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        max_length: int = 1000,
+        unseen: bool = False,
+        max_attempts: int | None = None,
+    ) -> list[str]:
+        """Return `n` made-up items; see `iter_samples`."""
+        options = SamplingOptions(prompt, temperature, top_k, max_length)
+        return list(self.iter_samples(n, seed, options, unseen, max_attempts))
+
+    def iter_samples(
+        self,
+        n: int,
+        seed: int,
+        options: SamplingOptions,
+        unseen: bool = False,
+        max_attempts: int | None = None,
+    ) -> Iterator[str]:
+        """Yield `n` made-up items; the same seed gives the same ones, and the first of more are those of fewer.
+
+        Args:
+            n: how many.
+            seed: of the stream of random numbers.
+            options: prompt, temperature, top-k and length.
+            unseen: only items that are not in the text, which must be where it was.
+            max_attempts: see `makemore.sampling.unseen`.
+
+        Raises:
+            UserError: a bad option, or a text that is gone or does not leave enough unseen.
+        """
+        whole_number("num_samples", n)
+        options = replace(options, prompt=normalized(options.prompt, self.options.normalize))
+        stream = samples(self.network, self.vocabulary, seed, options)
+        return sampling.unseen(stream, self.seen(), n, max_attempts) if unseen else islice(stream, n)
+
+    def seen(self) -> set[str]:
+        """Return the items of the text that the model was trained on, all its splits.
+
+        Raises:
+            UserError: the text is not where it was.
+        """
+        try:
+            texts = [read_text(path, self.options.normalize) for path in self.options.paths.values()]
+        except UserError as error:
+            raise UserError(f"the text of {self.path}: {error}") from error
+        return {line for text in texts for line in text.lines()}
+
+
+def find(path: str | Path) -> Path:
+    """Return the checkpoint at `path`; of a run's directory, the newest in its `checkpoints`.
+
+    Raises:
+        UserError: where there is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        newest = sorted(path.glob("checkpoints/step-*.ckpt"))
+        if not newest:
+            raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
+        return newest[-1]
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint (from {Path.cwd()}); training prints the path of its own")
+    return path
+
+
+def load(path: str | Path) -> TrainedModel:
+    """Load a trained model from a checkpoint, or from the newest of a run's directory.
+
+    Raises:
+        UserError: a missing, truncated or foreign checkpoint, or one of a newer format.
+    """
+    path = find(path)
+    checkpoint = _read(path)
+    own = checkpoint.get(RECORD_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(own, dict):
+        raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
+    if own.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: has format version {own.get('format_version')}, this program reads {FORMAT_VERSION}; update it"
+        )
+    try:
+        vocabulary = Vocabulary(**own["vocabulary"])
+        model = own["model"]
+        network = build(model["architecture"], vocabulary.size, model["arguments"], seed=0)
+        state = checkpoint["state_dict"].items()
+        network.load_state_dict({name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in state})
+        options = CorpusOptions(**own["data"]["options"])
+        sha256, step = dict(own["data"]["sha256"]), int(own["step"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path}: is damaged: {_first_line(error)}; use another checkpoint of the run") from error
+    return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+        raise UserError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}; use another one") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__} {lines[0][:120] if lines else ''}".strip()

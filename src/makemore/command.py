@@ -1,0 +1,88 @@
+"""How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from makemore.errors import UserError, whole_number
+
+
+def fail(error: Exception | str) -> NoReturn:
+    """Print one line on standard error and exit with code 2."""
+    print("error:", " ".join(str(error).split("\n")), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run a `hydra.main` function; what is wrong with its config is one line and exit code 2.
+
+    Hydra would print a config error over several lines and exit with 1; asked for full errors, it raises them here.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except UserError as error:
+        fail(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(_describe(error))
+
+
+def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Wrap what a command does: a `UserError` ends a single run in one line; a sweep is left to go on."""
+
+    @wraps(function)
+    def wrapped(cfg: DictConfig) -> Any:
+        try:
+            return function(cfg)
+        except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            fail(error)
+
+    return wrapped
+
+
+def set_threads(threads: Any) -> None:
+    """Set how many CPU threads torch may use; results are identical for the same number."""
+    import torch  # heavy, and not needed for --help
+
+    torch.set_num_threads(whole_number("threads", threads, at_least=1, at_most=1024))
+
+
+class CheckBeforeRun(Callback):
+    """A Hydra callback that checks a training run before its directory is made.
+
+    An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Build the parts of the run; the first thing wrong with them ends it."""
+        from makemore.training import check  # heavy, and not needed for --help
+
+        cfg = config.copy()
+        OmegaConf.set_struct(cfg, False)
+        del cfg["hydra"]
+        try:
+            check(cfg)
+        except (UserError, OmegaConfBaseException) as error:
+            fail(_describe(error))
+
+
+def _describe(error: Exception) -> str:
+    """Return the gist of an error of Hydra's or OmegaConf's in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OmegaConfBaseException) and cause is not error:
+        lines += [line.strip() for line in str(cause).splitlines()]
+    return " ".join(dict.fromkeys(lines))

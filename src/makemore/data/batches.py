@@ -1,0 +1,114 @@
+"""What a training step sees: blocks of minibatches, or the whole split at once, as functions of (seed, step).
+
+The rows of step s are the same whether the run was resumed, however many steps are executed at a time, and in
+whichever process: a generator is seeded for each chunk of steps from (seed, chunk), never from a history.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from makemore.data.windows import CountedWindows
+
+Rows = npt.NDArray[np.int64]
+
+_CHUNK_STEPS = 1024
+_CHUNK_ROWS = 2**20
+
+
+def replacement_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
+    """Return the rows (B,) of one step, drawn uniformly with replacement from `total` examples (L2)."""
+    steps = max(1, min(_CHUNK_STEPS, _CHUNK_ROWS // batch_size))
+    chunk: Rows = _replacement_chunk(seed, step // steps, steps, batch_size, total)[step % steps]
+    return chunk
+
+
+def permutation_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
+    """Return the rows (B,) of one step, taken from one permutation of the `total` examples an epoch after another."""
+    numbers = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = numbers // total
+    parts = [_permutation(seed, int(epoch), total)[numbers[epochs == epoch] % total] for epoch in np.unique(epochs)]
+    return np.concatenate(parts)
+
+
+DRAWS = {"replacement": replacement_rows, "permutation": permutation_rows}
+
+
+@lru_cache(maxsize=2)
+def _replacement_chunk(seed: int, chunk: int, steps: int, batch_size: int, total: int) -> Rows:
+    return _generator(seed, chunk).integers(0, total, size=(steps, batch_size))
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, total: int) -> Rows:
+    return _generator(seed, epoch).permutation(total)
+
+
+def _generator(seed: int, part: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,))))
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """K minibatches for the steps from `first_step` on.
+
+    Args:
+        first_step: the optimiser step that the first minibatch is for, from 0.
+        contexts: (K, B, T).
+        targets: (K, B).
+    """
+
+    first_step: int
+    contexts: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Return K."""
+        return len(self.targets)
+
+    def nll(self, network: nn.Module, index: int) -> Tensor:
+        """Return the mean NLL of minibatch `index`, in nats a character."""
+        return F.cross_entropy(network(self.contexts[index]), self.targets[index])
+
+    def to(self, device: torch.device, **_: Any) -> "Minibatches":
+        """Return the same on another device."""
+        return Minibatches(self.first_step, self.contexts.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class FullBatches:
+    """The whole split, counted, for each of K steps from `first_step` on.
+
+    Args:
+        first_step: the optimiser step that the first use is for, from 0.
+        steps: K.
+        counted: the split.
+        weights: (P,) the share of each pair in the split, in float32.
+    """
+
+    first_step: int
+    steps: int
+    counted: CountedWindows
+    weights: Tensor
+
+    def __len__(self) -> int:
+        """Return K."""
+        return self.steps
+
+    def nll(self, network: nn.Module, _index: int) -> Tensor:
+        """Return the mean NLL of the whole split, in nats a character."""
+        log_probs = F.log_softmax(network(self.counted.contexts), dim=-1)
+        return -(log_probs[self.counted.pair_context, self.counted.pair_target] * self.weights).sum()
+
+    def to(self, device: torch.device, **_: Any) -> "FullBatches":
+        """Return the same on another device."""
+        return FullBatches(self.first_step, self.steps, self.counted.to(device), self.weights.to(device))
+
+
+Block = Minibatches | FullBatches

@@ -1,0 +1,200 @@
+"""A text (or three) as one vocabulary, one flat array of tokens, and the split of every example.
+
+An example is a token to predict from those before it: each character of a line and the boundary after it. All that
+decides which examples are in which split is in `CorpusOptions`, plain values that a checkpoint records.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from makemore.data.splits import (
+    SPLITS,
+    Membership,
+    check_ratios,
+    keys_of_lines,
+    overlap,
+    split_by_example,
+    split_by_line,
+)
+from makemore.data.text import Text, locate, read_text
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import Windows, windows_of_lines
+from makemore.errors import one_of, whole_number
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """What is read and how it is split.
+
+    Args:
+        path: the text; the training text alone where `val_path` or `test_path` is given.
+        val_path: a text for validation; replaces the ratios.
+        test_path: a text for test; replaces the ratios.
+        splits: ratios of train, val, test; a ratio of 0 asks for an empty split.
+        split_seed: decides membership together with the text.
+        by: "line" (identical lines together) or "example" (the lesson's random split of the examples).
+        boundary: "shared" or "separate" (see `Vocabulary`).
+        boundary_at: "first" or "last".
+        normalize: a Unicode normal form, or None.
+        max_lines: take only the first lines of `path`, after the vocabulary was made of all of them; None is all.
+    """
+
+    path: str
+    val_path: str | None = None
+    test_path: str | None = None
+    splits: tuple[float, ...] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    by: str = "line"
+    boundary: str = "shared"
+    boundary_at: str = "first"
+    normalize: str | None = "NFC"
+    max_lines: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "splits", check_ratios(self.splits))
+        whole_number("data.split_seed", self.split_seed)
+        one_of("data.by", self.by, ("line", "example"))
+        one_of("data.boundary", self.boundary, ("shared", "separate"))
+        one_of("data.boundary_at", self.boundary_at, ("first", "last"))
+        one_of("data.normalize", self.normalize, (None, "NFC", "NFD", "NFKC", "NFKD"))
+        if self.max_lines is not None:
+            whole_number("data.max_lines", self.max_lines, at_least=1)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The given files by the split that they hold; one file for all is under "train"."""
+        paths = zip(SPLITS, (self.path, self.val_path, self.test_path), strict=True)
+        return {split: path for split, path in paths if path is not None}
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the options as builtins, with absolute paths, for a checkpoint."""
+        plain = asdict(self) | {"splits": list(self.splits)}
+        names = ("path", "val_path", "test_path")
+        return plain | {name: str(locate(plain[name])) for name in names if plain[name] is not None}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The tokens of all lines, each ended by the end token, and the split of every one of them.
+
+    Args:
+        texts: where the lines came from, by split, without their content.
+        tokens: (N,) all lines, one after another.
+        lengths: (L,) tokens of each line, its end included.
+        membership: (N,) 0 train, 1 val, 2 test.
+        overlaps: the share of the lines of val and test that are also in train.
+    """
+
+    options: CorpusOptions
+    vocabulary: Vocabulary
+    texts: dict[str, Text]
+    tokens: npt.NDArray[Any]
+    lengths: npt.NDArray[np.int64]
+    membership: Membership
+    overlaps: dict[str, float]
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """The digests of the files as read, by split."""
+        return {split: text.sha256 for split, text in self.texts.items()}
+
+    def size(self, split: str) -> int:
+        """Return the number of examples (tokens to predict) in a split."""
+        return int(np.count_nonzero(self.membership == SPLITS.index(split)))
+
+    def windows(self, split: str, block_size: int) -> Windows:
+        """Return the examples of a split with contexts of `block_size` tokens."""
+        chosen = self.membership == SPLITS.index(split)
+        return windows_of_lines(self.tokens, self.lengths, chosen, block_size, self.vocabulary)
+
+    def report(self) -> list[str]:
+        """Return lines that say what was read, what cleaning dropped and how it was split."""
+        items = self.lengths - 1
+        lines = [
+            f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "")
+            for text in self.texts.values()
+        ]
+        lines.append(
+            f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, "
+            f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
+        )
+        sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
+        shares = ", ".join(f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items())
+        lines.append(f"examples: {sizes}" + (f"; {shares}" if shares else ""))
+        return lines
+
+
+def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) -> Corpus:
+    """Read, encode and split the texts of `options`; the last corpus is kept and given again while its files stand.
+
+    Args:
+        options: what to read and how to split it.
+        vocabulary: encode in this one, in place of one made of all the texts' characters.
+
+    Raises:
+        UserError: a file that cannot be used, a split that would be empty, a character not in `vocabulary`.
+    """
+    stats = [(path := locate(given), path.stat()) for given in options.paths.values()]
+    version = tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+    return _read_corpus(options, vocabulary, version)
+
+
+@lru_cache(maxsize=1)
+def _read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None, _version: tuple[object, ...]) -> Corpus:
+    texts = {split: read_text(path, options.normalize) for split, path in options.paths.items()}
+    if vocabulary is None:
+        characters = "".join(sorted(set().union(*(text.content for text in texts.values())) - {"\n"}))
+        vocabulary = Vocabulary(characters, options.boundary, options.boundary_at)
+    lines = {split: text.lines() for split, text in texts.items()}
+    lines["train"] = lines["train"][: options.max_lines]
+    all_lines = [line for part in lines.values() for line in part]
+    encoded = [
+        vocabulary.encode_lines("\n".join(part) + "\n", str(texts[split].path)) for split, part in lines.items()
+    ]
+    tokens = np.concatenate(encoded)
+    lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1)
+    keys = keys_of_lines(all_lines, options.split_seed)
+    membership = _membership(options, {split: len(part) for split, part in lines.items()}, keys, lengths)
+    return Corpus(
+        options=options,
+        vocabulary=vocabulary,
+        texts={split: Text(text.path, text.sha256, "", text.cleaning) for split, text in texts.items()},
+        tokens=tokens,
+        lengths=lengths,
+        membership=membership,
+        overlaps=_overlaps(keys, lengths, membership),
+    )
+
+
+def _membership(
+    options: CorpusOptions,
+    lines: dict[str, int],
+    keys: npt.NDArray[np.uint64],
+    lengths: npt.NDArray[np.int64],
+) -> Membership:
+    if len(lines) > 1:
+        of_line = np.repeat([SPLITS.index(split) for split in lines], list(lines.values()))
+        return np.repeat(of_line.astype(np.int8), lengths)
+    if options.by == "example":
+        return split_by_example(int(lengths.sum()), options.splits, options.split_seed)
+    return np.repeat(split_by_line(keys, options.splits), lengths)
+
+
+def _overlaps(
+    keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], membership: Membership
+) -> dict[str, float]:
+    """Return, for val and test where they have examples, the share of their lines that train has too."""
+    starts = np.cumsum(lengths) - lengths
+    has = [np.logical_or.reduceat(membership == split, starts) for split in range(len(SPLITS))]
+    return {SPLITS[split]: overlap(keys, has[split], has[0]) for split in (1, 2) if has[split].any()}
+
+
+def whole_text(path: str | Path, vocabulary: Vocabulary, normalize: str | None) -> Corpus:
+    """Return a file as one corpus without splits (all of it under "train"), in a vocabulary made elsewhere."""
+    options = CorpusOptions(path=str(path), splits=(1, 0, 0), normalize=normalize)
+    return read_corpus(options, vocabulary)

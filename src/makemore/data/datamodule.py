@@ -1,0 +1,165 @@
+"""The LightningDataModule: a text's training blocks, and its counted windows for exact evaluation.
+
+A Lightning epoch is the steps up to the next validation: the training loader starts at `trainer.global_step` and ends
+there, so validation, early stopping and resuming need no other bookkeeping.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import lightning as L
+import torch
+
+from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
+from makemore.data.corpus import Corpus, CorpusOptions, read_corpus
+from makemore.data.download import obtain
+from makemore.data.windows import CountedWindows, Windows
+from makemore.errors import one_of, whole_number
+
+
+class TextDataModule(L.LightningDataModule):
+    """Trains on the lines of a text, in contexts as long as the `block_size` of the model that the Trainer has.
+
+    Args:
+        path, val_path, test_path, splits, split_seed, by, boundary, boundary_at, normalize, max_lines:
+            see `CorpusOptions`.
+        batch_size: B, examples a step; None is the whole training split at once, over its counted windows.
+        draw: "replacement" (rows drawn with replacement, as in L2) or "permutation" (each example once an epoch).
+        url: where `path` can be downloaded when it is missing.
+        sha256: the digest that the download must have.
+        copy_variable: name of the environment variable that may name a copy of the download on disk.
+        seed: decides the rows of every step.
+        steps_per_execution: K, the most optimiser steps in one block; changes speed and nothing else.
+        val_every: steps between validations; the length of a Lightning epoch.
+        checkpoint_every: steps between checkpoints; blocks end there too.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        splits: Sequence[float] = (0.8, 0.1, 0.1),
+        split_seed: int = 0,
+        by: str = "line",
+        boundary: str = "shared",
+        boundary_at: str = "first",
+        normalize: str | None = "NFC",
+        max_lines: int | None = None,
+        batch_size: int | None = 32,
+        draw: str = "replacement",
+        url: str | None = None,
+        sha256: str | None = None,
+        copy_variable: str | None = None,
+        seed: int = 0,
+        steps_per_execution: int = 1,
+        val_every: int = 1000,
+        checkpoint_every: int = 1000,
+    ) -> None:
+        super().__init__()
+        self.options = CorpusOptions(
+            path=path,
+            val_path=val_path,
+            test_path=test_path,
+            splits=tuple(splits),
+            split_seed=split_seed,
+            by=by,
+            boundary=boundary,
+            boundary_at=boundary_at,
+            normalize=normalize,
+            max_lines=max_lines,
+        )
+        self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, at_least=1)
+        self.draw = one_of("data.draw", draw, tuple(DRAWS))
+        self.download = (url, sha256, copy_variable)
+        self.seed = whole_number("seed", seed)
+        self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
+        self.val_every = whole_number("val_every", val_every, at_least=1)
+        self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
+
+    def prepare_data(self) -> None:
+        """Download the text where it has an address and is not here yet."""
+        url, sha256, copy_variable = self.download
+        if url is not None and sha256 is not None and copy_variable is not None:
+            self.options = replace(self.options, path=str(obtain(self.options.path, url, sha256, copy_variable)))
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The text, read, encoded and split, when first asked for."""
+        return read_corpus(self.options)
+
+    @property
+    def block_size(self) -> int:
+        """T, that of the model that the Trainer has."""
+        assert self.trainer is not None
+        return int(self.trainer.lightning_module.block_size)  # type: ignore[arg-type]
+
+    def train_dataloader(self) -> Iterable[Block]:
+        """Return the blocks from the current step to the next validation."""
+        return _TrainingBlocks(self)
+
+    def val_dataloader(self) -> list[Iterable[CountedWindows]]:
+        """Return one loader of one batch, the counted windows of the validation split; none where it is empty."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> list[Iterable[CountedWindows]]:
+        """Return one loader of one batch, the counted windows of the test split; none where it is empty."""
+        return self._evaluation("test")
+
+    def _evaluation(self, split: str) -> list[Iterable[CountedWindows]]:
+        return [_OneBatch(self.corpus.windows(split, self.block_size).counted())] if self.corpus.size(split) else []
+
+
+class _OneBatch:
+    """A loader of one batch; Lightning would take a list for a collection of loaders."""
+
+    def __init__(self, batch: CountedWindows) -> None:
+        self.batch = batch
+
+    def __iter__(self) -> Iterator[CountedWindows]:
+        yield self.batch
+
+    def __len__(self) -> int:
+        return 1
+
+
+class _TrainingBlocks:
+    """Blocks of steps from the Trainer's current one; iterated once a Lightning epoch."""
+
+    def __init__(self, datamodule: TextDataModule) -> None:
+        self.datamodule = datamodule
+
+    @cached_property
+    def windows(self) -> Windows:
+        return self.datamodule.corpus.windows("train", self.datamodule.block_size)
+
+    @cached_property
+    def full(self) -> tuple[CountedWindows, torch.Tensor]:
+        counted = self.windows.counted()
+        return counted, (counted.pair_count / counted.total).float()
+
+    def __iter__(self) -> Iterator[Block]:
+        data, trainer = self.datamodule, self.datamodule.trainer
+        assert trainer is not None
+        step = trainer.global_step
+        last = min(_next_multiple(step, data.val_every), trainer.max_steps)
+        while step < last:
+            end = min(step + data.steps_per_execution, _next_multiple(step, data.checkpoint_every), last)
+            yield self.block(step, end - step)
+            step = end
+
+    def block(self, first_step: int, steps: int) -> Block:
+        """Return the block of steps `first_step .. first_step + steps - 1`."""
+        data = self.datamodule
+        if data.batch_size is None:
+            return FullBatches(first_step, steps, *self.full)
+        rows = [
+            torch.from_numpy(DRAWS[data.draw](data.seed, step, data.batch_size, len(self.windows)))
+            for step in range(first_step, first_step + steps)
+        ]
+        return Minibatches(first_step, *self.windows.batch(torch.stack(rows)))
+
+
+def _next_multiple(step: int, of: int) -> int:
+    return (step // of + 1) * of

@@ -1,0 +1,83 @@
+"""The lessons' own file, fetched once from where it is published, by https, and checked by its sha256."""
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from makemore.data.text import PROJECT_ROOT
+from makemore.errors import UserError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def fetch(url: str, target: Path, sha256: str, timeout: float = 30) -> None:
+    """Download `url` to `target` by way of a temporary file beside it, renamed when its digest is right.
+
+    Args:
+        url: https, or http from this machine itself.
+        target: where the file is to be; its directory is made.
+        sha256: the digest that the file must have.
+        timeout: seconds without an answer.
+
+    Raises:
+        UserError: no connection, an error status, a download broken off, or another digest. Nothing is left behind.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise UserError(f"{url}: is not https; give data.url an https address")
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            content = response.read()
+    except http.client.IncompleteRead as error:
+        got = len(error.partial)
+        raise UserError(
+            f"{url}: broken off after {got:,} of {got + (error.expected or 0):,} bytes; try again"
+        ) from error
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        status = f"HTTP {error.code} {reason}" if isinstance(error, urllib.error.HTTPError) else reason
+        raise UserError(
+            f"{url}: cannot be downloaded ({status}); name a copy on disk with MAKEMORE_NAMES=FILE"
+        ) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        check_sha256(Path(name), sha256, f"{url} (deleted)")
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def check_sha256(path: Path, expected: str, shown: str) -> None:
+    """Raise `UserError` with both digests where the file at `path` has another sha256 than `expected`."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise UserError(f"{shown}: is not the expected file: sha256 {found}, expected {expected}")
+
+
+def obtain(path: str, url: str, sha256: str, copy_variable: str) -> Path:
+    """Return a checked file: the copy that an environment variable names, or `path`, downloaded where it is missing.
+
+    Args:
+        path: where the download is kept, relative to the project's root.
+        url: where it is published.
+        sha256: the digest that it must have.
+        copy_variable: name of the environment variable that may name a copy on disk.
+    """
+    if copy := os.environ.get(copy_variable):
+        target = Path(copy).expanduser().absolute()
+        if not target.is_file():
+            raise UserError(f"{copy_variable}={copy}: no such file; name a copy of {url}, or unset it to download one")
+    else:
+        target = PROJECT_ROOT / path
+        if not target.is_file():
+            fetch(url, target, sha256)
+    check_sha256(target, sha256, str(target))
+    return target

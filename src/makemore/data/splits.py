@@ -1,0 +1,97 @@
+"""Which examples are for training, validation and test.
+
+By line (the default), identical lines always together: a plain random split of the lessons' names puts 13% of the
+validation names into training. By example: the lesson's random split of the examples (L0). Membership depends on
+`split_seed` and the text, never on the seed of a run, which sweeps vary.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from makemore.errors import UserError
+
+SPLITS = ("train", "val", "test")
+_NAMES = {"train": "training", "val": "validation", "test": "test"}
+# The lesson draws test, validation, train in this order.
+_DRAWN = (2, 1, 0)
+
+Membership = npt.NDArray[np.int8]
+
+
+def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return three ratios, train, val and test; `UserError` where they are negative or do not sum to one."""
+    if len(ratios) != len(SPLITS) or not all(
+        isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios
+    ):
+        raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {list(ratios)}")
+    if not math.isclose(sum(ratios), 1, abs_tol=1e-6):
+        raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
+    train, val, test = (float(ratio) for ratio in ratios)
+    if train == 0:
+        raise UserError("data.splits must leave something to train on: its first ratio is 0")
+    return train, val, test
+
+
+def split_sizes(total: int, ratios: Sequence[float]) -> tuple[int, int, int]:
+    """Return how many of `total` each split gets: `torch.utils.data.random_split`'s rule over test, val, train.
+
+    Each gets the floor of its share; what is left goes one by one to test, val, train, but never to a split whose
+    ratio is 0.
+    """
+    sizes = [math.floor(total * ratio) for ratio in ratios]
+    asked = [split for split in _DRAWN if ratios[split] > 0]
+    for left in range(total - sum(sizes)):
+        sizes[asked[left % len(asked)]] += 1
+    return sizes[0], sizes[1], sizes[2]
+
+
+def split_by_line(line_keys: npt.NDArray[np.uint64], ratios: Sequence[float]) -> Membership:
+    """Return the split of each line (0 train, 1 val, 2 test), the same for lines with the same key.
+
+    The keys in their order are a random order of the distinct lines: the first go to test, then val, then train,
+    until each has its share of the lines.
+    """
+    _, inverse, counts = np.unique(line_keys, return_inverse=True, return_counts=True)
+    before = np.cumsum(counts) - counts
+    _, val, test = split_sizes(len(line_keys), ratios)
+    membership = np.select([before < test, before < test + val], [2, 1], 0).astype(np.int8)[inverse]
+    _check_not_empty(membership, ratios, f"{len(counts):,} distinct lines")
+    return membership
+
+
+def split_by_example(total: int, ratios: Sequence[float], split_seed: int) -> Membership:
+    """Return the split of each of `total` examples as `torch.utils.data.random_split` draws test, val, train (L0)."""
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(split_seed)).numpy()
+    _, val, test = split_sizes(total, ratios)
+    membership = np.zeros(total, dtype=np.int8)
+    membership[order[:test]] = 2
+    membership[order[test : test + val]] = 1
+    _check_not_empty(membership, ratios, f"{total:,} examples")
+    return membership
+
+
+def keys_of_lines(lines: Iterable[str], split_seed: int) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit key a line that depends on `split_seed` and the line alone (BLAKE2b keyed by the seed)."""
+    key = split_seed.to_bytes(8, "little")
+    digests = (hashlib.blake2b(line.encode(), digest_size=8, key=key).digest() for line in lines)
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def overlap(line_keys: npt.NDArray[np.uint64], of: npt.NDArray[np.bool_], train: npt.NDArray[np.bool_]) -> float:
+    """Return the share of the lines in `of` that (or an identical one) are also in `train`; masks over lines."""
+    return float(np.isin(line_keys[of], line_keys[train]).mean()) if of.any() else 0.0
+
+
+def _check_not_empty(membership: Membership, ratios: Sequence[float], what: str) -> None:
+    for split, ratio in enumerate(ratios):
+        if ratio > 0 and not (membership == split).any():
+            raise UserError(
+                f"the {_NAMES[SPLITS[split]]} split would be empty: {what} are too few for "
+                f"data.splits={list(ratios)}; use more text, or ask for an empty split with a ratio of 0, "
+                "as in data.splits=[1,0,0]"
+            )

@@ -1,0 +1,150 @@
+"""A text file as clean lines: one item (a name, a place, a molecule) a line.
+
+Cleaning: UTF-8; lines end at the newline only (`str.splitlines` would also split at U+2028 and its kin); a byte order
+mark, a carriage return at a line's end, spaces and tabs at its edges and blank lines are dropped and counted; NFC
+unless told otherwise.
+Undecodable bytes, control characters and a file without text are errors that name file, line and cause.
+"""
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from makemore.errors import UserError
+
+# Where relative paths are looked for after the working directory: the checkout, which has data/names.txt.
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+
+_SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_NEEDS_STRIP = re.compile(f"[\r{_SPACES}]")
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How many of each thing cleaning dropped."""
+
+    byte_order_marks: int = 0
+    carriage_returns: int = 0
+    edge_spaces: int = 0
+    blank_lines: int = 0
+
+    def __str__(self) -> str:
+        counts = {name.replace("_", " "): count for name, count in vars(self).items() if count}
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+@dataclass(frozen=True)
+class Text:
+    """A clean text: `content` is its lines, none empty, each ended by one newline."""
+
+    path: Path
+    sha256: str
+    content: str
+    cleaning: Cleaning
+
+    def lines(self) -> list[str]:
+        """Return the lines without their newlines."""
+        return self.content.split("\n")[:-1]
+
+
+def locate(path: str | Path) -> Path:
+    """Return the absolute path of a file, looked for from the working directory, then from the project's root.
+
+    Raises:
+        UserError: where there is no such file, or it is a directory.
+    """
+    for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
+        if candidate.is_file():
+            return candidate.resolve()
+        if candidate.is_dir():
+            raise UserError(f"{path}: is a directory; name a text file, one item a line")
+    raise UserError(f"{path}: no such file (from {Path.cwd()}); name a text file, one item a line")
+
+
+def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
+    """Read and clean a text file.
+
+    Args:
+        path: relative to the working directory, or else to the project's root.
+        normalize: a Unicode normal form ("NFC", "NFD", "NFKC", "NFKD"), or None to take the characters as they are.
+
+    Raises:
+        UserError: a missing, unreadable, undecodable or empty file, or one with control characters.
+    """
+    path = locate(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    content, cleaning = clean(raw, str(path), normalize)
+    return Text(path, hashlib.sha256(raw).hexdigest(), content, cleaning)
+
+
+def clean(raw: bytes, source: str, normalize: str | None) -> tuple[str, Cleaning]:
+    """Return the lines in `raw`, each ended by one newline, and what was dropped.
+
+    Args:
+        raw: UTF-8.
+        source: what it is, for messages.
+        normalize: a Unicode normal form, or None.
+
+    Raises:
+        UserError: undecodable bytes, control characters, or no text.
+    """
+    content = _decode(raw, source)
+    byte_order_marks = int(content.startswith("\ufeff"))
+    content = content[byte_order_marks:]
+    content = normalized(content, normalize)
+    if not content.endswith("\n"):
+        content += "\n"
+    content, carriage_returns, edge_spaces = _strip_lines(content)
+    if found := _CONTROL.search(content):
+        line = content.count("\n", 0, found.start()) + 1
+        raise UserError(
+            f"{source}: line {line} has the control character U+{ord(found.group()):04X}; "
+            "is it a text file? Remove the character or name another file"
+        )
+    content, blank_lines = _drop_blank_lines(content)
+    if not content:
+        raise UserError(f"{source}: has no text in it; name a file with one item a line")
+    return content, Cleaning(byte_order_marks, carriage_returns, edge_spaces, blank_lines)
+
+
+def normalized(content: str, normalize: str | None) -> str:
+    """Return the content in a Unicode normal form; as it is where that is None."""
+    return content if normalize is None else unicodedata.normalize(normalize, content)  # type: ignore[arg-type]
+
+
+def _decode(raw: bytes, source: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        byte = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        raise UserError(
+            f"{source}: line {line}, byte {byte} is not UTF-8 (0x{raw[error.start]:02x}); save the file as UTF-8"
+        ) from error
+
+
+def _strip_lines(content: str) -> tuple[str, int, int]:
+    """Return the content with every line stripped, and how many lines had a carriage return and edge spaces."""
+    if not _NEEDS_STRIP.search(content):
+        return content, 0, 0
+    lines = content.split("\n")
+    ended = [line.removesuffix("\r") for line in lines]
+    stripped = [line.strip(_SPACES) for line in ended]
+    carriage_returns = sum(len(a) != len(b) for a, b in zip(lines, ended, strict=True))
+    edge_spaces = sum(len(a) != len(b) for a, b in zip(ended, stripped, strict=True))
+    return "\n".join(stripped), carriage_returns, edge_spaces
+
+
+def _drop_blank_lines(content: str) -> tuple[str, int]:
+    """Return the content without its empty lines, and how many there were."""
+    if "\n\n" not in content and not content.startswith("\n"):
+        return content, 0
+    before = content.count("\n")
+    content = re.sub("\n{2,}", "\n", content).removeprefix("\n")
+    return content, before - content.count("\n")

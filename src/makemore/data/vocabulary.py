@@ -1,0 +1,107 @@
+"""The tokens: the sorted characters of a text and the boundary outside them.
+
+`shared`: one boundary token, `.`, both starts and ends an item (27 tokens for a-z). `separate`: `<S>` starts and `<E>`
+ends (28 tokens). Either stands before or after the characters, as in the lessons (L0, L3).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from makemore.errors import UserError, one_of
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Characters and boundary tokens to numbers and back.
+
+    Args:
+        characters: the alphabet, sorted, without the boundary; a "." in it is a character like any other.
+        boundary: "shared" (one token) or "separate" (start and end).
+        boundary_at: "first" (the boundary is token 0) or "last".
+    """
+
+    characters: str
+    boundary: str = "shared"
+    boundary_at: str = "first"
+
+    def __post_init__(self) -> None:
+        one_of("data.boundary", self.boundary, ("shared", "separate"))
+        one_of("data.boundary_at", self.boundary_at, ("first", "last"))
+
+    @property
+    def boundary_size(self) -> int:
+        """How many boundary tokens there are: 1 or 2."""
+        return 1 if self.boundary == "shared" else 2
+
+    @property
+    def size(self) -> int:
+        """V, the number of tokens, boundary included."""
+        return len(self.characters) + self.boundary_size
+
+    @property
+    def start(self) -> int:
+        """The token that pads the context before an item."""
+        return 0 if self.boundary_at == "first" else len(self.characters)
+
+    @property
+    def end(self) -> int:
+        """The token that ends an item."""
+        return self.start + self.boundary_size - 1
+
+    @property
+    def offset(self) -> int:
+        """The token of the first character."""
+        return self.boundary_size if self.boundary_at == "first" else 0
+
+    @property
+    def labels(self) -> list[str]:
+        """What each token is shown as, in the order of the tokens; the boundary's label is never a character's."""
+        shared = "<.>" if "." in self.characters else "."
+        boundary = [shared] if self.boundary == "shared" else ["<S>", "<E>"]
+        characters = list(self.characters)
+        return boundary + characters if self.boundary_at == "first" else characters + boundary
+
+    def encode(self, word: str) -> list[int]:
+        """Return a token a character, without boundaries; an unknown character is a `UserError` naming it."""
+        tokens = [self.characters.find(character) for character in word]
+        if -1 in tokens:
+            raise UserError(self._unknown(word[tokens.index(-1)], repr(word)))
+        return [token + self.offset for token in tokens]
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the characters of tokens, none of which is a boundary."""
+        return "".join(self.characters[token - self.offset] for token in tokens)
+
+    def encode_lines(self, content: str, source: str) -> npt.NDArray[Any]:
+        """Return the tokens of newline-ended lines as one array of the smallest type, newlines as the end token.
+
+        Args:
+            content: lines, each ended by a newline.
+            source: what the content is, for the message of the `UserError` that an unknown character raises.
+        """
+        codes = np.frombuffer(content.encode("utf-32-le"), dtype="<u4")
+        dtype = token_dtype(self.size)
+        alphabet = [ord(character) for character in self.characters]
+        # -1 marks an unknown character; it needs a sign, so the look-up table is wider than the tokens
+        table = np.full(max(int(codes.max(initial=0)), *alphabet, 0) + 1, -1, dtype=np.int32)
+        table[alphabet] = np.arange(self.offset, self.offset + len(alphabet))
+        table[ord("\n")] = self.end
+        tokens = table[codes]
+        if tokens.size and tokens.min() < 0:
+            first = int(np.argmin(tokens))
+            line = content.count("\n", 0, first) + 1
+            raise UserError(self._unknown(content[first], f"line {line} of {source}"))
+        encoded: npt.NDArray[Any] = tokens.astype(dtype)
+        return encoded
+
+    def _unknown(self, character: str, where: str) -> str:
+        shown = self.characters if len(self.characters) <= 100 else self.characters[:100] + "..."
+        return f"the character {character!r} in {where} is not in the vocabulary; it has {shown}"
+
+
+def token_dtype(size: int) -> type[np.integer[Any]]:
+    """Return the smallest integer type that torch can index and that holds `size` tokens."""
+    return np.uint8 if size <= 2**8 else np.int16 if size <= 2**15 else np.int32

@@ -1,0 +1,42 @@
+"""Errors that a user can mend, and the checks of arguments that raise them.
+
+A `UserError` becomes one line on standard error and exit code 2 (see `makemore.command`); any other exception is a
+bug of ours and keeps its traceback.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+class UserError(ValueError):
+    """Says in one line what is wrong, where, and how to mend it."""
+
+
+def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 - 1) -> int:
+    """Return `value` where it is a whole number in [at_least, at_most]; raise `UserError` naming `key` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"{key} must be a whole number, not {value!r}")
+    if not at_least <= value <= at_most:
+        limit = f"at least {at_least}" if value < at_least else f"at most {at_most}"
+        raise UserError(f"{key} must be {limit}, not {value}")
+    return value
+
+
+def real_number(key: str, value: Any, at_least: float = -math.inf, above: float = -math.inf) -> float:
+    """Return `value` where it is finite, `>= at_least` and `> above`; raise `UserError` naming `key` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{key} must be a finite number, not {value!r}")
+    if value < at_least:
+        raise UserError(f"{key} must be at least {at_least:g}, not {value:g}")
+    if value <= above:
+        raise UserError(f"{key} must be above {above:g}, not {value:g}")
+    return float(value)
+
+
+def one_of(key: str, value: Any, choices: Sequence[str | None]) -> Any:
+    """Return `value` where it is one of `choices`; raise `UserError` naming `key` and the choices otherwise."""
+    if value not in choices:
+        names = ", ".join("null" if choice is None else choice for choice in choices)
+        raise UserError(f"{key} must be one of {names}, not {value!r}")
+    return value

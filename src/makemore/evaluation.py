@@ -1,0 +1,69 @@
+"""Evaluation: the exact NLL of every split, at the end of training and of any checkpoint later."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from makemore.checkpoint import TrainedModel
+from makemore.data.corpus import Corpus, read_corpus, whole_text
+from makemore.data.splits import SPLITS
+from makemore.errors import UserError
+from makemore.metrics import NLL, exact_nll
+from makemore.models import Network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Args:
+        nlls: by split, or under "text" for another file.
+        changes: a sentence for each of the training text's files that is not what it was.
+    """
+
+    nlls: dict[str, NLL]
+    changes: list[str]
+
+    def as_dict(self) -> dict[str, float | bool | None]:
+        """Return the metrics as JSON can hold them, and whether the text has changed."""
+        return metrics_dict(self.nlls) | {"text_changed": bool(self.changes)}
+
+
+def split_nlls(network: Network, corpus: Corpus) -> dict[str, NLL]:
+    """Return the exact NLL of each split of `corpus` that has examples."""
+    sizes = {split: corpus.size(split) for split in SPLITS}
+    return {
+        split: exact_nll(network, corpus.windows(split, network.block_size).counted())
+        for split, size in sizes.items()
+        if size
+    }
+
+
+def metrics_dict(nlls: Mapping[str, NLL]) -> dict[str, float | bool | None]:
+    """Return NLL, bits a character and perplexity of each split as JSON can hold them."""
+    metrics: dict[str, float | bool | None] = {}
+    for split, nll in nlls.items():
+        metrics |= nll.as_dict(split)
+    return metrics
+
+
+def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evaluation:
+    """Return the NLL on each split of the text that a checkpoint was trained on, or on a whole other file.
+
+    Raises:
+        UserError: the text is not where it was, or has characters that the model does not know.
+    """
+    if data_path is not None:
+        corpus = whole_text(data_path, model.vocabulary, model.options.normalize)
+        return Evaluation({"text": split_nlls(model.network, corpus)["train"]}, [])
+    try:
+        corpus = read_corpus(model.options, model.vocabulary)
+    except UserError as error:
+        raise UserError(f"the text of {model.path}: {error}") from error
+    changes = [
+        f"{corpus.texts[split].path} has changed since training (sha256 {was[:12]}..., now {now[:12]}...): "
+        "these are not the splits that the model was trained with"
+        for split, was in model.sha256.items()
+        if (now := corpus.sha256[split]) != was
+    ]
+    return Evaluation(split_nlls(model.network, corpus), changes)

@@ -1,0 +1,199 @@
+"""The LightningModules: how a network is trained, by counting or by gradient descent.
+
+The Trainer is in charge of the run but not of every step: `training_step` is handed a block of up to K minibatches and
+takes K optimiser steps inside (manual optimisation). Steps are optimiser steps everywhere. Row s of the log holds the
+loss before update s, counted from 0; validation at s follows s updates.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from makemore.checkpoint import RECORD_KEY, record
+from makemore.data.batches import Block, FullBatches
+from makemore.data.datamodule import TextDataModule
+from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import CountedWindows
+from makemore.errors import UserError, real_number, whole_number
+from makemore.metrics import exact_nll
+from makemore.models import build
+from makemore.models.ngram import NGram
+from makemore.schedules import Schedule, constant
+
+# the NLL of each step of a block, and its learning rate
+StepOutputs = dict[str, list[float]]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+class LanguageModel(L.LightningModule):
+    """What both ways of training share: the network, exact validation, the log and the record in checkpoints.
+
+    Args:
+        architecture: a registered network (see `makemore.models`).
+        vocabulary: gives V, and goes into checkpoints.
+        seed: of the initial weights.
+        log_every: steps between rows of the log.
+        arguments: what the network's constructor takes, as plain values.
+    """
+
+    # one step over the whole counted training split is all that there is to do
+    counts = False
+
+    def __init__(
+        self, architecture: str, vocabulary: Vocabulary, seed: int = 0, log_every: int = 100, **arguments: Any
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.architecture = architecture
+        self.arguments = arguments
+        self.vocabulary = vocabulary
+        self.log_every = whole_number("log_every", log_every, at_least=1)
+        self.seed = whole_number("seed", seed)
+        self.network = build(architecture, vocabulary.size, arguments, self.seed)
+
+    @property
+    def block_size(self) -> int:
+        """T, the length of the contexts that the network takes."""
+        return self.network.block_size
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Return logits (B, V) for contexts (B, T)."""
+        logits: Tensor = self.network(contexts)
+        return logits
+
+    def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
+        """Log the exact NLL of the validation split at the current step."""
+        self._evaluation_step(windows, "val")
+
+    def test_step(self, windows: CountedWindows, _batch_idx: int) -> None:
+        """Log the exact NLL of the test split at the current step."""
+        self._evaluation_step(windows, "test")
+
+    def _evaluation_step(self, windows: CountedWindows, split: str) -> None:
+        nll = exact_nll(self.network, windows).nats
+        # for callbacks; Lightning would log it at its count of blocks, so the loggers are given the step below
+        self.log(f"{split}/nll", nll, logger=False, batch_size=1)
+        self.log_row(self.global_step, {f"{split}/nll": nll})
+
+    def log_row(self, step: int, row: dict[str, float]) -> None:
+        """Give `row` to every logger at an optimiser step."""
+        for logger in self.loggers:
+            logger.log_metrics(row, step=step)
+
+    def advance_steps(self, steps: int) -> None:
+        """Tell the Trainer that `steps` optimiser steps were taken: the one place where `global_step` moves."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for tracker in (progress.total, progress.current):
+            tracker.ready += steps
+            tracker.completed += steps
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `makemore.checkpoint.load` needs, as builtins and tensors."""
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(datamodule, TextDataModule)
+        checkpoint[RECORD_KEY] = record(
+            architecture=self.architecture,
+            arguments=self.arguments,
+            vocabulary=asdict(self.vocabulary),
+            options=datamodule.corpus.options.as_plain(),
+            sha256=datamodule.corpus.sha256,
+            step=self.global_step,
+        )
+
+
+class CountingLanguageModel(LanguageModel):
+    """An n-gram trained by counting: one step, on the counted windows of the whole training split."""
+
+    counts = True
+    network: NGram
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """There is nothing to optimise."""
+        return []
+
+    def training_step(self, block: FullBatches, _batch_idx: int) -> StepOutputs:
+        """Log the NLL before counting, then count."""
+        nll = exact_nll(self.network, block.counted).nats
+        self.log_row(block.first_step, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
+        self.network.count(block.counted)
+        self.advance_steps(1)
+        return {"nlls": [nll], "rates": [math.nan]}
+
+
+class NeuralLanguageModel(LanguageModel):
+    """A network trained by gradient descent on the NLL plus an L2 penalty.
+
+    Args:
+        architecture, vocabulary, seed, log_every, arguments: see `LanguageModel`.
+        optimizer: makes the optimiser of the parameters.
+        schedule: the factor of the learning rate as a function of the step.
+        l2: times the mean of the squares of all entries of weight matrices (biases left out) is added to the loss,
+            as in L0 and L1. It never enters an NLL.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        vocabulary: Vocabulary,
+        optimizer: OptimizerFactory,
+        schedule: Schedule | None = None,
+        l2: float = 0.0,
+        seed: int = 0,
+        log_every: int = 100,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(architecture, vocabulary, seed, log_every, **arguments)
+        self.optimizer = optimizer
+        self.schedule = schedule or constant()
+        self.l2 = real_number("model.l2", l2, at_least=0)
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
+        """Return the optimiser and its schedule, which counts optimiser steps."""
+        try:
+            optimizer = self.optimizer(self.network.parameters())
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"optimizer: {error}") from error
+        return [optimizer], [LambdaLR(optimizer, self.schedule)]
+
+    def penalty(self) -> Tensor:
+        """Return `l2` times the mean square over all entries of all weight matrices."""
+        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        squares = torch.stack([weight.square().sum() for weight in weights]).sum()
+        return self.l2 * squares / sum(weight.numel() for weight in weights)
+
+    def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
+        """Take one optimiser step for each minibatch of the block, log those that are due, and return all."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        scheduler: Any = self.lr_schedulers()
+        parameters = list(self.network.parameters())
+        no_penalty = torch.zeros((), device=self.device)
+        losses, rates = [], []
+        for index in range(len(block)):
+            nll = block.nll(self.network, index)
+            penalty = self.penalty() if self.l2 else no_penalty
+            rates.append(optimizer.param_groups[0]["lr"])
+            losses.append(torch.stack((nll, penalty)).detach())
+            gradients = torch.autograd.grad(nll + penalty if self.l2 else nll, parameters)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            scheduler.step()
+        nlls, penalties = torch.stack(losses, dim=1).tolist()
+        self._log_block(block.first_step, nlls, penalties, rates)
+        self.advance_steps(len(block))
+        return {"nlls": nlls, "rates": rates}
+
+    def _log_block(self, first_step: int, nlls: list[float], penalties: list[float], rates: list[float]) -> None:
+        """Log the due steps of a block, each at its own step."""
+        for step, (nll, penalty, rate) in enumerate(zip(nlls, penalties, rates, strict=True), first_step):
+            loss = nll + penalty
+            if not math.isfinite(loss):
+                raise UserError(f"the loss is {loss} at step {step}, learning rate {rate:g}; lower optimizer.lr")
+            if step % self.log_every == 0:
+                self.log_row(step, {"train/loss": loss, "train/nll": nll, "train/penalty": penalty, "lr": rate})

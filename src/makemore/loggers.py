@@ -1,0 +1,81 @@
+"""Where a run's metrics go: TensorBoard, and `metrics.csv` with one row a logged step."""
+
+import csv
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from torch.utils.tensorboard import SummaryWriter
+
+COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
+
+
+class TensorBoard(TensorBoardLogger):
+    """Writes TensorBoard events into the run's directory itself, and no file of hyperparameters beside them.
+
+    Args:
+        save_dir: the run's directory.
+    """
+
+    def __init__(self, save_dir: str | Path) -> None:
+        super().__init__(save_dir, name="", version="", default_hp_metric=False)
+
+    def save(self) -> None:
+        """Flush; the hyperparameters are in the events and in the run's `.hydra`."""
+        self.experiment.flush()
+
+
+def tensorboards(loggers: Iterable[Logger]) -> list[SummaryWriter]:
+    """Return the event writers of the loggers that are TensorBoard's."""
+    return [logger.experiment for logger in loggers if isinstance(logger, TensorBoardLogger)]
+
+
+class MetricsCsv(Logger):
+    """Writes metrics to `save_dir/metrics.csv`, those of one step into one row, steps ascending.
+
+    Args:
+        save_dir: the run's directory.
+    """
+
+    def __init__(self, save_dir: str | Path) -> None:
+        super().__init__()
+        self.path = Path(save_dir) / "metrics.csv"
+        self._row: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """What Lightning calls this logger."""
+        return "metrics.csv"
+
+    @property
+    def version(self) -> str:
+        """There is one a run."""
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
+        """Hyperparameters are in the run's `.hydra` already."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the row of `step`; a row is written when a later step comes."""
+        if step != self._row.get("step"):
+            self.save()
+            self._row = {"step": step}
+        self._row |= {name: value for name, value in metrics.items() if name in COLUMNS}
+
+    def save(self) -> None:
+        """Write the row at hand."""
+        if len(self._row) > 1:
+            new = not self.path.exists()
+            with self.path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                if new:
+                    writer.writeheader()
+                writer.writerow(self._row)
+        self._row = {}
+
+    def finalize(self, status: str) -> None:
+        """Write the last row."""
+        self.save()

@@ -1,0 +1,75 @@
+"""The registry of networks: plain `nn.Module`s, contexts (B, T) in, logits (B, V) out.
+
+A file in this package that registers a class is all that a new model needs here. Checkpoints name a model by its
+registered name, and nothing that a checkpoint names is ever instantiated otherwise.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from makemore.errors import UserError, one_of
+
+
+class Network(nn.Module):
+    """What every model is: a map from contexts to logits.
+
+    Attributes:
+        block_size: T, the length of the contexts that it takes; 0 for none.
+        vocab_size: V, the number of logits that it gives.
+    """
+
+    block_size: int
+    vocab_size: int
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Return logits (B, V) for contexts (B, T) of int64 tokens."""
+        raise NotImplementedError  # pragma: no cover
+
+
+_REGISTRY: dict[str, type[Network]] = {}
+_N = TypeVar("_N", bound=type[Network])
+
+
+def register(name: str) -> Callable[[_N], _N]:
+    """Register a `Network` class, whose constructor takes `vocab_size`, `generator` and its own arguments."""
+
+    def add(network: _N) -> _N:
+        assert name not in _REGISTRY
+        _REGISTRY[name] = network
+        return network
+
+    return add
+
+
+def architectures() -> list[str]:
+    """Return the registered names."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return sorted(_REGISTRY)
+
+
+def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: int) -> Network:
+    """Return a new network with initial weights drawn from a generator of its own.
+
+    Args:
+        architecture: a registered name.
+        vocab_size: V.
+        arguments: what the class takes beside `vocab_size` and `generator`.
+        seed: of the generator of the initial weights.
+
+    Raises:
+        UserError: an unknown name, an unknown argument, or one out of range.
+    """
+    one_of("model.architecture", architecture, architectures())
+    network = _REGISTRY[architecture]
+    known = [name for name in inspect.signature(network).parameters if name not in ("vocab_size", "generator")]
+    if unknown := sorted(set(arguments) - set(known)):
+        raise UserError(f"model {architecture} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
+    generator = torch.Generator().manual_seed(seed)
+    return network(vocab_size=vocab_size, generator=generator, **arguments)

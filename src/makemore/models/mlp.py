@@ -1,0 +1,59 @@
+"""The context-window MLP: embedding, tanh hidden layer, output (Bengio et al. 2003, section 2; L2)."""
+
+import torch
+from torch import Tensor, nn
+
+from makemore.errors import one_of, whole_number
+from makemore.models import Network, register
+
+
+@register("mlp")
+class MLP(Network):
+    """Embeds each token of the context, and maps the concatenated embeddings through one tanh layer to logits.
+
+    Args:
+        vocab_size: V.
+        generator: draws the initial weights.
+        block_size: T, tokens of context.
+        embedding_dim: E, numbers a token.
+        hidden_dim: H, tanh units.
+        init: "normal" is the lesson's draw to the bit: C, W1, b1, W2, b2 in this order, all from N(0, 1).
+            "scaled" draws the weights alone, with the tanh gain 5/3 over sqrt(fan-in) for the hidden layer
+            (He et al. 2015, section 2.2), and an output so small that training starts near log V.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        generator: torch.Generator,
+        block_size: int = 3,
+        embedding_dim: int = 2,
+        hidden_dim: int = 100,
+        init: str = "scaled",
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.block_size = whole_number("model.block_size", block_size, at_least=1)
+        whole_number("model.embedding_dim", embedding_dim, at_least=1)
+        whole_number("model.hidden_dim", hidden_dim, at_least=1)
+        one_of("model.init", init, ("scaled", "normal"))
+        fan_in = block_size * embedding_dim
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
+        if init == "normal":
+            c, w1, b1 = normal(vocab_size, embedding_dim), normal(fan_in, hidden_dim), normal(hidden_dim)
+            w2, b2 = normal(hidden_dim, vocab_size), normal(vocab_size)
+        else:
+            c, w1 = normal(vocab_size, embedding_dim), normal(fan_in, hidden_dim) * (5 / 3) / fan_in**0.5
+            b1, b2 = torch.zeros(hidden_dim), torch.zeros(vocab_size)
+            w2 = normal(hidden_dim, vocab_size) * 0.1 / hidden_dim**0.5
+        self.C, self.W1, self.b1 = nn.Parameter(c), nn.Parameter(w1), nn.Parameter(b1)
+        self.W2, self.b2 = nn.Parameter(w2), nn.Parameter(b2)
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Return logits (B, V) for contexts (B, T)."""
+        embedded = self.C[contexts].flatten(1)
+        hidden = torch.tanh(torch.addmm(self.b1, embedded, self.W1))
+        return torch.addmm(self.b2, hidden, self.W2)

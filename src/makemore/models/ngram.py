@@ -1,0 +1,88 @@
+"""The counted n-gram: relative frequencies of what followed a context, with fake counts (L0, L3, L4)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from makemore.data.windows import CountedWindows
+from makemore.errors import UserError, real_number, whole_number
+from makemore.models import Network, register
+
+
+@register("ngram")
+class NGram(Network):
+    """Counts of n consecutive tokens, kept as one sorted array of codes; trained by counting.
+
+    Add-k smoothing: p(token | context) = (count + k) / (count of the context + k V). A context never seen gives the
+    uniform distribution. Order 2 is the lessons' bigram, order 0 the uniform distribution without any counting.
+
+    Args:
+        vocab_size: V.
+        generator: not used; there is nothing to draw.
+        order: n, tokens counted together; a context has n - 1.
+        fake_count: k, added to every count; 0 gives unseen pairs probability 0 and an infinite NLL.
+    """
+
+    codes: Tensor
+    counts: Tensor
+
+    def __init__(self, vocab_size: int, generator: torch.Generator, order: int = 2, fake_count: float = 0) -> None:
+        super().__init__()
+        del generator
+        self.vocab_size = vocab_size
+        self.order = whole_number("model.order", order)
+        self.fake_count = real_number("model.fake_count", fake_count, at_least=0)
+        self.block_size = max(order - 1, 0)
+        if vocab_size**order >= 2**63:
+            raise UserError(
+                f"model.order={order} is too long to count {vocab_size} tokens with; "
+                f"the most is {max(n for n in range(order) if vocab_size**n < 2**63)}"
+            )
+        self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
+
+    def count(self, windows: CountedWindows) -> None:
+        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        if self.order > 0:
+            codes = self._code(windows.contexts)[windows.pair_context] * self.vocab_size + windows.pair_target
+            order = codes.argsort()
+            self.codes, self.counts = codes[order], windows.pair_count[order]
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Return float64 log-probabilities (B, V) for contexts (B, T); -inf where a pair has no count."""
+        tokens = torch.arange(self.vocab_size, device=contexts.device)
+        wanted = self._code(contexts).unsqueeze(1) * self.vocab_size + tokens
+        count = torch.zeros(wanted.shape, dtype=torch.float64, device=contexts.device)
+        if len(self.codes):
+            place = torch.searchsorted(self.codes, wanted).clamp_(max=len(self.codes) - 1)
+            count = torch.where(self.codes[place] == wanted, self.counts[place], 0).double()
+        count += self.fake_count
+        # no count at all in a row: uniform
+        count += (count.sum(1, keepdim=True) == 0).double()
+        return (count / count.sum(1, keepdim=True)).log()
+
+    def most_common(self) -> list[tuple[tuple[int, ...], int]]:
+        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        tokens = []
+        rest = self.codes
+        for _ in range(self.order):
+            tokens.append((rest % self.vocab_size).tolist())
+            rest = rest // self.vocab_size
+        pairs = zip(zip(*reversed(tokens), strict=True), self.counts.tolist(), strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+    def _code(self, contexts: Tensor) -> Tensor:
+        """Return one number (B,) a context, in the order of contexts."""
+        code = torch.zeros(len(contexts), dtype=torch.int64, device=contexts.device)
+        for position in range(self.block_size):
+            code = code * self.vocab_size + contexts[:, position]
+        return code
+
+
+def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the empty buffers the sizes of those that are about to be loaded."""
+    for name in ("codes", "counts"):
+        if isinstance(loaded := state_dict.get(prefix + name), Tensor):
+            setattr(module, name, torch.zeros_like(loaded))

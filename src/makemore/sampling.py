@@ -1,0 +1,141 @@
+"""Sampling: made-up items from any network, by the lesson's stream of random numbers (L4).
+
+One float64 uniform a character from one CPU generator, item after item, looked up in the cumulative distribution of
+the context. So the same seed gives the same items on every machine, the first ten of a hundred are the ten, and the
+stream does not depend on temperature, top-k or prompt. Few contexts are distinct: each one's distribution is computed
+once, in float64 and alone (rows of a batch differ in the last bits with the size of the batch).
+"""
+
+import copy
+from bisect import bisect_right
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from makemore.data.vocabulary import Vocabulary
+from makemore.errors import UserError, real_number, whole_number
+from makemore.models import Network
+
+_UNIFORMS = 1024
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What changes the distributions, but not the stream of random numbers.
+
+    Args:
+        prompt: every item begins with it.
+        temperature: divides the logits; below 1 the likely becomes likelier.
+        top_k: keep only the k likeliest tokens of each distribution; None keeps all.
+        max_length: most characters in an item, prompt included; longer ones are cut off there.
+    """
+
+    prompt: str = ""
+    temperature: float = 1.0
+    top_k: int | None = None
+    max_length: int = 1000
+
+    def __post_init__(self) -> None:
+        real_number("temperature", self.temperature, above=0)
+        if self.top_k is not None:
+            whole_number("top_k", self.top_k, at_least=1)
+        whole_number("max_length", self.max_length, at_least=1)
+        if len(self.prompt) > self.max_length:
+            raise UserError(f"the prompt has {len(self.prompt)} characters, more than max_length={self.max_length}")
+
+
+def sample(
+    network: Network, vocabulary: Vocabulary, n: int, seed: int, options: SamplingOptions | None = None
+) -> list[str]:
+    """Return `n` items; see `samples`."""
+    whole_number("num_samples", n)
+    return list(islice(samples(network, vocabulary, seed, options), n))
+
+
+def unseen(items: Iterator[str], seen: Container[str], n: int, max_attempts: int | None = None) -> Iterator[str]:
+    """Yield the first `n` items that are not in `seen`.
+
+    Args:
+        items: a stream, as from `samples`.
+        seen: the items of the text.
+        n: how many to yield.
+        max_attempts: how many items to take from the stream at the most; None is 100 for each one wanted.
+
+    Raises:
+        UserError: fewer than `n` came up in that many attempts; those that did were yielded before.
+    """
+    attempts = 100 * n if max_attempts is None else whole_number("max_attempts", max_attempts)
+    found = 0
+    for item in islice(items, attempts):
+        if found == n:
+            return
+        if item not in seen:
+            found += 1
+            yield item
+    if found < n:
+        raise UserError(f"only {found} of {n} unseen items came up in {attempts:,} attempts; raise max_attempts")
+
+
+def samples(
+    network: Network, vocabulary: Vocabulary, seed: int, options: SamplingOptions | None = None
+) -> Iterator[str]:
+    """Yield made-up items without end.
+
+    Args:
+        network: any; a copy of it in float64 is used on the CPU.
+        vocabulary: the network's.
+        seed: of the stream of random numbers.
+        options: prompt, temperature, top-k and length.
+
+    Raises:
+        UserError: a prompt with a character that is not in the vocabulary.
+    """
+    options = options or SamplingOptions()
+    prompt = vocabulary.encode(options.prompt)
+    generator = torch.Generator().manual_seed(whole_number("seed", seed))
+    return _items(_Cumulative(network, vocabulary, options), prompt, options.max_length, _uniforms(generator))
+
+
+def _items(cumulative: "_Cumulative", prompt: list[int], max_length: int, uniforms: Iterator[float]) -> Iterator[str]:
+    vocabulary, block_size = cumulative.vocabulary, cumulative.network.block_size
+    while True:
+        tokens = [vocabulary.start] * block_size + prompt
+        while len(tokens) < block_size + max_length:
+            context = tuple(tokens[len(tokens) - block_size :])
+            token = bisect_right(cumulative[context], next(uniforms))
+            if token == vocabulary.end:
+                break
+            tokens.append(token)
+        yield vocabulary.decode(tokens[block_size:])
+
+
+def _uniforms(generator: torch.Generator) -> Iterator[float]:
+    """Yield the generator's float64 uniforms; drawing many at once gives the same ones as drawing each."""
+    while True:
+        yield from torch.rand(_UNIFORMS, dtype=torch.float64, generator=generator).tolist()
+
+
+class _Cumulative(dict[tuple[int, ...], list[float]]):
+    """The cumulative distribution (V,) after each context, computed when first asked for."""
+
+    def __init__(self, network: Network, vocabulary: Vocabulary, options: SamplingOptions) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).to("cpu", torch.float64).eval()
+        self.vocabulary = vocabulary
+        self.options = options
+
+    @torch.no_grad()
+    def __missing__(self, context: tuple[int, ...]) -> list[float]:
+        logits = self.network(torch.tensor([context], dtype=torch.int64))[0] / self.options.temperature
+        if self.vocabulary.start != self.vocabulary.end:
+            # a start token only pads; it is never a character
+            logits[self.vocabulary.start] = -torch.inf
+        if self.options.top_k is not None and self.options.top_k < len(logits):
+            kept = logits.topk(self.options.top_k).indices
+            logits = torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
+        cumulative = logits.softmax(0).cumsum(0)
+        row: list[float] = (cumulative / cumulative[-1]).tolist()
+        self[context] = row
+        return row

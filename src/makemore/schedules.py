@@ -1,0 +1,48 @@
+"""Learning-rate schedules as pure functions of the step: the factor by which `optimizer.lr` is multiplied.
+
+A schedule has no state, so the rate of step s is the same after a resume and in whatever block s is executed.
+"""
+
+from collections.abc import Callable, Sequence
+
+from makemore.errors import UserError, real_number, whole_number
+
+Schedule = Callable[[int], float]
+
+
+def constant() -> Schedule:
+    """Return the schedule that leaves the learning rate alone."""
+    return lambda step: 1.0
+
+
+def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
+    """Return the schedule that multiplies the learning rate by `gamma` at each milestone (L2).
+
+    Args:
+        milestones: optimiser steps, ascending; step s is the first to have the new rate.
+        gamma: the factor.
+    """
+    real_number("scheduler.gamma", gamma, at_least=0)
+    steps = [whole_number("scheduler.milestones", milestone) for milestone in milestones]
+    if steps != sorted(steps):
+        raise UserError(f"scheduler.milestones must ascend, not {steps}")
+    return lambda step: float(gamma ** sum(step >= milestone for milestone in steps))
+
+
+def exponential_ramp(start_exponent: float, end_exponent: float, ramp_steps: int) -> Schedule:
+    """Return the schedule of the learning-rate range test: factors 10^(linspace(start, end, steps)) (L2).
+
+    Args:
+        start_exponent: of the factor at step 0.
+        end_exponent: of the factor at the last step, `ramp_steps` - 1.
+        ramp_steps: how many steps the ramp takes; the rate stays at its end after them.
+    """
+    real_number("scheduler.start_exponent", start_exponent)
+    real_number("scheduler.end_exponent", end_exponent)
+    whole_number("scheduler.ramp_steps", ramp_steps, at_least=2)
+
+    def factor(step: int) -> float:
+        share = min(step / (ramp_steps - 1), 1.0)
+        return float(10 ** (start_exponent + share * (end_exponent - start_exponent)))
+
+    return factor

@@ -1,0 +1,87 @@
+"""Scoring: how likely a network finds given words, character by character."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from makemore.data.text import clean, normalized, read_text
+from makemore.data.vocabulary import Vocabulary
+from makemore.errors import UserError
+from makemore.models import Network
+
+
+@dataclass(frozen=True)
+class WordScore:
+    """A word's log-probabilities.
+
+    Args:
+        word: as given.
+        labels: what is predicted at each place: the word's characters, then the end.
+        log_probs: of each of them, in nats.
+    """
+
+    word: str
+    labels: list[str]
+    log_probs: list[float]
+
+    @property
+    def log_likelihood(self) -> float:
+        """Their sum, in nats; -inf where a character is impossible."""
+        return sum(self.log_probs)
+
+    @property
+    def nll(self) -> float:
+        """Mean NLL, nats a character, the end counted."""
+        return -self.log_likelihood / len(self.log_probs)
+
+
+def read_words(words: Sequence[object], words_file: str | None, normalize: str | None) -> list[str]:
+    """Return the words to score: those given, then those of a file, one a line.
+
+    Args:
+        words: from the command line.
+        words_file: a path, `-` for standard input, or None.
+        normalize: the Unicode normal form of the model's text, or None.
+
+    Raises:
+        UserError: a word that is not text (Hydra reads `1`, `true` and `null` as values), an unusable file, or none.
+    """
+    for word in words:
+        if not isinstance(word, str):
+            raise UserError(f"words: {word!r} is not text to Hydra; quote it, or use words_file=FILE")
+    chosen = [normalized(str(word), normalize) for word in words]
+    if words_file == "-":
+        chosen += clean(sys.stdin.buffer.read(), "standard input", normalize)[0].split("\n")[:-1]
+    elif words_file is not None:
+        chosen += read_text(words_file, normalize).lines()
+    if not chosen:
+        raise UserError("there is nothing to score; give words=[...], words_file=FILE or words_file=-")
+    return chosen
+
+
+@torch.no_grad()
+def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> list[WordScore]:
+    """Return the score of each word.
+
+    Args:
+        network: on the CPU; its log-probabilities are taken in float64.
+        vocabulary: the network's.
+        words: any, the empty one too.
+
+    Raises:
+        UserError: a word with a character that is not in the vocabulary.
+    """
+    return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
+
+
+def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int]) -> WordScore:
+    block_size = network.block_size
+    line = [vocabulary.start] * block_size + tokens + [vocabulary.end]
+    contexts = [line[place : place + block_size] for place in range(len(tokens) + 1)]
+    targets = torch.tensor(line[block_size:])
+    log_probs = F.log_softmax(network(torch.tensor(contexts, dtype=torch.int64)).double(), dim=-1)
+    chosen = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1).tolist()
+    return WordScore(word, [vocabulary.labels[token] for token in targets.tolist()], chosen)

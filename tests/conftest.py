@@ -1,0 +1,52 @@
+"""Fixtures that every test may use, and the --slow switch."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the long trials too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="a long trial; run with --slow"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bigram_pairs() -> list[tuple[str, str, int]]:
+    """The lessons' bigram table: first, second ('.' is the boundary), count."""
+    with (FIXTURES / "seed_bigram_counts.csv").open(newline="") as file:
+        return [(row["first"], row["second"], int(row["count"])) for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="session")
+def lesson_text(bigram_pairs: list[tuple[str, str, int]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of 32,033 lines with exactly the lessons' bigram counts: an Eulerian circuit of their table.
+
+    Hierholzer's algorithm from the boundary; each return to it ends a line.
+    """
+    following: dict[str, list[str]] = {}
+    for first, second, count in bigram_pairs:
+        following.setdefault(first, []).extend([second] * count)
+    stack, circuit = ["."], []
+    while stack:
+        if following[stack[-1]]:
+            stack.append(following[stack[-1]].pop())
+        else:
+            circuit.append(stack.pop())
+    path = tmp_path_factory.mktemp("lessons") / "eulerian.txt"
+    path.write_text("".join(reversed(circuit)).strip(".").replace(".", "\n") + "\n")
+    return path

@@ -103,7 +103,7 @@ def check(cfg: DictConfig) -> None:
     if any(isinstance(callback, EarlyStopping) for callback in callbacks) and not datamodule.corpus.size("val"):
         raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
     whole_number("num_samples", cfg.num_samples)
-    _trainer(cfg, model, Path(), callbacks=[], loggers=[])
+    _trainer(cfg, model, datamodule, Path(), callbacks=[], loggers=[])
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
@@ -130,7 +130,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         outcome,
         checkpoints,
     ]
-    _trainer(cfg, model, run_dir, callbacks, loggers).fit(model, datamodule=datamodule)
+    _trainer(cfg, model, datamodule, run_dir, callbacks, loggers).fit(model, datamodule=datamodule)
     assert outcome.result is not None
     return outcome.result
 
@@ -190,7 +190,12 @@ def _flat(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _trainer(
-    cfg: DictConfig, model: LanguageModel, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]
+    cfg: DictConfig,
+    model: LanguageModel,
+    datamodule: TextDataModule,
+    run_dir: Path,
+    callbacks: list[Callback],
+    loggers: list[Logger],
 ) -> L.Trainer:
     max_steps = whole_number("trainer.max_steps", cfg.trainer.max_steps, at_least=1)
     trainer: L.Trainer = _instantiate(
@@ -201,6 +206,7 @@ def _trainer(
         max_epochs=-1,
         check_val_every_n_epoch=1,
         num_sanity_val_steps=0,
+        limit_val_batches=None if datamodule.corpus.size("val") else 0,
         callbacks=callbacks,
         logger=loggers,
         plugins=[AtomicCheckpointIO()],

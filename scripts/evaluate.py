@@ -1,8 +1,6 @@
 """Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR_OR_CHECKPOINT [data.path=FILE] [output=FILE]."""
 
-import json
 import sys
-from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -26,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         print("warning:", change, file=sys.stderr)
     print_nlls(f"{model.path.name}, step {model.step:,}", evaluation.nlls)
     if cfg.output is not None:
-        Path(cfg.output).write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
+        evaluation.write(cfg.output)
 
 
 if __name__ == "__main__":

@@ -172,7 +172,8 @@ def load(path: str | Path) -> TrainedModel:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{path}: is damaged: {_first_line(error)}; use another checkpoint of the run") from error
+        what = str(error).split("\n")[0]
+        raise UserError(f"{path}: is damaged ({type(error).__name__}: {what}); use another one of the run") from error
     return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)
 
 
@@ -180,9 +181,4 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
-        raise UserError(f"{path}: cannot be read as a checkpoint: {_first_line(error)}; use another one") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__} {lines[0][:120] if lines else ''}".strip()
+        raise UserError(f"{path}: is damaged, or not a checkpoint at all; use another one of the run") from error

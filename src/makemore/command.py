@@ -1,5 +1,6 @@
 """How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
 
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -7,11 +8,11 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from makemore.errors import UserError, whole_number
 
@@ -43,10 +44,10 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def wrapped(cfg: DictConfig) -> Any:
         try:
             return function(cfg)
-        except UserError as error:
+        except (UserError, OmegaConfBaseException) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            fail(error)
+            fail(_describe(error))
 
     return wrapped
 
@@ -78,11 +79,25 @@ class CheckBeforeRun(Callback):
 
 
 def _describe(error: Exception) -> str:
-    """Return the gist of an error of Hydra's or OmegaConf's in one line."""
+    """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OmegaConfBaseException) and cause is not error:
-        lines += [line.strip() for line in str(cause).splitlines()]
-    return " ".join(dict.fromkeys(lines))
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: {error.full_key}=..."
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        return f"Hydra cannot read {error.override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
+    unknown = error.__cause__
+    if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
+        return _unknown_key(unknown)
+    # the rest of what Hydra says is where it looked
+    return " ".join(str(error).partition("Config search path:")[0].split())
+
+
+def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
+    parent = (error.full_key or "").rpartition(".")[0]
+    known = [str(key) for key in error.parent_node if key != "hydra"]
+    near = difflib.get_close_matches(str(error.key), known, n=1)
+    keys = [f"{parent}.{key}" if parent else key for key in near or known]
+    mend = f"did you mean {keys[0]}?" if near else f"there are {', '.join(keys)}"
+    return f"there is no key {error.full_key}; {mend}"

@@ -1,5 +1,6 @@
 """Evaluation: the exact NLL of every split, at the end of training and of any checkpoint later."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ class Evaluation:
     def as_dict(self) -> dict[str, float | bool | None]:
         """Return the metrics as JSON can hold them, and whether the text has changed."""
         return metrics_dict(self.nlls) | {"text_changed": bool(self.changes)}
+
+    def write(self, path: str | Path) -> None:
+        """Write the metrics as JSON; a path that cannot be written is a `UserError`."""
+        try:
+            Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def split_nlls(network: Network, corpus: Corpus) -> dict[str, NLL]:

@@ -38,6 +38,8 @@ class SamplingOptions:
     max_length: int = 1000
 
     def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise UserError(f"prompt: {self.prompt!r} is not text to Hydra; quote it: \"prompt='{self.prompt}'\"")
         real_number("temperature", self.temperature, above=0)
         if self.top_k is not None:
             whole_number("top_k", self.top_k, at_least=1)

@@ -23,6 +23,8 @@ def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
         gamma: the factor.
     """
     real_number("scheduler.gamma", gamma, at_least=0)
+    if not isinstance(milestones, Sequence):
+        raise UserError(f"scheduler.milestones must be a list of steps, not {milestones!r}")
     steps = [whole_number("scheduler.milestones", milestone) for milestone in milestones]
     if steps != sorted(steps):
         raise UserError(f"scheduler.milestones must ascend, not {steps}")

@@ -38,21 +38,22 @@ class WordScore:
         return -self.log_likelihood / len(self.log_probs)
 
 
-def read_words(words: Sequence[object], words_file: str | None, normalize: str | None) -> list[str]:
+def read_words(words: object, words_file: str | None, normalize: str | None) -> list[str]:
     """Return the words to score: those given, then those of a file, one a line.
 
     Args:
-        words: from the command line.
+        words: from the command line, a list or one word.
         words_file: a path, `-` for standard input, or None.
         normalize: the Unicode normal form of the model's text, or None.
 
     Raises:
         UserError: a word that is not text (Hydra reads `1`, `true` and `null` as values), an unusable file, or none.
     """
-    for word in words:
+    chosen = []
+    for word in words if isinstance(words, Sequence) and not isinstance(words, str) else [words]:
         if not isinstance(word, str):
             raise UserError(f"words: {word!r} is not text to Hydra; quote it, or use words_file=FILE")
-    chosen = [normalized(str(word), normalize) for word in words]
+        chosen.append(normalized(word, normalize))
     if words_file == "-":
         chosen += clean(sys.stdin.buffer.read(), "standard input", normalize)[0].split("\n")[:-1]
     elif words_file is not None:

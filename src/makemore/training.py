@@ -22,7 +22,7 @@ from makemore.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, Sam
 from makemore.checkpoint import load
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import UserError, whole_number
+from makemore.errors import UserError, real_number, whole_number
 from makemore.evaluation import metrics_dict, split_nlls
 from makemore.language_model import LanguageModel
 from makemore.metrics import NLL
@@ -83,6 +83,7 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         # counting looks at the whole training split, once
         datamodule.batch_size = None
     else:
+        real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
         arguments |= {
             "optimizer": _instantiate(cfg.optimizer, "optimizer"),
             "schedule": _instantiate(cfg.scheduler, "scheduler"),

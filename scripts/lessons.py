@@ -1,0 +1,35 @@
+"""Write docs/lessons.md, every figure of the lessons beside ours: python scripts/lessons.py (about a minute).
+
+It needs the lessons' own file: a download, or a copy on disk that MAKEMORE_NAMES names.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from makemore.command import fail
+from makemore.errors import UserError
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def main() -> None:
+    """Run every lesson and write the page and the picture of the learning-rate range test."""
+    from makemore.comparison import page
+    from makemore.lessons import Lessons
+
+    with tempfile.TemporaryDirectory() as directory:
+        lessons = Lessons(["data=makemore"], Path(directory))
+        figures = [*lessons.counting(), *lessons.bigram(), *lessons.first_words(), *lessons.whole_file()]
+        (picture,) = Path(directory).glob("*/lr_range.png")
+        shutil.copy(picture, DOCS / "lr_range.png")
+    (DOCS / "lessons.md").write_text(page(figures), encoding="utf-8")
+    disagreeing = [figure.what for figure in figures if not figure.agrees]
+    print(f"{len(figures)} figures, {len(disagreeing)} of them not the lesson's", *disagreeing, sep="\n  ")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        fail(error)

@@ -23,6 +23,13 @@ def fail(error: Exception | str) -> NoReturn:
     raise SystemExit(2)
 
 
+def _leave_pipe() -> NoReturn:
+    """Exit without a word: whoever read our output, `head` perhaps, has had enough."""
+    # what is still buffered has nowhere to go, and flushing it at exit would fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(1)
+
+
 def run(main: Callable[[], Any]) -> None:
     """Run a `hydra.main` function; what is wrong with its config is one line and exit code 2.
 
@@ -31,10 +38,10 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         main()
-    except UserError as error:
-        fail(error)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         fail(_describe(error))
+    except BrokenPipeError:
+        _leave_pipe()
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -48,6 +55,8 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             fail(_describe(error))
+        except BrokenPipeError:
+            _leave_pipe()
 
     return wrapped
 

@@ -67,7 +67,7 @@ def page(figures: Sequence[Figure]) -> str:
 
 Written by `python scripts/lessons.py`, which runs every command below; `train.py` and `score.py` stand for
 `python scripts/train.py` and `python scripts/score.py ckpt_path=...` with the checkpoint that training prints.
-"Within" is the largest difference that counts as the same. Where the lesson had no seed that is 0.03 nats; for its runs
+"Within" is the largest difference that counts as the same. Where the lesson had no seed that is 0.03 nats; for runs
 of ten steps, which depend most on the initial weights, it is two standard deviations over 200 initial draws.
 
 L0 and L3 count bigrams and train the neural bigram, L1 trains it with an L2 penalty, L4 compares both and samples from

@@ -1,0 +1,77 @@
+"""Checks that every YAML file composes and runs, and that every command in the documents does."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from makemore.training import train
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment")
+SHORT = ("trainer.max_steps=3", "val_every=2", "threads=1")
+
+
+def options() -> list[str]:
+    """Every file of every group, as the override that chooses it."""
+    found = []
+    for group in GROUPS:
+        for path in sorted((CONF / group).rglob("*.yaml")):
+            name = path.relative_to(CONF / group).with_suffix("").as_posix()
+            if (group, name) != ("data", "base"):
+                found.append(f"{group}={name}")
+    return found
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = [option, *SHORT]
+    if option == "trainer=gpu":
+        overrides.append("trainer.accelerator=auto")
+    if option in ("data=makemore", "data=text"):
+        # the file itself may not be here
+        overrides += [f"data.path={ROOT / 'data' / 'names.txt'}"]
+    if option == "data=makemore":
+        overrides += ["data.url=null"]
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        result = train(compose("train", overrides), tmp_path)
+    assert result.objective > 0
+    assert len(result.names) > 0
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_opens_with_its_command_and_what_to_expect(path: Path) -> None:
+    name = path.relative_to(CONF / "experiment").with_suffix("").as_posix()
+    package, command, *rest = path.read_text().splitlines()
+    assert package == "# @package _global_"
+    assert command.startswith(f"# python scripts/train.py experiment={name}")
+    assert "Expect" in "".join(line for line in rest if line.startswith("#"))
+
+
+def documented() -> list[str]:
+    """Every command of this project in the documents and at the head of the configs."""
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *CONF.rglob("*.yaml")]
+    commands = set()
+    for path in texts:
+        for line in path.read_text().splitlines():
+            for match in re.finditer(r"python (scripts/\w+\.py(?: [^`#()]*)?)", line):
+                commands.add(match.group(1).strip())
+    return sorted(commands)
+
+
+@pytest.mark.parametrize("command", documented())
+def test_every_documented_command_composes(command: str) -> None:
+    script, *arguments = shlex.split(re.split(r"\s{2,}|;|\||<|>", command)[0])
+    assert (ROOT / script).is_file()
+    name = Path(script).stem
+    if not (CONF / f"{name}.yaml").is_file():
+        return
+    overrides = [argument for argument in arguments if re.match(r"[\w./+~@]+=", argument) and "..." not in argument]
+    # a sweep composes with the first of its values
+    single = [override if "[" in override else override.split(",")[0] for override in overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compose(name, single, return_hydra_config=True)

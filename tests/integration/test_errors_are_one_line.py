@@ -1,0 +1,116 @@
+"""Checks that wrong input ends in one line and exit code 2, without traceback and without a run directory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]
+
+FILES = {
+    "empty.txt": b"",
+    "blank.txt": b"\n \n\t\n",
+    "binary.txt": bytes(range(128, 256)),
+    "latin1.txt": "anna\nren\u00e9e\n".encode("latin-1"),
+    "nul.txt": b"anna\nbo\0b\n",
+    "two.txt": b"anna\nbob\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("data=text data.path=nowhere.txt", "nowhere.txt: no such file"),
+        ("data=text data.path=empty.txt", "empty.txt: has no text"),
+        ("data=text data.path=blank.txt", "blank.txt: has no text"),
+        ("data=text data.path=binary.txt", "binary.txt: line 1, byte 1 is not UTF-8 (0x80)"),
+        ("data=text data.path=latin1.txt", "latin1.txt: line 2, byte 4 is not UTF-8 (0xe9)"),
+        ("data=text data.path=nul.txt", "nul.txt: line 2 has the control character U+0000"),
+        ("data=text data.path=.", "is a directory"),
+        ("data=text", "data.path must be given"),
+        ("data=text data.path=two.txt", "the validation split would be empty"),
+        ("data.splits=[0.7,0.1,0.1]", "data.splits must sum to 1, not 0.9"),
+        ("data.splits=[0,0.5,0.5]", "its first ratio is 0"),
+        ("data.splits=[2,-0.5,-0.5]", "data.splits must be three ratios"),
+        ("data.by=word", "data.by must be one of line, example"),
+        ("data.batch_size=0", "data.batch_size must be at least 1"),
+        ("data.draw=none", "data.draw must be one of"),
+        ("data.boundary=both", "data.boundary must be one of"),
+        ("optimizer.lr=-1", "optimizer.lr must be at least 0, not -1"),
+        ("optimizer.lr=fast", "optimizer.lr must be a finite number, not 'fast'"),
+        ("optimizer.weight_decay=-1", "optimizer: Invalid weight_decay value: -1"),
+        ("optimizer.lrr=1", "there is no key optimizer.lrr; did you mean optimizer.lr?"),
+        ("modl.l2=1", "there is no key modl; did you mean model?"),
+        ("+model.depth=2", "model mlp takes no depth"),
+        ("model=gpt", "Available options in 'model': bigram mlp ngram"),
+        ("model.hidden_dim=0", "model.hidden_dim must be at least 1"),
+        ("model.init=zeros", "model.init must be one of scaled, normal"),
+        ("model.l2=-1", "model.l2 must be at least 0"),
+        ("model=ngram model.order=40", "the most is 13"),
+        ("scheduler.gamma=-1", "scheduler.gamma must be at least 0"),
+        ("scheduler.milestones=[9,3]", "scheduler.milestones must ascend"),
+        ("trainer.max_steps=0", "trainer.max_steps must be at least 1"),
+        ("trainer.accelerator=warp", "trainer: You selected an invalid accelerator"),
+        ("seed=-1", "seed must be at least 0"),
+        ("seed=null", "seed must be a whole number"),
+        ("threads=0", "threads must be at least 1"),
+        ("num_samples=-1", "num_samples must be at least 0"),
+        ("val_every=0", "val_every must be at least 1"),
+        ("log_every=0", "log_every must be at least 1"),
+        ("steps_per_execution=0", "steps_per_execution must be at least 1"),
+        ("callbacks=early_stopping data.splits=[1,0,0]", "needs a validation split"),
+        ("experiment=nothing", "Could not find 'experiment/nothing'"),
+        ("data.path=a[", "Hydra cannot read data.path=a["),
+    ],
+)
+def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    assert says in command("train", *arguments.split()).error
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("evaluate", "", "ckpt_path must be given"),
+        ("evaluate", "ckpt_path=nowhere.ckpt", "nowhere.ckpt: no such checkpoint"),
+        ("evaluate", "ckpt_path=nul.txt", "nul.txt: is damaged, or not a checkpoint"),
+        ("evaluate", "ckpt_path=truncated.ckpt", "truncated.ckpt: is damaged, or not a checkpoint"),
+        ("evaluate", "ckpt_path=.", "has no checkpoints"),
+        ("evaluate", "ckpt_path={trained} output=no/such/directory.json", "cannot be written"),
+        ("evaluate", "ckpt_path={trained} data.path=nowhere.txt", "nowhere.txt: no such file"),
+        (
+            "sample",
+            "ckpt_path={trained} prompt='\u00c9'",
+            "the character '\u00c9' in '\u00c9' is not in the vocabulary",
+        ),
+        ("sample", "ckpt_path={trained} prompt=1", "is not text to Hydra"),
+        ("sample", "ckpt_path={trained} temperature=0", "temperature must be above 0"),
+        ("sample", "ckpt_path={trained} top_k=0", "top_k must be at least 1"),
+        ("sample", "ckpt_path={trained} num_samples=-1", "num_samples must be at least 0"),
+        ("sample", "ckpt_path={trained} num_sample=1", "did you mean num_samples?"),
+        ("score", "ckpt_path={trained}", "there is nothing to score"),
+        ("score", "ckpt_path={trained} words=[Anna]", "the character 'A' in 'Anna' is not in the vocabulary"),
+        ("score", "ckpt_path={trained} words=[null]", "None is not text to Hydra"),
+        ("score", "ckpt_path={trained} words_file=nul.txt", "control character U+0000"),
+    ],
+)
+def test_checkpoint_commands(
+    script: str, arguments: str, says: str, trained: Path, command: Command, tmp_path: Path
+) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    checkpoint = (trained / "checkpoints" / "step-00000300.ckpt").read_bytes()
+    (tmp_path / "truncated.ckpt").write_bytes(checkpoint[: len(checkpoint) // 2])
+    before = sorted(tmp_path.iterdir())
+    assert says in command(script, *arguments.format(trained=trained).split()).error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_in_a_new_process_it_is_one_line_too(process: Command, tmp_path: Path) -> None:
+    assert "no such file" in process("train", "data=text", "data.path=nowhere.txt").error
+    assert "did you mean optimizer.lr?" in process("train", "optimizer.lrr=1").error
+    assert "no such checkpoint" in process("sample", "ckpt_path=nowhere").error
+    assert not (tmp_path / "logs").exists()

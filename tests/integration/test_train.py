@@ -1,0 +1,200 @@
+"""Checks scripts/train.py: the files of a run, its logs, sweeps, and what two runs share."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from makemore.checkpoint import load
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
+
+Command = Callable[..., Any]
+
+
+def runs(cwd: Path, task: str = "train") -> list[Path]:
+    return sorted((cwd / "logs" / task / "runs").iterdir())
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load(run_dir).network.state_dict()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_its_files(trained: Path) -> None:
+    names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    checkpoints = {name for name in names if name.startswith("checkpoints/")}
+    assert len(events) == 1
+    assert {"checkpoints/step-00000200.ckpt", "checkpoints/step-00000300.ckpt"} <= checkpoints
+    assert len(checkpoints) == 3  # the last two, and the best
+    assert names - events - checkpoints == {
+        *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
+        *("train.log", "metrics.csv", "metrics.json", "samples.txt"),
+    }
+
+
+def test_the_log_has_a_row_a_logged_step_with_the_penalty_apart(trained: Path) -> None:
+    logged = rows(trained)
+    assert [int(row["step"]) for row in logged] == list(range(0, 301, 10))
+    assert list(logged[0]) == ["step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll"]
+    for row in logged[:-1]:
+        assert float(row["train/penalty"]) > 0
+        assert float(row["train/loss"]) == pytest.approx(float(row["train/nll"]) + float(row["train/penalty"]))
+        assert float(row["lr"]) == 0.003
+    assert [int(row["step"]) for row in logged if row["val/nll"]] == [100, 200, 300]
+    assert abs(float(logged[0]["train/nll"]) - math.log(27)) < 0.1
+
+
+def test_metrics_json_has_every_split_in_three_units(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["steps"] == 300
+    assert metrics["seconds"] > 0
+    for split in ("train", "val", "test"):
+        nll = metrics[f"{split}/nll"]
+        assert metrics[f"{split}/bits_per_char"] == pytest.approx(nll / math.log(2))
+        assert metrics[f"{split}/perplexity"] == pytest.approx(math.exp(nll))
+    assert metrics["val/nll"] == pytest.approx(float(rows(trained)[-1]["val/nll"]), abs=1e-9)
+
+
+def test_samples_txt_has_the_names_that_the_checkpoint_gives(trained: Path) -> None:
+    assert (trained / "samples.txt").read_text().splitlines() == load(trained).sample(10, seed=0)
+
+
+def test_tensorboard_has_scalars_text_and_hyperparameters_at_optimiser_steps(trained: Path) -> None:
+    events = EventAccumulator(str(trained)).Reload()
+    assert {"train/loss", "train/nll", "train/penalty", "lr", "val/nll"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("train/nll")] == list(range(0, 300, 10))
+    assert [event.step for event in events.Scalars("val/nll")] == [100, 200, 300]
+    assert [event.step for event in events.Tensors("samples/text_summary")] == [100, 200, 300]
+    summaries = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(summaries).session_start_info.hparams
+    assert started["optimizer.lr"].number_value == 0.003
+    assert started["model.l2"].number_value == 0.01
+    nll = json.loads((trained / "metrics.json").read_text())["val/nll"]
+    assert events.Scalars("hparam/val_nll")[0].value == pytest.approx(nll, abs=1e-6)
+
+
+def test_checkpoints_load_with_weights_only(trained: Path) -> None:
+    for path in (trained / "checkpoints").iterdir():
+        torch.load(path, weights_only=True)
+
+
+def test_two_runs_with_one_seed_end_alike_ten_steps_at_a_time_or_one(command: Command, tmp_path: Path) -> None:
+    for steps in (1, 10):
+        assert command("train", *SHORT, f"steps_per_execution={steps}", "seed=0").code == 0
+    assert command("train", *SHORT, "seed=1").code == 0
+    one, ten, other_seed = map(weights, runs(tmp_path))
+    assert same(one, ten)
+    assert not same(one, other_seed)
+
+
+def test_another_seed_leaves_the_splits_as_they_are(command: Command, tmp_path: Path) -> None:
+    for override in ("seed=0", "seed=1", "data.split_seed=1"):
+        assert command("train", "model=ngram", override).code == 0
+    first, second, other_splits = (json.loads((path / "metrics.json").read_text()) for path in runs(tmp_path))
+    nlls = ("train/nll", "val/nll", "test/nll")
+    assert [first[name] for name in nlls] == [second[name] for name in nlls]
+    assert [first[name] for name in nlls] != [other_splits[name] for name in nlls]
+
+
+def test_two_runs_that_start_at_once_have_two_directories(tmp_path: Path) -> None:
+    line = [sys.executable, str(SCRIPT), "model=ngram"]
+    started = [
+        subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "ab"
+    ]
+    assert [process.wait() for process in started] == [0, 0]
+    assert len(runs(tmp_path)) == 2
+
+
+def test_an_ngram_may_end_with_an_infinite_nll(command: Command, tmp_path: Path) -> None:
+    outcome = command("train", "model=ngram", "model.order=5")
+    assert outcome.code == 0
+    assert "inf" in outcome.out
+    (run_dir,) = runs(tmp_path)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics["val/nll"] is None
+    assert metrics["val/infinite"] is True
+    assert metrics["steps"] == 1
+    assert metrics["train/nll"] < 2.0
+
+
+def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) -> None:
+    outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10")
+    assert outcome.code == 0
+    (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
+    nlls = [
+        json.loads((path.parent / "metrics.json").read_text())["val/nll"] for path in sorted(sweep.glob("*/.hydra"))
+    ]
+    assert len(nlls) == 3
+    assert len(set(nlls)) == 3
+
+
+def test_early_stopping_stops_before_the_planned_steps(command: Command, tmp_path: Path) -> None:
+    overrides = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0")
+    assert command("train", *SHORT, *overrides).code == 0
+    (run_dir,) = runs(tmp_path)
+    assert json.loads((run_dir / "metrics.json").read_text())["steps"] == 20
+
+
+def test_a_loss_that_is_no_longer_finite_ends_the_run_in_one_line(command: Command) -> None:
+    outcome = command("train", *SHORT, "optimizer=sgd", "optimizer.lr=1e30", "data.splits=[1,0,0]")
+    assert outcome.code == 2
+    assert "at step" in outcome.err.splitlines()[-1]
+    assert "learning rate 1e+30" in outcome.err.splitlines()[-1]
+
+
+def test_three_files_replace_the_ratios(command: Command, tmp_path: Path) -> None:
+    for name, content in (("a.txt", "anna\nbob\n"), ("b.txt", "anna\neve\n"), ("c.txt", "dan\n")):
+        (tmp_path / name).write_text(content)
+    paths = ("data=text", "data.path=a.txt", "data.val_path=b.txt", "data.test_path=c.txt")
+    outcome = command("train", "model=ngram", "model.fake_count=1", *paths)
+    assert "train 9, val 9, test 4; 50.0% of val lines are in train too" in outcome.err
+    assert outcome.code == 0
+
+
+def test_the_learning_rate_range_test_ends_with_its_picture(command: Command, tmp_path: Path) -> None:
+    assert command("train", *SHORT, "scheduler=exponential_ramp", "optimizer.lr=1.0").code == 0
+    (run_dir,) = runs(tmp_path)
+    assert (run_dir / "lr_range.png").read_bytes().startswith(b"\x89PNG")
+    assert float(rows(run_dir)[0]["lr"]) == pytest.approx(1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_cuda_ends_near_the_one_on_the_cpu(command: Command, tmp_path: Path) -> None:
+    for trainer in ("default", "gpu"):
+        assert command("train", *SHORT, f"trainer={trainer}").code == 0
+    cpu, gpu = (json.loads((path / "metrics.json").read_text())["val/nll"] for path in runs(tmp_path))
+    assert gpu == pytest.approx(cpu, abs=1e-3)
+
+
+def test_the_default_model_learns(trained: Path) -> None:
+    # the short form of the trial below
+    assert json.loads((trained / "metrics.json").read_text())["val/nll"] < 2.4
+
+
+@pytest.mark.slow
+def test_the_default_model_is_better_than_the_lessons(process: Command, tmp_path: Path) -> None:
+    assert process("train").code == 0
+    (run_dir,) = runs(tmp_path)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    print(metrics)
+    assert metrics["val/nll"] <= 2.08

@@ -2,8 +2,6 @@
 
 import csv
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from makemore.atomic import replacing
+from makemore.checkpoint import checkpoints_of
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
 from makemore.language_model import LanguageModel, StepOutputs
@@ -29,17 +29,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write `checkpoint` to `path`; a reader sees all of it or nothing."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(Path(path)) as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
@@ -71,6 +62,10 @@ class Checkpoints(Checkpoint):
         self.best = state_dict["best"] and Path(state_dict["best"])
         self.best_nll = state_dict["best_nll"]
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look for the best of a resumed run where this one has its checkpoints."""
+        self.best = self.best and _directory(trainer) / self.best.name
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save when the step is a multiple of `every`."""
         if trainer.global_step % self.every == 0:
@@ -81,10 +76,10 @@ class Checkpoints(Checkpoint):
         nll = float(trainer.callback_metrics["val/nll"])
         if nll < self.best_nll:
             self.best_nll = nll
-            previous, self.best = self.best, self._path(trainer, "best-step")
+            self.best = self._path(trainer, "best-step")
             trainer.save_checkpoint(self.best)
-            if previous is not None and previous.name != self.best.name:
-                (self.best.parent / previous.name).unlink(missing_ok=True)
+            for old in set(self.best.parent.glob("best-step-*.ckpt")) - {self.best}:
+                old.unlink()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the weights that training ended with."""
@@ -94,12 +89,16 @@ class Checkpoints(Checkpoint):
     def _save_newest(self, trainer: L.Trainer) -> None:
         self.newest = self._path(trainer, "step")
         trainer.save_checkpoint(self.newest)
-        for old in sorted(self.newest.parent.glob("step-*.ckpt"))[:-2]:
+        for old in checkpoints_of(trainer.default_root_dir)[:-2]:
             old.unlink()
 
     @staticmethod
     def _path(trainer: L.Trainer, name: str) -> Path:
-        return Path(trainer.default_root_dir) / "checkpoints" / f"{name}-{trainer.global_step:08d}.ckpt"
+        return _directory(trainer) / f"{name}-{trainer.global_step:08d}.ckpt"
+
+
+def _directory(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / "checkpoints"
 
 
 class ProgressBar(Callback):

@@ -129,18 +129,23 @@ class TrainedModel:
         return {line for text in texts for line in text.lines()}
 
 
+def checkpoints_of(run_dir: str | Path) -> list[Path]:
+    """Return the step-named checkpoints of a run, the newest last."""
+    # the steps are padded to eight digits, and may have more
+    return sorted(Path(run_dir).glob("checkpoints/step-*.ckpt"), key=lambda path: (len(path.name), path.name))
+
+
 def find(path: str | Path) -> Path:
     """Return the checkpoint at `path`; of a run's directory, the newest in its `checkpoints`.
 
     Raises:
         UserError: where there is none.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     if path.is_dir():
-        newest = sorted(path.glob("checkpoints/step-*.ckpt"))
-        if not newest:
+        if not (found := checkpoints_of(path)):
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
-        return newest[-1]
+        return found[-1]
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint (from {Path.cwd()}); training prints the path of its own")
     return path

@@ -19,12 +19,12 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record, unwrapped, so that paths can be copied."""
-        MESSAGES.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        MESSAGES.print(Text(self.format(record)), soft_wrap=True)
 
 
 def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
     """Print a table of NLLs, a row each, on standard output."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("split")
     for heading in ("characters", "NLL (nats/char)", "bits/char", "perplexity"):
         table.add_column(heading, justify="right")

@@ -5,6 +5,7 @@ bug of ours and keeps its traceback.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 -
 
 def real_number(key: str, value: Any, at_least: float = -math.inf, above: float = -math.inf) -> float:
     """Return `value` where it is finite, `>= at_least` and `> above`; raise `UserError` naming `key` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise UserError(f"{key} must be a finite number, not {value!r}")
     if value < at_least:
         raise UserError(f"{key} must be at least {at_least:g}, not {value:g}")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from makemore.data.windows import CountedWindows
+from makemore.errors import UserError
 from makemore.models import Network
 
 # Rows of logits in memory at once: 16,384 x 27 float32 are 1.8 MB.
@@ -37,18 +38,20 @@ class NLL:
 
     def as_dict(self, split: str) -> dict[str, float | bool | None]:
         """Return the metrics as JSON can hold them: an infinite NLL is null with a flag."""
-        if math.isfinite(self.nats):
-            values: list[float | None] = [self.nats, self.bits_per_char, self.perplexity]
-        else:
-            values = [None, None, None]
-        names = (f"{split}/nll", f"{split}/bits_per_char", f"{split}/perplexity")
-        metrics: dict[str, float | bool | None] = dict(zip(names, values, strict=True))
-        return metrics if math.isfinite(self.nats) else metrics | {f"{split}/infinite": True}
+        values = {"nll": self.nats, "bits_per_char": self.bits_per_char, "perplexity": self.perplexity}
+        metrics: dict[str, float | bool | None] = {
+            f"{split}/{name}": value if math.isfinite(value) else None for name, value in values.items()
+        }
+        return metrics | {f"{split}/infinite": True} if math.isinf(self.nats) else metrics
 
 
 @torch.no_grad()
 def exact_nll(network: Network, windows: CountedWindows) -> NLL:
-    """Return the NLL of all examples of `windows`, each distinct context evaluated once, summed in float64."""
+    """Return the NLL of all examples of `windows`, each distinct context evaluated once, summed in float64.
+
+    Raises:
+        UserError: the network gives no probabilities, as after a step that was too long.
+    """
     total = 0.0
     for first in range(0, len(windows.contexts), _ROWS):
         # the pairs are in the order of their contexts
@@ -57,4 +60,6 @@ def exact_nll(network: Network, windows: CountedWindows) -> NLL:
         log_probs = F.log_softmax(network(windows.contexts[first : first + _ROWS]), dim=-1)
         chosen = log_probs[windows.pair_context[begin:end] - first, windows.pair_target[begin:end]]
         total -= float((chosen.double() * windows.pair_count[begin:end]).sum())
+    if math.isnan(total):
+        raise UserError("the NLL is not a number, the weights are too large; train with a lower optimizer.lr")
     return NLL(total, windows.total)

@@ -130,14 +130,19 @@ class _Cumulative(dict[tuple[int, ...], list[float]]):
 
     @torch.no_grad()
     def __missing__(self, context: tuple[int, ...]) -> list[float]:
-        logits = self.network(torch.tensor([context], dtype=torch.int64))[0] / self.options.temperature
+        logits = self.network(torch.tensor([context], dtype=torch.int64))[0]
         if self.vocabulary.start != self.vocabulary.end:
             # a start token only pads; it is never a character
             logits[self.vocabulary.start] = -torch.inf
         if self.options.top_k is not None and self.options.top_k < len(logits):
             kept = logits.topk(self.options.top_k).indices
             logits = torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
-        cumulative = logits.softmax(0).cumsum(0)
+        # the largest is 0, so that no temperature makes it overflow
+        cumulative = ((logits - logits.max()) / self.options.temperature).softmax(0).cumsum(0)
+        if not cumulative.isfinite().all():
+            raise UserError(
+                "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
+            )
         row: list[float] = (cumulative / cumulative[-1]).tolist()
         self[context] = row
         return row

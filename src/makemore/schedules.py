@@ -3,6 +3,8 @@
 A schedule has no state, so the rate of step s is the same after a resume and in whatever block s is executed.
 """
 
+import math
+import sys
 from collections.abc import Callable, Sequence
 
 from makemore.errors import UserError, real_number, whole_number
@@ -28,6 +30,8 @@ def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
     steps = [whole_number("scheduler.milestones", milestone) for milestone in milestones]
     if steps != sorted(steps):
         raise UserError(f"scheduler.milestones must ascend, not {steps}")
+    if len(steps) * math.log(max(gamma, 1)) > math.log(sys.float_info.max):
+        raise UserError(f"scheduler.gamma={gamma:g} to the power of {len(steps)} milestones is too large a number")
     return lambda step: float(gamma ** sum(step >= milestone for milestone in steps))
 
 
@@ -39,8 +43,9 @@ def exponential_ramp(start_exponent: float, end_exponent: float, ramp_steps: int
         end_exponent: of the factor at the last step, `ramp_steps` - 1.
         ramp_steps: how many steps the ramp takes; the rate stays at its end after them.
     """
-    real_number("scheduler.start_exponent", start_exponent)
-    real_number("scheduler.end_exponent", end_exponent)
+    for key, exponent in (("start", start_exponent), ("end", end_exponent)):
+        if real_number(f"scheduler.{key}_exponent", exponent) > sys.float_info.max_10_exp:
+            raise UserError(f"scheduler.{key}_exponent={exponent:g} is too large; 0 is optimizer.lr itself")
     whole_number("scheduler.ramp_steps", ramp_steps, at_least=2)
 
     def factor(step: int) -> float:

@@ -3,12 +3,13 @@
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+from makemore.atomic import replacing
 from makemore.data.text import PROJECT_ROOT
 from makemore.errors import UserError
 
@@ -27,32 +28,41 @@ def fetch(url: str, target: Path, sha256: str, timeout: float = 30) -> None:
     Raises:
         UserError: no connection, an error status, a download broken off, or another digest. Nothing is left behind.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise UserError(f"{url}: is not https; give data.url an https address")
+    _refuse_unsafe(url)
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
+        with urllib.request.build_opener(_SafeRedirects).open(url, timeout=timeout) as response:
             content = response.read()
     except http.client.IncompleteRead as error:
         got = len(error.partial)
         raise UserError(
             f"{url}: broken off after {got:,} of {got + (error.expected or 0):,} bytes; try again"
         ) from error
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        status = f"HTTP {error.code} {reason}" if isinstance(error, urllib.error.HTTPError) else reason
-        raise UserError(
-            f"{url}: cannot be downloaded ({status}); name a copy on disk with MAKEMORE_NAMES=FILE"
-        ) from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        reason = " ".join(str(error).split())
+        raise UserError(f"{url}: cannot be downloaded ({reason}); name a copy with MAKEMORE_NAMES=FILE") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with replacing(target) as file:
             file.write(content)
-        check_sha256(Path(name), sha256, f"{url} (deleted)")
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+            file.flush()
+            check_sha256(Path(file.name), sha256, f"{url} (deleted)")
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirection only to where `fetch` itself would go."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        _refuse_unsafe(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _refuse_unsafe(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise UserError(f"{url}: is not https; give data.url an https address")
 
 
 def check_sha256(path: Path, expected: str, shown: str) -> None:

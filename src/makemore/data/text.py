@@ -56,11 +56,14 @@ def locate(path: str | Path) -> Path:
     Raises:
         UserError: where there is no such file, or it is a directory.
     """
-    for candidate in (Path(path).expanduser(), PROJECT_ROOT / path):
-        if candidate.is_file():
-            return candidate.resolve()
-        if candidate.is_dir():
-            raise UserError(f"{path}: is a directory; name a text file, one item a line")
+    for candidate in (Path(path), PROJECT_ROOT / path):
+        try:
+            if candidate.is_file():
+                return candidate.resolve()
+            if candidate.is_dir():
+                raise UserError(f"{path}: is a directory; name a text file, one item a line")
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; name a text file, one item a line") from error
     raise UserError(f"{path}: no such file (from {Path.cwd()}); name a text file, one item a line")
 
 

@@ -92,8 +92,8 @@ class Vocabulary:
         tokens = table[codes]
         if tokens.size and tokens.min() < 0:
             first = int(np.argmin(tokens))
-            line = content.count("\n", 0, first) + 1
-            raise UserError(self._unknown(content[first], f"line {line} of {source}"))
+            line = content[content.rfind("\n", 0, first) + 1 : content.index("\n", first)]
+            raise UserError(self._unknown(content[first], f"{line[:80]!r} of {source}"))
         encoded: npt.NDArray[Any] = tokens.astype(dtype)
         return encoded
 

@@ -34,10 +34,10 @@ class NGram(Network):
         self.order = whole_number("model.order", order)
         self.fake_count = real_number("model.fake_count", fake_count, at_least=0)
         self.block_size = max(order - 1, 0)
-        if vocab_size**order >= 2**63:
+        longest = max(n for n in range(64) if vocab_size**n < 2**63)
+        if order > longest:
             raise UserError(
-                f"model.order={order} is too long to count {vocab_size} tokens with; "
-                f"the most is {max(n for n in range(order) if vocab_size**n < 2**63)}"
+                f"model.order={order} is too long to count {vocab_size} tokens with; the most is {longest}"
             )
         self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))

@@ -5,6 +5,7 @@ network with which arguments, the vocabulary, the text and how it was split. It 
 `weights_only=True`, and only the registry instantiates what it names.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,7 @@ from makemore import sampling
 from makemore.data.corpus import CorpusOptions
 from makemore.data.text import normalized, read_text
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, whole_number
+from makemore.errors import UserError, as_text, whole_number
 from makemore.models import Network, build
 from makemore.sampling import SamplingOptions, samples
 from makemore.scoring import score
@@ -141,7 +142,7 @@ def find(path: str | Path) -> Path:
     Raises:
         UserError: where there is none.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
         if not (found := checkpoints_of(path)):
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")

@@ -41,3 +41,10 @@ def one_of(key: str, value: Any, choices: Sequence[str | None]) -> Any:
         names = ", ".join("null" if choice is None else choice for choice in choices)
         raise UserError(f"{key} must be one of {names}, not {value!r}")
     return value
+
+
+def as_text(key: str, value: Any) -> str:
+    """Return `value` where it is text; raise `UserError` otherwise: Hydra reads `1`, `true` and `null` as values."""
+    if not isinstance(value, str):
+        raise UserError(f"{key}: {value!r} is not text to Hydra; put it in quotes, within quotes of the shell")
+    return value

@@ -15,7 +15,7 @@ from itertools import islice
 import torch
 
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, real_number, whole_number
+from makemore.errors import UserError, as_text, real_number, whole_number
 from makemore.models import Network
 
 _UNIFORMS = 1024
@@ -38,8 +38,7 @@ class SamplingOptions:
     max_length: int = 1000
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str):
-            raise UserError(f"prompt: {self.prompt!r} is not text to Hydra; quote it: \"prompt='{self.prompt}'\"")
+        as_text("prompt", self.prompt)
         real_number("temperature", self.temperature, above=0)
         if self.top_k is not None:
             whole_number("top_k", self.top_k, at_least=1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from makemore.data.text import clean, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError
+from makemore.errors import UserError, as_text
 from makemore.models import Network
 
 
@@ -49,11 +49,8 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
     Raises:
         UserError: a word that is not text (Hydra reads `1`, `true` and `null` as values), an unusable file, or none.
     """
-    chosen = []
-    for word in words if isinstance(words, Sequence) and not isinstance(words, str) else [words]:
-        if not isinstance(word, str):
-            raise UserError(f"words: {word!r} is not text to Hydra; quote it, or use words_file=FILE")
-        chosen.append(normalized(word, normalize))
+    given = words if isinstance(words, Sequence) and not isinstance(words, str) else [words]
+    chosen = [normalized(as_text("words", word), normalize) for word in given]
     if words_file == "-":
         chosen += clean(sys.stdin.buffer.read(), "standard input", normalize)[0].split("\n")[:-1]
     elif words_file is not None:

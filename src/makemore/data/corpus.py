@@ -24,7 +24,7 @@ from makemore.data.splits import (
 from makemore.data.text import Text, locate, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, windows_of_lines
-from makemore.errors import UserError, one_of, whole_number
+from makemore.errors import as_text, one_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class CorpusOptions:
     max_lines: int | None = None
 
     def __post_init__(self) -> None:
-        given: dict[str, object] = {"path": self.path, "val_path": self.val_path, "test_path": self.test_path}
-        for key, path in given.items():
-            if not isinstance(path, str) and (path is not None or key == "path"):
-                raise UserError(f"data.{key}: {path!r} is not text to Hydra; quote it: \"data.{key}='{path}'\"")
+        as_text("data.path", self.path)
+        for key, path in (("data.val_path", self.val_path), ("data.test_path", self.test_path)):
+            if path is not None:
+                as_text(key, path)
         object.__setattr__(self, "splits", check_ratios(self.splits))
         whole_number("data.split_seed", self.split_seed)
         one_of("data.by", self.by, ("line", "example"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore.atomic import replacing
-from makemore.data.text import PROJECT_ROOT
+from makemore.data.text import PROJECT_ROOT, locate
 from makemore.errors import UserError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -55,12 +55,19 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirection only to where `fetch` itself would go."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _refuse_unsafe(newurl)
+        try:
+            _refuse_unsafe(newurl)
+        except UserError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _refuse_unsafe(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{url}: is no address ({error}); give data.url an https address") from error
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise UserError(f"{url}: is not https; give data.url an https address")
 
@@ -82,9 +89,10 @@ def obtain(path: str, url: str, sha256: str, copy_variable: str) -> Path:
         copy_variable: name of the environment variable that may name a copy on disk.
     """
     if copy := os.environ.get(copy_variable):
-        target = Path(copy).expanduser().absolute()
-        if not target.is_file():
-            raise UserError(f"{copy_variable}={copy}: no such file; name a copy of {url}, or unset it to download one")
+        try:
+            target = locate(copy)
+        except UserError as error:
+            raise UserError(f"{copy_variable}={error}; unset it to download {url}") from error
     else:
         target = PROJECT_ROOT / path
         if not target.is_file():

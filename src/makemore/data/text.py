@@ -7,6 +7,7 @@ Undecodable bytes, control characters and a file without text are errors that na
 """
 
 import hashlib
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def locate(path: str | Path) -> Path:
     Raises:
         UserError: where there is no such file, or it is a directory.
     """
-    for candidate in (Path(path), PROJECT_ROOT / path):
+    for candidate in (Path(os.path.expanduser(path)), PROJECT_ROOT / path):
         try:
             if candidate.is_file():
                 return candidate.resolve()

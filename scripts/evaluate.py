@@ -15,16 +15,18 @@ def main(cfg: DictConfig) -> None:
     from makemore.checkpoint import load
     from makemore.command import set_threads
     from makemore.console import print_nlls
+    from makemore.errors import as_text
     from makemore.evaluation import evaluate
 
     set_threads(cfg.threads)
+    output = None if cfg.output is None else as_text("output", cfg.output)
     model = load(cfg.ckpt_path)
     evaluation = evaluate(model, cfg.data.path)
     for change in evaluation.changes:
         print("warning:", change, file=sys.stderr)
     print_nlls(f"{model.path.name}, step {model.step:,}", evaluation.nlls)
-    if cfg.output is not None:
-        evaluation.write(cfg.output)
+    if output is not None:
+        evaluation.write(output)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def main(cfg: DictConfig) -> float:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
     print("\n".join(["made up:", *(f"  {name}" for name in result.names)]))
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
-    print(f"  tensorboard --logdir {result.run_dir.parent}")
+    logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
+    print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
     print(f"  python scripts/sample.py ckpt_path={result.checkpoint}")
     return result.objective
 

@@ -5,6 +5,7 @@ network with which arguments, the vocabulary, the text and how it was split. It 
 `weights_only=True`, and only the registry instantiates what it names.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,9 @@ import torch
 
 from makemore import sampling
 from makemore.data.corpus import CorpusOptions
-from makemore.data.text import normalized, read_text
+from makemore.data.text import locate, normalized, read_bytes, read_text
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, as_text, whole_number
+from makemore.errors import UserError, as_text, true_or_false, whole_number
 from makemore.models import Network, build
 from makemore.sampling import SamplingOptions, samples
 from makemore.scoring import score
@@ -115,7 +116,9 @@ class TrainedModel:
         whole_number("num_samples", n)
         options = replace(options, prompt=normalized(options.prompt, self.options.normalize))
         stream = samples(self.network, self.vocabulary, seed, options)
-        return sampling.unseen(stream, self.seen(), n, max_attempts) if unseen else islice(stream, n)
+        if true_or_false("unseen", unseen):
+            return sampling.unseen(stream, self.seen(), n, max_attempts)
+        return islice(stream, n)
 
     def seen(self) -> set[str]:
         """Return the items of the text that the model was trained on, all its splits.
@@ -123,11 +126,30 @@ class TrainedModel:
         Raises:
             UserError: the text is not where it was.
         """
-        try:
-            texts = [read_text(path, self.options.normalize) for path in self.options.paths.values()]
-        except UserError as error:
-            raise UserError(f"the text of {self.path}: {error}") from error
+        texts = [read_text(self._file(path), self.options.normalize) for path in self.options.paths.values()]
         return {line for text in texts for line in text.lines()}
+
+    def changes(self) -> list[str]:
+        """Return a sentence for each file of the text that is not what it was when the model was trained.
+
+        Raises:
+            UserError: a file is not where it was.
+        """
+        now = {split: read_bytes(self._file(path)) for split, path in self.options.paths.items()}
+        return [
+            f"{self.options.paths[split]} has changed since training (sha256 {was[:12]}..., now {found[:12]}...): "
+            "these are not the splits that the model was trained with"
+            for split, was in self.sha256.items()
+            if (found := hashlib.sha256(now[split]).hexdigest()) != was
+        ]
+
+    def _file(self, path: str) -> Path:
+        try:
+            return locate(path)
+        except UserError as error:
+            raise UserError(
+                f"the text of {self.path} is gone: {path}; put it back, or evaluate another one"
+            ) from error
 
 
 def checkpoints_of(run_dir: str | Path) -> list[Path]:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +43,8 @@ def run(main: Callable[[], Any]) -> None:
         fail(_describe(error))
     except BrokenPipeError:
         _leave_pipe()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -82,7 +85,7 @@ class CheckBeforeRun(Callback):
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
         try:
-            check(cfg)
+            check(cfg, Path(config.hydra.run.dir))
         except (UserError, OmegaConfBaseException) as error:
             fail(_describe(error))
 
@@ -94,7 +97,9 @@ def _describe(error: Exception) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):
-        key, _, value = str(error.override).partition("=")
+        key, equals, value = str(error.override).partition("=")
+        if not equals:
+            return f"{error.override} is not KEY=VALUE; did you forget a key, such as ckpt_path=?"
         return f"Hydra cannot read {error.override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:

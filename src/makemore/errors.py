@@ -48,3 +48,10 @@ def as_text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise UserError(f"{key}: {value!r} is not text to Hydra; put it in quotes, within quotes of the shell")
     return value
+
+
+def true_or_false(key: str, value: Any) -> bool:
+    """Return `value` where it is a truth value; raise `UserError` otherwise: to Hydra, `no` is text."""
+    if not isinstance(value, bool):
+        raise UserError(f"{key} must be true or false, not {value!r}")
+    return value

@@ -64,14 +64,9 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
     if data_path is not None:
         corpus = whole_text(data_path, model.vocabulary, model.options.normalize)
         return Evaluation({"text": split_nlls(model.network, corpus)["train"]}, [])
+    changes = model.changes()
     try:
         corpus = read_corpus(model.options, model.vocabulary)
     except UserError as error:
-        raise UserError(f"the text of {model.path}: {error}") from error
-    changes = [
-        f"{corpus.texts[split].path} has changed since training (sha256 {was[:12]}..., now {now[:12]}...): "
-        "these are not the splits that the model was trained with"
-        for split, was in model.sha256.items()
-        if (now := corpus.sha256[split]) != was
-    ]
+        raise UserError("; ".join([*changes, str(error)])) from error
     return Evaluation(split_nlls(model.network, corpus), changes)

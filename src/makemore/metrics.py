@@ -59,7 +59,7 @@ def exact_nll(network: Network, windows: CountedWindows) -> NLL:
         begin, end = torch.searchsorted(windows.pair_context, bounds).tolist()
         log_probs = F.log_softmax(network(windows.contexts[first : first + _ROWS]), dim=-1)
         chosen = log_probs[windows.pair_context[begin:end] - first, windows.pair_target[begin:end]]
-        total -= float((chosen.double() * windows.pair_count[begin:end]).sum())
+        total -= float((chosen.cpu().double() * windows.pair_count[begin:end].cpu()).sum())
     if math.isnan(total):
         raise UserError("the NLL is not a number, the weights are too large; train with a lower optimizer.lr")
     return NLL(total, windows.total)

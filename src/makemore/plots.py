@@ -13,6 +13,9 @@ def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figu
         rates: the learning rate of each step.
         losses: the minibatch NLL of each step, nats a character.
     """
+    # a rate of 0 has no exponent
+    steps = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0]
+    rates, losses = [rate for rate, _ in steps], [loss for _, loss in steps]
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_rate, by_exponent = figure.subplots(1, 2, sharey=True)
     by_rate.plot(rates, losses, linewidth=0.8)

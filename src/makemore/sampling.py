@@ -2,7 +2,7 @@
 
 One float64 uniform a character from one CPU generator, item after item, looked up in the cumulative distribution of
 the context. So the same seed gives the same items on every machine, the first ten of a hundred are the ten, and the
-stream does not depend on temperature, top-k or prompt. Few contexts are distinct: each one's distribution is computed
+stream does not depend on temperature, top-k or prompt. Contexts come again and again: each one's distribution is made
 once, in float64 and alone (rows of a batch differ in the last bits with the size of the batch).
 """
 

@@ -54,7 +54,7 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
     if words_file == "-":
         chosen += clean(sys.stdin.buffer.read(), "standard input", normalize)[0].split("\n")[:-1]
     elif words_file is not None:
-        chosen += read_text(words_file, normalize).lines()
+        chosen += read_text(as_text("words_file", words_file), normalize).lines()
     if not chosen:
         raise UserError("there is nothing to score; give words=[...], words_file=FILE or words_file=-")
     return chosen
@@ -82,4 +82,5 @@ def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int
     targets = torch.tensor(line[block_size:])
     log_probs = F.log_softmax(network(torch.tensor(contexts, dtype=torch.int64)).double(), dim=-1)
     chosen = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1).tolist()
-    return WordScore(word, [vocabulary.labels[token] for token in targets.tolist()], chosen)
+    labels = vocabulary.labels
+    return WordScore(word, [labels[token] for token in targets.tolist()], chosen)

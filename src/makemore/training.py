@@ -18,8 +18,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, SampledNames
-from makemore.checkpoint import load
+from makemore.callbacks import ProgressBar, SampledNames
+from makemore.checkpoint import checkpoints_of, load
+from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, real_number, whole_number
@@ -79,32 +80,43 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
     datamodule.prepare_data()
     make_model = _instantiate(cfg.model, "model")
     arguments = {"vocabulary": datamodule.corpus.vocabulary, "seed": seed, "log_every": cfg.log_every}
-    if make_model.func.counts:
-        # counting looks at the whole training split, once
-        datamodule.batch_size = None
-    else:
+    kind = getattr(make_model, "func", None)
+    if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
+        raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
+    if not kind.counts:
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
         arguments |= {
             "optimizer": _instantiate(cfg.optimizer, "optimizer"),
             "schedule": _instantiate(cfg.scheduler, "scheduler"),
         }
-    return datamodule, make_model(**arguments)
+    try:
+        return datamodule, make_model(**arguments)
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"model: {_first_line(error)}") from error
 
 
-def check(cfg: DictConfig) -> None:
+def check(cfg: DictConfig, run_dir: Path) -> None:
     """Find what is wrong with a composed config before anything is written.
+
+    Args:
+        cfg: conf/train.yaml, composed.
+        run_dir: where the run's files are to go.
 
     Raises:
         UserError: whatever would stop the run from starting.
     """
+    if checkpoints_of(run_dir):
+        raise UserError(f"{run_dir}: holds the checkpoints of a run already; choose another hydra.run.dir")
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
     model.configure_optimizers()
-    callbacks = list(_instantiate(cfg.callbacks, "callbacks").values())
+    callbacks = _named(cfg.callbacks, "callbacks")
+    if not all(callable(make) for make in _named(cfg.logger, "logger")):
+        raise UserError("logger: each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml")
     if any(isinstance(callback, EarlyStopping) for callback in callbacks) and not datamodule.corpus.size("val"):
         raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
     whole_number("num_samples", cfg.num_samples)
-    _trainer(cfg, model, datamodule, Path(), callbacks=[], loggers=[])
+    _trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
@@ -123,15 +135,19 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         log.info(line)
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = _Outcome(cfg, checkpoints, run_dir)
-    loggers = [make(save_dir=str(run_dir)) for make in _instantiate(cfg.logger, "logger").values()]
+    loggers = [make(save_dir=str(run_dir)) for make in _named(cfg.logger, "logger")]
     callbacks = [
         ProgressBar(),
         SampledNames(cfg.num_samples, model.seed),
-        *_instantiate(cfg.callbacks, "callbacks").values(),
+        *_named(cfg.callbacks, "callbacks"),
         outcome,
         checkpoints,
     ]
-    _trainer(cfg, model, datamodule, run_dir, callbacks, loggers).fit(model, datamodule=datamodule)
+    trainer = _trainer(cfg, model, datamodule, run_dir, callbacks, loggers)
+    try:
+        trainer.fit(model, datamodule=datamodule)
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {_first_line(error)}") from error
     assert outcome.result is not None
     return outcome.result
 
@@ -203,6 +219,8 @@ def _trainer(
         cfg.trainer,
         "trainer",
         max_steps=1 if model.counts else max_steps,
+        # one run is one device; many runs are how one scales
+        devices=1,
         # an epoch is the steps up to the next validation, so there is no telling how many
         max_epochs=-1,
         check_val_every_n_epoch=1,
@@ -212,11 +230,15 @@ def _trainer(
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(run_dir),
-        enable_checkpointing=bool(callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     return trainer
+
+
+def _named(config: Any, key: str) -> list[Any]:
+    """Instantiate a group of named things; `null` under a name switches it off."""
+    return [made for made in _instantiate(config, key).values() if made is not None]
 
 
 def _instantiate(config: Any, key: str, **arguments: Any) -> Any:
@@ -224,9 +246,11 @@ def _instantiate(config: Any, key: str, **arguments: Any) -> Any:
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
+        cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, TypeError | ValueError | MisconfigurationException):
-            raise UserError(f"{key}: {str(cause).splitlines()[0]}") from error
-        raise
+        raise UserError(f"{key}: {_first_line(cause)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

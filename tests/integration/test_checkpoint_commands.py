@@ -52,7 +52,7 @@ def test_evaluate_takes_another_text_as_one(trained: Path, command: Command, tmp
     nll = json.loads((tmp_path / "out.json").read_text())["text/nll"]
     assert nll == pytest.approx((5 * expected[0] + 4 * expected[1]) / 9, abs=1e-6)
     (tmp_path / "words.txt").write_text("emma\nÉve\n")
-    assert "'É' in line 2" in command("evaluate", f"ckpt_path={trained}", "data.path=words.txt").error
+    assert "the character 'É' in 'Éve'" in command("evaluate", f"ckpt_path={trained}", "data.path=words.txt").error
 
 
 def test_score_reads_words_from_the_command_line_a_file_and_standard_input(trained: Path, process: Command) -> None:

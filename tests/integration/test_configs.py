@@ -35,7 +35,7 @@ def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.Mo
         # the file itself may not be here
         overrides += [f"data.path={ROOT / 'data' / 'names.txt'}"]
     if option == "data=makemore":
-        overrides += ["data.url=null"]
+        overrides += ["data.sha256=null"]
     monkeypatch.chdir(tmp_path)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         result = train(compose("train", overrides), tmp_path)

@@ -62,6 +62,15 @@ FILES = {
         ("callbacks=early_stopping data.splits=[1,0,0]", "needs a validation split"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
         ("data.path=a[", "Hydra cannot read data.path=a["),
+        ("data=text data.path=2024", "data.path: 2024 is not text to Hydra"),
+        ("data.batch_size=100000000000", "data.batch_size must be at most"),
+        ("model.hidden_dim=1000000000000", "model: "),
+        ("model._target_=makemore.models.mlp.MLP", "model._target_ must be a language model"),
+        ("optimizer._target_=torch.optim.Nothing", "optimizer: "),
+        ("+callbacks.mine._target_=nowhere.Thing", "callbacks: "),
+        ("+logger.mine._target_=lightning.pytorch.loggers.CSVLogger", "logger: "),
+        ("~model", "Missing key model"),
+        ("data", "data is not KEY=VALUE"),
     ],
 )
 def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> None:
@@ -90,6 +99,11 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
         ("sample", "ckpt_path={trained} temperature=0", "temperature must be above 0"),
         ("sample", "ckpt_path={trained} top_k=0", "top_k must be at least 1"),
         ("sample", "ckpt_path={trained} num_samples=-1", "num_samples must be at least 0"),
+        ("sample", "ckpt_path={trained} unseen=no", "unseen must be true or false, not 'no'"),
+        ("sample", "{trained}", "is not KEY=VALUE; did you forget a key, such as ckpt_path=?"),
+        ("sample", "ckpt_path=null", "ckpt_path: None is not text to Hydra"),
+        ("evaluate", "ckpt_path={trained} output=1", "output: 1 is not text to Hydra"),
+        ("score", "ckpt_path={trained} words_file=1", "words_file: 1 is not text to Hydra"),
         ("sample", "ckpt_path={trained} num_sample=1", "did you mean num_samples?"),
         ("score", "ckpt_path={trained}", "there is nothing to score"),
         ("score", "ckpt_path={trained} words=[Anna]", "the character 'A' in 'Anna' is not in the vocabulary"),
@@ -114,3 +128,16 @@ def test_in_a_new_process_it_is_one_line_too(process: Command, tmp_path: Path) -
     assert "did you mean optimizer.lr?" in process("train", "optimizer.lrr=1").error
     assert "no such checkpoint" in process("sample", "ckpt_path=nowhere").error
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_directory_that_holds_a_run_is_refused_and_kept(trained: Path, command: Command) -> None:
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    outcome = command("train", "model=ngram", f"hydra.run.dir={trained}")
+    assert f"{trained}: holds the checkpoints of a run already" in outcome.error
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
+
+
+def test_what_the_trainer_itself_refuses_is_one_line_after_the_run_began(command: Command) -> None:
+    outcome = command("train", "model=bigram", "trainer.max_steps=1", "+trainer.gradient_clip_val=1")
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("error: trainer: Automatic gradient clipping is not supported")

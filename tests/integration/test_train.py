@@ -178,6 +178,21 @@ def test_the_learning_rate_range_test_ends_with_its_picture(command: Command, tm
     assert float(rows(run_dir)[0]["lr"]) == pytest.approx(1e-3)
 
 
+def test_a_range_test_that_explodes_beyond_numbers_has_its_picture_too(command: Command, tmp_path: Path) -> None:
+    ramp = ("scheduler=exponential_ramp", "scheduler.end_exponent=40", "optimizer=sgd", "steps_per_execution=5")
+    assert command("train", *SHORT, *ramp).code == 2
+    (run_dir,) = runs(tmp_path)
+    assert (run_dir / "lr_range.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_callback_or_a_logger_is_switched_off_by_null(command: Command, tmp_path: Path) -> None:
+    off = ("callbacks=early_stopping", "callbacks.early_stopping=null", "logger.tensorboard=null", "optimizer.lr=0")
+    assert command("train", *SHORT, *off).code == 0
+    (run_dir,) = runs(tmp_path)
+    assert json.loads((run_dir / "metrics.json").read_text())["steps"] == 30
+    assert not list(run_dir.glob("events*"))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_run_on_cuda_ends_near_the_one_on_the_cpu(command: Command, tmp_path: Path) -> None:
     for trainer in ("default", "gpu"):

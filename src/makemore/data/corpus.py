@@ -144,7 +144,7 @@ def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) ->
         UserError: a file that cannot be used, a split that would be empty, a character not in `vocabulary`.
     """
     stats = [(path := locate(given), path.stat()) for given in options.paths.values()]
-    version = tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+    version = tuple((str(path), stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for path, stat in stats)
     return _read_corpus(options, vocabulary, version)
 
 

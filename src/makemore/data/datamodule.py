@@ -26,9 +26,9 @@ class TextDataModule(L.LightningDataModule):
             see `CorpusOptions`.
         batch_size: B, examples a step; None is the whole training split at once, over its counted windows.
         draw: "replacement" (rows drawn with replacement, as in L2) or "permutation" (each example once an epoch).
-        url: where `path` can be downloaded when it is missing.
-        sha256: the digest that the download must have.
-        copy_variable: name of the environment variable that may name a copy of the download on disk.
+        sha256: of a known text, whose `path` is relative to the project's root; see `makemore.data.download.obtain`.
+        url: where a known text can be downloaded when it is missing.
+        copy_variable: name of the environment variable that may name a copy of a known text on disk.
         seed: decides the rows of every step.
         steps_per_execution: K, the most optimiser steps in one block; changes speed and nothing else.
         val_every: steps between validations; the length of a Lightning epoch.
@@ -49,8 +49,8 @@ class TextDataModule(L.LightningDataModule):
         max_lines: int | None = None,
         batch_size: int | None = 32,
         draw: str = "replacement",
-        url: str | None = None,
         sha256: str | None = None,
+        url: str | None = None,
         copy_variable: str | None = None,
         seed: int = 0,
         steps_per_execution: int = 1,
@@ -70,19 +70,21 @@ class TextDataModule(L.LightningDataModule):
             normalize=normalize,
             max_lines=max_lines,
         )
-        self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, at_least=1)
+        self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, 1, 2**24)
         self.draw = one_of("data.draw", draw, tuple(DRAWS))
-        self.download = (url, sha256, copy_variable)
+        self.url = url
+        self.sha256 = sha256
+        self.copy_variable = copy_variable
         self.seed = whole_number("seed", seed)
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
 
     def prepare_data(self) -> None:
-        """Download the text where it has an address and is not here yet."""
-        url, sha256, copy_variable = self.download
-        if url is not None and sha256 is not None and copy_variable is not None:
-            self.options = replace(self.options, path=str(obtain(self.options.path, url, sha256, copy_variable)))
+        """Find a known text, which has a digest; download it where it has an address and is not here yet."""
+        if self.sha256 is not None:
+            path = obtain(self.options.path, self.sha256, self.url, self.copy_variable)
+            self.options = replace(self.options, path=str(path))
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -137,7 +139,7 @@ class _TrainingBlocks:
     @cached_property
     def full(self) -> tuple[CountedWindows, torch.Tensor]:
         counted = self.windows.counted()
-        return counted, (counted.pair_count / counted.total).float()
+        return counted, counted.pair_count / counted.total
 
     def __iter__(self) -> Iterator[Block]:
         data, trainer = self.datamodule, self.datamodule.trainer
@@ -152,7 +154,8 @@ class _TrainingBlocks:
     def block(self, first_step: int, steps: int) -> Block:
         """Return the block of steps `first_step .. first_step + steps - 1`."""
         data = self.datamodule
-        if data.batch_size is None:
+        assert data.trainer is not None
+        if data.batch_size is None or data.trainer.lightning_module.counts:
             return FullBatches(first_step, steps, *self.full)
         rows = [
             torch.from_numpy(DRAWS[data.draw](data.seed, step, data.batch_size, len(self.windows)))

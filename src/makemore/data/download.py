@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore.atomic import replacing
-from makemore.data.text import PROJECT_ROOT, locate
+from makemore.data.text import PROJECT_ROOT, locate, read_bytes
 from makemore.errors import UserError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -74,28 +74,33 @@ def _refuse_unsafe(url: str) -> None:
 
 def check_sha256(path: Path, expected: str, shown: str) -> None:
     """Raise `UserError` with both digests where the file at `path` has another sha256 than `expected`."""
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256(read_bytes(path)).hexdigest()
     if found != expected:
         raise UserError(f"{shown}: is not the expected file: sha256 {found}, expected {expected}")
 
 
-def obtain(path: str, url: str, sha256: str, copy_variable: str) -> Path:
-    """Return a checked file: the copy that an environment variable names, or `path`, downloaded where it is missing.
+def obtain(path: str, sha256: str, url: str | None = None, copy_variable: str | None = None) -> Path:
+    """Return a known text: the copy that an environment variable names, or the project's, downloaded where missing.
 
     Args:
-        path: where the download is kept, relative to the project's root.
-        url: where it is published.
+        path: relative to the project's root.
         sha256: the digest that it must have.
+        url: where it is published; None for one that is part of the project.
         copy_variable: name of the environment variable that may name a copy on disk.
+
+    Raises:
+        UserError: it cannot be had, or is another file than expected.
     """
-    if copy := os.environ.get(copy_variable):
+    if copy_variable is not None and (copy := os.environ.get(copy_variable)):
         try:
             target = locate(copy)
         except UserError as error:
             raise UserError(f"{copy_variable}={error}; unset it to download {url}") from error
-    else:
-        target = PROJECT_ROOT / path
-        if not target.is_file():
-            fetch(url, target, sha256)
-    check_sha256(target, sha256, str(target))
+        check_sha256(target, sha256, f"{copy_variable}={target}")
+        return target
+    target = PROJECT_ROOT / path
+    if url is not None and not target.exists():
+        fetch(url, target, sha256)
+    again = "use data=text for a text of your own" if url is None else "delete it, and it is downloaded again"
+    check_sha256(locate(target), sha256, f"{target} ({again})")
     return target

@@ -29,7 +29,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
         isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios
     ):
         raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {list(ratios)}")
-    if not math.isclose(sum(ratios), 1, abs_tol=1e-6):
+    if not math.isclose(sum(ratios), 1, abs_tol=1e-9):
         raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
     train, val, test = (float(ratio) for ratio in ratios)
     if train == 0:
@@ -54,12 +54,14 @@ def split_by_line(line_keys: npt.NDArray[np.uint64], ratios: Sequence[float]) ->
     """Return the split of each line (0 train, 1 val, 2 test), the same for lines with the same key.
 
     The keys in their order are a random order of the distinct lines: the first go to test, then val, then train,
-    until each has its share of the lines.
+    until each has its share of the lines. A line so frequent that it would overfill val or test is for training.
     """
     _, inverse, counts = np.unique(line_keys, return_inverse=True, return_counts=True)
-    before = np.cumsum(counts) - counts
     _, val, test = split_sizes(len(line_keys), ratios)
-    membership = np.select([before < test, before < test + val], [2, 1], 0).astype(np.int8)[inverse]
+    frequent = counts > max(1, min((size for size in (val, test) if size), default=1))
+    placed = np.where(frequent, 0, counts)
+    before = np.cumsum(placed) - placed
+    membership = np.select([frequent, before < test, before < test + val], [0, 2, 1], 0).astype(np.int8)[inverse]
     _check_not_empty(membership, ratios, f"{len(counts):,} distinct lines")
     return membership
 
@@ -91,7 +93,7 @@ def _check_not_empty(membership: Membership, ratios: Sequence[float], what: str)
     for split, ratio in enumerate(ratios):
         if ratio > 0 and not (membership == split).any():
             raise UserError(
-                f"the {_NAMES[SPLITS[split]]} split would be empty: {what} are too few for "
-                f"data.splits={list(ratios)}; use more text, or ask for an empty split with a ratio of 0, "
-                "as in data.splits=[1,0,0]"
+                f"the {_NAMES[SPLITS[split]]} split would be empty: {what} do not divide as "
+                f"data.splits={list(ratios)} asks; use more text or another data.split_seed, or ask for an empty "
+                "split with a ratio of 0, as in data.splits=[1,0,0]"
             )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from makemore.errors import UserError
 
-# Where relative paths are looked for after the working directory: the checkout, which has data/names.txt.
+# The checkout, which has conf/ and data/names.txt.
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 _SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -52,37 +52,41 @@ class Text:
 
 
 def locate(path: str | Path) -> Path:
-    """Return the absolute path of a file, looked for from the working directory, then from the project's root.
+    """Return the absolute path of a file; `~` is the user's home.
 
     Raises:
         UserError: where there is no such file, or it is a directory.
     """
-    for candidate in (Path(os.path.expanduser(path)), PROJECT_ROOT / path):
-        try:
-            if candidate.is_file():
-                return candidate.resolve()
-            if candidate.is_dir():
-                raise UserError(f"{path}: is a directory; name a text file, one item a line")
-        except OSError as error:
-            raise UserError(f"{path}: {error.strerror}; name a text file, one item a line") from error
-    raise UserError(f"{path}: no such file (from {Path.cwd()}); name a text file, one item a line")
+    candidate = Path(os.path.expanduser(path))
+    try:
+        if candidate.is_file():
+            return candidate.resolve()
+        what = "is a directory" if candidate.is_dir() else f"no such file (from {Path.cwd()})"
+    except OSError as error:
+        what = str(error.strerror)
+    raise UserError(f"{path}: {what}; name a text file, one item a line")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what is in a file; one that may not be read is a `UserError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
     """Read and clean a text file.
 
     Args:
-        path: relative to the working directory, or else to the project's root.
+        path: absolute, or relative to the working directory.
         normalize: a Unicode normal form ("NFC", "NFD", "NFKC", "NFKD"), or None to take the characters as they are.
 
     Raises:
         UserError: a missing, unreadable, undecodable or empty file, or one with control characters.
     """
     path = locate(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    raw = read_bytes(path)
     content, cleaning = clean(raw, str(path), normalize)
     return Text(path, hashlib.sha256(raw).hexdigest(), content, cleaning)
 

@@ -24,6 +24,7 @@ class NGram(Network):
         fake_count: k, added to every count; 0 gives unseen pairs probability 0 and an infinite NLL.
     """
 
+    base: Tensor
     codes: Tensor
     counts: Tensor
 
@@ -39,6 +40,7 @@ class NGram(Network):
             raise UserError(
                 f"model.order={order} is too long to count {vocab_size} tokens with; the most is {longest}"
             )
+        self.register_buffer("base", torch.tensor([vocab_size, order]))
         self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
@@ -82,7 +84,9 @@ class NGram(Network):
 
 
 def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the empty buffers the sizes of those that are about to be loaded."""
+    """Give the empty buffers the sizes of those that are about to be loaded, which must be of the same V and order."""
+    if not torch.equal(state_dict[prefix + "base"], module.base.to(state_dict[prefix + "base"].device)):
+        raise ValueError("the counts are of another vocabulary or order")
     for name in ("codes", "counts"):
         if isinstance(loaded := state_dict.get(prefix + name), Tensor):
             setattr(module, name, torch.zeros_like(loaded))

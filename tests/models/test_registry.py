@@ -1,0 +1,112 @@
+"""Checks the registry of networks: what is registered, how it is built, and what a wrong request is told."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import makemore.models
+from makemore.errors import UserError
+from makemore.models import Network, architectures, build, register
+
+ARCHITECTURES = ["bigram", "mlp", "ngram"]
+
+
+def test_every_shipped_network_is_registered() -> None:
+    assert architectures() == ARCHITECTURES
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_maps_contexts_to_a_row_of_logits_each(architecture: str) -> None:
+    network = build(architecture, 7, {}, seed=0)
+    assert network.vocab_size == 7
+    logits = network(torch.randint(0, 7, (5, network.block_size)))
+    assert logits.shape == (5, 7)
+    assert torch.is_floating_point(logits)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_of_a_context_do_not_depend_on_the_rest_of_the_batch(architecture: str) -> None:
+    network = build(architecture, 7, {}, seed=0)
+    contexts = torch.randint(0, 7, (9, network.block_size))
+    alone = torch.cat([network(context.unsqueeze(0)) for context in contexts])
+    torch.testing.assert_close(network(contexts), alone)
+
+
+@pytest.mark.parametrize("architecture", ["bigram", "mlp"])
+def test_initial_weights_depend_on_the_seed_alone(architecture: str) -> None:
+    torch.manual_seed(1)
+    first = build(architecture, 27, {}, seed=0).state_dict()
+    torch.manual_seed(2)
+    again = build(architecture, 27, {}, seed=0).state_dict()
+    other = build(architecture, 27, {}, seed=1).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_building_leaves_the_global_generator_alone(architecture: str) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    build(architecture, 27, {}, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_arguments_reach_the_network() -> None:
+    network = build("mlp", 27, {"block_size": 5, "embedding_dim": 3, "hidden_dim": 11}, seed=0)
+    assert network.block_size == 5
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    assert shapes == {"C": (27, 3), "W1": (15, 11), "b1": (11,), "W2": (11, 27), "b2": (27,)}
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "", "makemore.models.mlp.MLP", "os.system", None, ["mlp"]])
+def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(architecture, 27, {}, seed=0)
+    assert repr(architecture) in str(caught.value)
+    assert "bigram, mlp, ngram" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "argument", "known"),
+    [
+        ("mlp", "hiden_dim", "hidden_dim"),
+        ("bigram", "block_size", "init"),
+        ("ngram", "block_size", "order"),
+        ("mlp", "vocab_size", "block_size"),
+        ("mlp", "generator", "block_size"),
+    ],
+)
+def test_an_unknown_argument_is_named_with_the_known_ones(architecture: str, argument: str, known: str) -> None:
+    with pytest.raises(UserError, match=rf"takes no {argument}; it takes .*{known}"):
+        build(architecture, 27, {argument: 1}, seed=0)
+
+
+def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flat_for_test.py").write_text(
+        "import torch\n"
+        "from makemore.models import Network, register\n"
+        "@register('flat_for_test')\n"
+        "class Flat(Network):\n"
+        "    block_size = 2\n"
+        "    def __init__(self, vocab_size, generator, height=0.0):\n"
+        "        super().__init__()\n"
+        "        self.vocab_size, self.height = vocab_size, height\n"
+        "    def forward(self, contexts):\n"
+        "        return torch.full((len(contexts), self.vocab_size), self.height)\n"
+    )
+    monkeypatch.setattr(makemore.models, "_REGISTRY", dict(makemore.models._REGISTRY))
+    monkeypatch.setattr(makemore.models, "__path__", [*makemore.models.__path__, str(tmp_path)])
+    try:
+        assert architectures() == ["bigram", "flat_for_test", "mlp", "ngram"]
+        network = build("flat_for_test", 3, {"height": 2.5}, seed=0)
+        assert network(torch.zeros(1, 2, dtype=torch.int64)).tolist() == [[2.5, 2.5, 2.5]]
+    finally:
+        sys.modules.pop("makemore.models.flat_for_test", None)
+
+
+def test_a_name_cannot_be_registered_twice() -> None:
+    architectures()
+    with pytest.raises(AssertionError):
+        register("mlp")(Network)

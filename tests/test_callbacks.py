@@ -1,0 +1,393 @@
+"""Checks the callbacks in real runs: which checkpoints stay, and what terminal, TensorBoard and files show."""
+
+import csv
+import io
+import logging
+import math
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from makemore import callbacks
+from makemore.callbacks import (
+    CountTable,
+    LearningRateRangePlot,
+    ProgressBar,
+    SampledNames,
+)
+from makemore.checkpoint import load
+from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
+from makemore.data.datamodule import TextDataModule
+from makemore.errors import UserError
+from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.loggers import TensorBoard
+from makemore.metrics import exact_nll
+from makemore.sampling import sample
+from makemore.schedules import Schedule, exponential_ramp, step_decay
+
+NAMES = Path(__file__).parents[1] / "data" / "names.txt"
+PNG = b"\x89PNG\r\n\x1a\n"
+SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 200 names."""
+    path = tmp_path_factory.mktemp("text") / "names.txt"
+    path.write_text("\n".join(NAMES.read_text().split("\n")[:200]) + "\n")
+    return path
+
+
+def corpus_of(text: Path, **options: Any) -> TextDataModule:
+    return TextDataModule(str(text), **({"batch_size": 8, "val_every": 5, "checkpoint_every": 4} | options))
+
+
+def bigram(
+    data: TextDataModule, lr: float = 1.0, schedule: Schedule | None = None, l2: float = 0.0
+) -> NeuralLanguageModel:
+    return NeuralLanguageModel("bigram", data.corpus.vocabulary, partial(torch.optim.SGD, lr=lr), schedule, l2)
+
+
+def fit(
+    directory: Path,
+    model: LanguageModel,
+    data: TextDataModule,
+    max_steps: int,
+    *chosen: L.Callback,
+    tensorboard: bool = False,
+    resume: Path | None = None,
+) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=max_steps,
+        max_epochs=-1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
+        logger=[TensorBoard(directory)] if tensorboard else False,
+        callbacks=list(chosen),
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=directory,
+        enable_checkpointing=any(isinstance(callback, Checkpoints) for callback in chosen),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+
+
+def kept(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "checkpoints").iterdir())
+
+
+class Validations(L.Callback):
+    """Remembers the validation NLL by step."""
+
+    def __init__(self) -> None:
+        self.nlls: dict[int, float] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.nlls[trainer.global_step] = float(trainer.callback_metrics["val/nll"])
+
+
+# better at first, worse after step 10
+def falling_then_rising(data: TextDataModule) -> NeuralLanguageModel:
+    return bigram(data, lr=5.0, schedule=step_decay([10], 200))
+
+
+# --- checkpoints
+
+
+def test_the_last_two_and_the_best_stay_named_by_their_steps(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    validations = Validations()
+    fit(tmp_path, falling_then_rising(data), data, 22, validations, Checkpoints(every=4))
+    assert list(validations.nlls) == [5, 10, 15, 20, 22]
+    assert min(validations.nlls, key=validations.nlls.__getitem__) == 10
+    assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
+
+
+def test_a_checkpoint_holds_the_weights_of_its_step(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    validations = Validations()
+    fit(tmp_path, falling_then_rising(data), data, 22, validations, Checkpoints(every=4))
+    for path in (tmp_path / "checkpoints").iterdir():
+        step = int(path.stem.split("-")[-1])
+        shorter = falling_then_rising(again := corpus_of(text))
+        fit(tmp_path / "shorter", shorter, again, step)
+        model = load(path)
+        assert model.step == step
+        assert torch.equal(model.network.W, shorter.network.W)  # type: ignore[arg-type]
+    best = load(tmp_path / "checkpoints" / "best-step-00000010.ckpt")
+    nll = exact_nll(best.network, data.corpus.windows("val", 1).counted()).nats
+    assert nll == pytest.approx(validations.nlls[10], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "every", "steps"), [(3, 4, [3]), (4, 4, [4]), (5, 4, [4, 5]), (8, 4, [4, 8]), (9, 1, [8, 9])]
+)
+def test_the_end_of_training_has_a_checkpoint(
+    text: Path, tmp_path: Path, max_steps: int, every: int, steps: list[int]
+) -> None:
+    data = corpus_of(text, splits=(1, 0, 0), checkpoint_every=every, steps_per_execution=100)
+    checkpoints = Checkpoints(every)
+    fit(tmp_path, bigram(data), data, max_steps, checkpoints)
+    assert kept(tmp_path) == [f"step-{step:08d}.ckpt" for step in steps]
+    assert checkpoints.newest == tmp_path / "checkpoints" / f"step-{max_steps:08d}.ckpt"
+    assert checkpoints.best is None
+
+
+def test_never_more_than_three_checkpoints_and_no_unfinished_file_stay(text: Path, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    class Look(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step >= 4:
+                seen.append(kept(tmp_path))
+
+    data = corpus_of(text)
+    fit(tmp_path, bigram(data), data, 30, Look(), Checkpoints(every=4))
+    assert len(seen) > 20
+    for names in seen:
+        assert sum(name.startswith("step-") for name in names) <= 2
+        assert sum(name.startswith("best-step-") for name in names) <= 1
+        assert all(name.endswith(".ckpt") and not name.startswith(".") for name in names)
+
+
+def test_an_equal_validation_nll_does_not_replace_the_best(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    fit(tmp_path, bigram(data, lr=0.0), data, 20, Checkpoints(every=100))
+    assert kept(tmp_path) == ["best-step-00000005.ckpt", "step-00000020.ckpt"]
+
+
+def test_an_infinite_validation_nll_is_never_the_best(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text, batch_size=None)
+    validations, checkpoints = Validations(), Checkpoints(every=100)
+    model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=4)
+    fit(tmp_path, model, data, 1, validations, checkpoints)
+    assert validations.nlls == {1: math.inf}
+    assert checkpoints.best is None
+    assert kept(tmp_path) == ["step-00000001.ckpt"]
+
+
+def test_a_resumed_run_remembers_its_best(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    fit(tmp_path, falling_then_rising(data), data, 12, Checkpoints(every=4))
+    checkpoints = Checkpoints(every=4)
+    again = corpus_of(text)
+    newest = tmp_path / "checkpoints" / "step-00000012.ckpt"
+    fit(tmp_path, falling_then_rising(again), again, 22, checkpoints, resume=newest)
+    assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
+    # the end of a run evaluates the best from its path
+    assert checkpoints.best == tmp_path / "checkpoints" / "best-step-00000010.ckpt"
+
+
+def test_a_resumed_run_replaces_its_best_by_a_better(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    fit(tmp_path, bigram(data, lr=5.0), data, 8, Checkpoints(every=4))
+    assert "best-step-00000008.ckpt" in kept(tmp_path)
+    again = corpus_of(text)
+    fit(
+        tmp_path,
+        bigram(again, lr=5.0),
+        again,
+        20,
+        Checkpoints(every=4),
+        resume=tmp_path / "checkpoints" / "step-00000008.ckpt",
+    )
+    assert [name for name in kept(tmp_path) if name.startswith("best")] == ["best-step-00000020.ckpt"]
+
+
+def test_a_checkpoint_knows_of_the_validation_at_its_own_step(text: Path, tmp_path: Path) -> None:
+    # nothing moves after step 10, so that nothing is better than the validation there
+    def still_after_ten(data: TextDataModule) -> NeuralLanguageModel:
+        return bigram(data, lr=5.0, schedule=step_decay([10], 0))
+
+    data, again = (corpus_of(text, checkpoint_every=5) for _ in range(2))
+    fit(tmp_path, still_after_ten(data), data, 10, Checkpoints(every=5))
+    newest = tmp_path / "checkpoints" / "step-00000010.ckpt"
+    fit(tmp_path, still_after_ten(again), again, 20, Checkpoints(every=5), resume=newest)
+    assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000015.ckpt", "step-00000020.ckpt"]
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoints" / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": 1}, path)
+
+    def full_disk(_checkpoint: Any, file: Any) -> None:
+        file.write(b"half of")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        AtomicCheckpointIO().save_checkpoint({"step": 2}, path)
+    assert kept(tmp_path) == ["a.ckpt"]
+    assert AtomicCheckpointIO().load_checkpoint(path) == {"step": 1}
+
+
+def test_a_checkpoint_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        AtomicCheckpointIO().save_checkpoint({"step": 1}, tmp_path / "a.ckpt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o644
+
+
+class Payload:
+    """Unpickled without care, this makes a directory."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("weights_only", [None, False, True])
+def test_code_in_a_checkpoint_is_never_executed(tmp_path: Path, weights_only: bool | None) -> None:
+    torch.save({"state": Payload(tmp_path / "executed")}, tmp_path / "evil.ckpt")
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "evil.ckpt", weights_only=weights_only)
+    assert not (tmp_path / "executed").exists()
+
+
+# --- progress
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    monkeypatch.setattr(callbacks, "MESSAGES", Console(file=screen, force_terminal=True, width=120))
+    return screen
+
+
+def test_a_terminal_sees_the_steps_and_the_nll(text: Path, tmp_path: Path, terminal: io.StringIO) -> None:
+    data = corpus_of(text, steps_per_execution=3)
+    bar = ProgressBar()
+    fit(tmp_path, bigram(data), data, 22, bar)
+    shown = terminal.getvalue()
+    assert "22/22" in shown
+    assert "train NLL" in shown
+    assert not bar.bar.live.is_started
+
+
+def test_what_is_no_terminal_sees_no_bar(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(callbacks, "MESSAGES", Console(file=screen, force_terminal=False))
+    data = corpus_of(text)
+    fit(tmp_path, bigram(data), data, 7, ProgressBar())
+    assert screen.getvalue().strip() == ""
+
+
+def test_a_line_is_logged_at_each_validation(text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = corpus_of(text)
+    validations = Validations()
+    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+        fit(tmp_path, bigram(data), data, 12, validations, ProgressBar())
+    lines = [record.getMessage() for record in caplog.records if record.name == "makemore.callbacks"]
+    assert [line.partition(":")[0] for line in lines] == [f"step {step} of 12" for step in (5, 10, 12)]
+    for line, nll in zip(lines, validations.nlls.values(), strict=True):
+        assert line.endswith(f"validation NLL {nll:.4f}")
+
+
+def test_without_validation_the_line_says_no_validation_nll(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = corpus_of(text, splits=(1, 0, 0))
+    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+        fit(tmp_path, bigram(data), data, 5, ProgressBar())
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "makemore.callbacks"]
+    assert line.startswith("step 5 of 5: ")
+    assert "validation" not in line
+
+
+def test_a_run_that_fails_takes_the_bar_away(text: Path, tmp_path: Path, terminal: io.StringIO) -> None:
+    data = corpus_of(text)
+    bar = ProgressBar()
+    with pytest.raises(UserError, match="the loss is"):
+        fit(tmp_path, bigram(data, lr=1e38, l2=1.0), data, 20, bar)
+    assert not bar.bar.live.is_started
+    # hidden while the bar moves
+    assert terminal.getvalue().rindex(SHOW_CURSOR) > terminal.getvalue().rindex(HIDE_CURSOR)
+
+
+# --- what TensorBoard and files show
+
+
+def events(directory: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(directory))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_sampled_names_are_texts_of_each_validation(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    model = bigram(data, lr=5.0)
+    fit(tmp_path, model, data, 12, SampledNames(num_samples=3, seed=9), tensorboard=True)
+    shown = events(tmp_path).Tensors("samples/text_summary")
+    assert [event.step for event in shown] == [5, 10, 12]
+    texts = [event.tensor_proto.string_val[0].decode() for event in shown]
+    names = sample(model.network, model.vocabulary, 3, seed=9)
+    assert [line.strip() for line in texts[-1].split("\n")] == names
+    assert texts[0] != texts[-1]
+
+
+def test_sampling_during_training_does_not_change_it(text: Path, tmp_path: Path) -> None:
+    data, again = corpus_of(text), corpus_of(text)
+    plain, sampled = bigram(data), bigram(again)
+    fit(tmp_path, plain, data, 12)
+    fit(tmp_path, sampled, again, 12, SampledNames(num_samples=3, seed=0))
+    assert torch.equal(plain.network.W, sampled.network.W)  # type: ignore[arg-type]
+
+
+def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text, steps_per_execution=7)
+    plot = LearningRateRangePlot()
+    fit(tmp_path, bigram(data, lr=2.0, schedule=exponential_ramp(-3, 0, 20)), data, 20, plot, tensorboard=True)
+    assert plot.rates == pytest.approx((2 * 10 ** torch.linspace(-3, 0, 20, dtype=torch.float64)).tolist())
+    assert len(plot.nlls) == 20
+    assert (tmp_path / "lr_range.png").read_bytes().startswith(PNG)
+    (image,) = events(tmp_path).Images("lr_range")
+    assert image.step == 20
+
+
+def test_the_table_of_counts_is_the_lessons(
+    lesson_text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, bigram_pairs: list[tuple[str, str, int]]
+) -> None:
+    data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
+    model = CountingLanguageModel("ngram", data.corpus.vocabulary)
+    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+        fit(tmp_path, model, data, 1, CountTable())
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["token_1", "token_2", "count"]
+    assert sorted((first, second, int(count)) for first, second, count in rows) == sorted(bigram_pairs)
+    assert [int(count) for *_, count in rows] == sorted((count for *_, count in bigram_pairs), reverse=True)
+    assert (
+        "most common: n. 6763, a. 6640, an 5438, .a 4410, e. 3983, ar 3264, el 3248, ri 3033, na 2977, .k 2963"
+        in caplog.messages
+    )
+
+
+def test_the_table_of_counts_quotes_what_csv_needs_quoted(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text('a,b\n"a"\n')
+    data = TextDataModule(str(text), splits=(1, 0, 0), batch_size=None)
+    fit(tmp_path, CountingLanguageModel("ngram", data.corpus.vocabulary, order=1), data, 1, CountTable())
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["token_1", "count"], [".", "2"], ['"', "2"], ["a", "2"], [",", "1"], ["b", "1"]]
+
+
+def test_a_network_has_no_table_of_counts(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    fit(tmp_path, bigram(data), data, 2, CountTable())
+    assert not (tmp_path / "counts.csv").exists()

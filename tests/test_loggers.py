@@ -1,0 +1,196 @@
+"""Checks the loggers: one row of `metrics.csv` a logged step with a plain loop's values, and TensorBoard's scalars."""
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.loggers.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from makemore.data.batches import replacement_rows
+from makemore.data.datamodule import TextDataModule
+from makemore.errors import UserError
+from makemore.language_model import NeuralLanguageModel
+from makemore.loggers import MetricsCsv, TensorBoard, tensorboards
+
+NAMES = Path(__file__).parents[1] / "data" / "names.txt"
+HEADER = ["step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll"]
+
+
+def read(directory: Path) -> list[list[str]]:
+    with (directory / "metrics.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> TextDataModule:
+    """The first 200 names, validated every 10 steps."""
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(NAMES.read_text().split("\n")[:200]) + "\n")
+    return TextDataModule(str(path), batch_size=8, val_every=10, steps_per_execution=7)
+
+
+def fit(data: TextDataModule, *loggers: Logger, lr: float = 1.0, log_every: int = 4) -> None:
+    """Train a bigram with a penalty for 26 steps."""
+    model = NeuralLanguageModel(
+        "bigram", data.corpus.vocabulary, partial(torch.optim.SGD, lr=lr), l2=0.5, init="normal", log_every=log_every
+    )
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=26,
+        max_epochs=-1,
+        num_sanity_val_steps=0,
+        logger=list(loggers),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=data)
+
+
+# --- metrics.csv
+
+
+def test_metrics_of_one_step_are_one_row(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"train/loss": 3.5, "train/nll": 3.0, "train/penalty": 0.5, "lr": 0.1}, step=0)
+    logger.log_metrics({"val/nll": 2.5}, step=10)
+    logger.log_metrics({"train/nll": 2.0}, step=10)
+    logger.log_metrics({"val/nll": 1.5}, step=12)
+    logger.finalize("success")
+    assert read(tmp_path) == [
+        HEADER,
+        ["0", "3.5", "3.0", "0.5", "0.1", ""],
+        ["10", "", "2.0", "", "", "2.5"],
+        ["12", "", "", "", "", "1.5"],
+    ]
+
+
+def test_a_row_is_on_disk_when_the_next_step_comes(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"train/nll": 3.0}, step=0)
+    logger.log_metrics({"train/nll": 2.0}, step=1)
+    assert read(tmp_path)[1:] == [["0", "", "3.0", "", "", ""]]
+
+
+def test_saving_and_finalising_twice_writes_a_row_once(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"train/nll": 3.0}, step=0)
+    for _ in range(2):
+        logger.save()
+        logger.finalize("success")
+    assert len(read(tmp_path)) == 2
+
+
+def test_what_has_no_column_is_left_out(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"epoch": 1}, step=0)
+    logger.log_metrics({"epoch": 1, "val/nll": 2.0}, step=1)
+    logger.finalize("success")
+    assert read(tmp_path) == [HEADER, ["1", "", "", "", "", "2.0"]]
+
+
+def test_a_run_that_logs_nothing_leaves_no_file(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_hyperparams({"lr": 0.1})
+    logger.finalize("success")
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_resumed_run_goes_on_in_the_same_file_without_a_second_header(tmp_path: Path) -> None:
+    for step in (0, 1):
+        logger = MetricsCsv(tmp_path)
+        logger.log_metrics({"train/nll": 3.0 - step}, step=step)
+        logger.finalize("success")
+    assert read(tmp_path) == [HEADER, ["0", "", "3.0", "", "", ""], ["1", "", "2.0", "", "", ""]]
+
+
+def test_a_run_has_one_row_a_logged_step_with_the_values_of_a_plain_loop(data: TextDataModule, tmp_path: Path) -> None:
+    fit(data, MetricsCsv(tmp_path))
+
+    train, val = data.corpus.windows("train", 1), data.corpus.windows("val", 1)
+    size = data.corpus.vocabulary.size
+    weights = torch.randn((size, size), generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected: dict[int, dict[str, float]] = {}
+    for step in range(27):
+        row = expected[step] = {}
+        if step in (10, 20, 26):
+            contexts, targets = val.batch(torch.arange(len(val)))
+            row["val/nll"] = F.cross_entropy(weights[contexts[:, 0]], targets).item()
+        if step == 26:
+            break
+        contexts, targets = train.batch(torch.from_numpy(replacement_rows(0, step, 8, len(train))))
+        nll = F.cross_entropy(weights[contexts[:, 0]], targets)
+        penalty = 0.5 * (weights**2).mean()
+        if step % 4 == 0:
+            row["train/loss"], row["train/nll"] = (nll + penalty).item(), nll.item()
+            row["train/penalty"], row["lr"] = penalty.item(), 1.0
+        (gradient,) = torch.autograd.grad(nll + penalty, [weights])
+        with torch.no_grad():
+            weights -= gradient
+
+    header, *rows = read(tmp_path)
+    assert header == HEADER
+    assert [int(row[0]) for row in rows] == [step for step, row in expected.items() if row]
+    for row in rows:
+        values = {name: float(value) for name, value in zip(HEADER[1:], row[1:], strict=True) if value}
+        assert values == pytest.approx(expected[int(row[0])], abs=2e-6), f"step {row[0]}"
+
+
+def test_a_run_that_fails_keeps_the_rows_before(data: TextDataModule, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the loss is .* at step 1,"):
+        fit(data, MetricsCsv(tmp_path), lr=1e38, log_every=1)
+    assert [row[0] for row in read(tmp_path)] == ["step", "0"]
+
+
+# --- TensorBoard
+
+
+def scalars(directory: Path) -> dict[str, dict[int, float]]:
+    accumulator = EventAccumulator(str(directory))
+    accumulator.Reload()
+    return {
+        tag: {event.step: event.value for event in accumulator.Scalars(tag)} for tag in accumulator.Tags()["scalars"]
+    }
+
+
+def test_tensorboard_has_the_rows_of_the_csv_at_their_steps(data: TextDataModule, tmp_path: Path) -> None:
+    fit(data, MetricsCsv(tmp_path), TensorBoard(tmp_path))
+    expected: dict[str, dict[int, Any]] = {name: {} for name in HEADER[1:]}
+    for step, *values in read(tmp_path)[1:]:
+        for name, value in zip(HEADER[1:], values, strict=True):
+            if value:
+                expected[name][int(step)] = pytest.approx(float(value), rel=1e-6)
+    assert scalars(tmp_path) == expected
+
+
+def test_events_are_in_the_directory_itself_and_no_other_file_beside_them(
+    data: TextDataModule, tmp_path: Path
+) -> None:
+    directory = tmp_path / "run"
+    fit(data, TensorBoard(directory))
+    assert [path.name.split(".")[:3] for path in directory.iterdir()] == [["events", "out", "tfevents"]]
+
+
+def test_hyperparameters_bring_no_scalar_but_those_given(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    board.log_hyperparams({"lr": 0.1})
+    board.log_hyperparams({"lr": 0.1}, {"hparam/val_nll": 2.5})
+    board.finalize("success")
+    assert scalars(tmp_path) == {"hparam/val_nll": {0: 2.5}}
+    assert not (tmp_path / "hparams.yaml").exists()
+
+
+def test_only_tensorboards_have_event_writers(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    (writer,) = tensorboards([MetricsCsv(tmp_path), board])
+    assert isinstance(writer, SummaryWriter)
+    assert writer is board.experiment
+    assert tensorboards([MetricsCsv(tmp_path)]) == []
+    board.finalize("success")

@@ -1,0 +1,120 @@
+"""Checks the learning-rate schedules by hand: at which step the rate changes, and to what."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makemore.errors import UserError
+from makemore.schedules import Schedule, constant, exponential_ramp, step_decay
+
+
+@pytest.mark.parametrize("step", [0, 1, 10**9])
+def test_constant_leaves_the_rate_alone(step: int) -> None:
+    assert constant()(step) == 1
+
+
+def test_a_milestone_is_the_first_step_with_the_new_rate() -> None:
+    factor = step_decay([20_000, 28_000], gamma=0.1)
+    steps = [0, 19_999, 20_000, 20_001, 27_999, 28_000, 30_000]
+    assert [factor(step) for step in steps] == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("milestones", "gamma", "factors"),
+    [
+        ([], 0.1, [1, 1, 1, 1]),
+        ([0], 0.5, [0.5, 0.5, 0.5, 0.5]),
+        ([2, 2], 0.5, [1, 1, 0.25, 0.25]),
+        ([1, 3], 2, [1, 2, 2, 4]),
+        ([2], 0, [1, 1, 0, 0]),
+    ],
+)
+def test_step_decay_of_the_first_four_steps(milestones: list[int], gamma: float, factors: list[float]) -> None:
+    factor = step_decay(milestones, gamma)
+    assert [factor(step) for step in range(4)] == factors
+
+
+@given(
+    milestones=st.lists(st.integers(0, 50), max_size=5).map(sorted),
+    gamma=st.floats(0.01, 2),
+)
+def test_step_decay_multiplies_once_at_each_milestone(milestones: list[int], gamma: float) -> None:
+    factor = step_decay(milestones, gamma)
+    expected = 1.0
+    for step in range(52):
+        for _ in range(milestones.count(step)):
+            expected *= gamma
+        assert factor(step) == pytest.approx(expected)
+
+
+def test_the_ramp_is_the_lessons_learning_rates() -> None:
+    factor = exponential_ramp(-3, 0, 1000)
+    lessons = (10 ** torch.linspace(-3, 0, 1000, dtype=torch.float64)).tolist()
+    assert [factor(step) for step in range(1000)] == pytest.approx(lessons, rel=1e-12)
+
+
+def test_the_ramp_stays_at_its_end() -> None:
+    factor = exponential_ramp(-2, 1, 10)
+    assert [factor(step) for step in (9, 10, 1000)] == pytest.approx([10, 10, 10])
+
+
+def test_a_ramp_may_fall() -> None:
+    factor = exponential_ramp(0, -2, 3)
+    assert [factor(step) for step in range(4)] == pytest.approx([1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("make", [constant, lambda: step_decay([3], 0.1), lambda: exponential_ramp(-3, 0, 9)])
+def test_a_schedule_has_no_state(make: Callable[[], Schedule]) -> None:
+    factor = make()
+    forwards = [factor(step) for step in range(12)]
+    assert [factor(step) for step in reversed(range(12))] == forwards[::-1]
+
+
+@pytest.mark.parametrize(
+    ("milestones", "gamma", "message"),
+    [
+        ([20, 10], 0.1, r"scheduler\.milestones must ascend, not \[20, 10\]"),
+        ([-1], 0.1, r"scheduler\.milestones must be at least 0"),
+        ([0.5], 0.1, r"scheduler\.milestones must be a whole number"),
+        (["10"], 0.1, r"scheduler\.milestones must be a whole number"),
+        (10, 0.1, r"scheduler\.milestones must be a list of steps, not 10"),
+        (None, 0.1, r"scheduler\.milestones must be a list of steps, not None"),
+        ([10], -0.1, r"scheduler\.gamma must be at least 0"),
+        ([10], math.nan, r"scheduler\.gamma must be a finite number"),
+        ([10], None, r"scheduler\.gamma must be a finite number"),
+    ],
+)
+def test_a_wrong_decay_is_a_user_error(milestones: list[int], gamma: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        step_decay(milestones, gamma)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "steps", "message"),
+    [
+        (math.inf, 0, 10, r"scheduler\.start_exponent must be a finite number"),
+        (-3, "0", 10, r"scheduler\.end_exponent must be a finite number"),
+        (-3, 0, 1, r"scheduler\.ramp_steps must be at least 2"),
+        (-3, 0, 10.0, r"scheduler\.ramp_steps must be a whole number"),
+    ],
+)
+def test_a_wrong_ramp_is_a_user_error(start: float, end: float, steps: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        exponential_ramp(start, end, steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "step", "key"),
+    [
+        (lambda: exponential_ramp(0, 400, 10), 9, "end_exponent"),
+        (lambda: step_decay([1, 2], 1e200), 2, "gamma"),
+    ],
+    ids=["ramp", "decay"],
+)
+def test_a_factor_too_large_for_a_float_is_a_user_error(make: Callable[[], Schedule], step: int, key: str) -> None:
+    with pytest.raises(UserError, match=rf"scheduler\.{key}"):
+        make()(step)

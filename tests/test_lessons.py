@@ -26,7 +26,7 @@ def eulerian(lesson_text: Path, tmp_path: Path) -> Lessons:
 
 def test_counting_follows_from_the_bigram_table(eulerian: Lessons) -> None:
     figures = eulerian.counting()
-    assert len(figures) == 13
+    assert len(figures) == 15
     assert disagreeing(figures) == NOTHING
 
 

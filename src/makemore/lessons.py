@@ -13,8 +13,9 @@ from makemore.comparison import Figure
 from makemore.data.splits import SPLITS
 from makemore.data.text import PROJECT_ROOT, read_text
 from makemore.models.ngram import NGram
+from makemore.outcome import TrainingResult
 from makemore.scoring import score
-from makemore.training import TrainingResult, train
+from makemore.training import train
 
 # The lessons that ran without a seed are met within this, in nats a character ...
 UNSEEDED = 0.03

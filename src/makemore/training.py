@@ -1,11 +1,7 @@
-"""A training run: builds its parts from a composed config, trains, and leaves the files of a run behind."""
+"""A training run: builds its parts from a composed config, checks them, and trains."""
 
-import json
 import logging
-import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +10,23 @@ import lightning as L
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from makemore.callbacks import ProgressBar, SampledNames
-from makemore.checkpoint import checkpoints_of, load
+from makemore.checkpoint import checkpoints_of
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, real_number, whole_number
-from makemore.evaluation import metrics_dict, split_nlls
 from makemore.language_model import LanguageModel
-from makemore.metrics import NLL
-from makemore.sampling import sample
+from makemore.outcome import Outcome, TrainingResult
 
 log = logging.getLogger(__name__)
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 # Lightning sets itself to INFO on import and says which devices there are not
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run ended with.
-
-    Args:
-        run_dir: where its files are.
-        checkpoint: of the weights that it ended with.
-        nlls: of those weights, by split.
-        best: the best checkpoint by validation NLL, where it is another one, with its NLLs.
-        names: made-up items.
-        seconds: in training.
-    """
-
-    run_dir: Path
-    checkpoint: Path
-    nlls: dict[str, NLL]
-    best: tuple[Path, dict[str, NLL]] | None
-    names: list[str]
-    seconds: float
-
-    @property
-    def objective(self) -> float:
-        """The NLL that a sweep minimises: validation, or training where there is no validation split."""
-        return self.nlls.get("val", self.nlls["train"]).nats
 
 
 def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
@@ -134,7 +101,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     for line in datamodule.corpus.report():
         log.info(line)
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
-    outcome = _Outcome(cfg, checkpoints, run_dir)
+    outcome = Outcome(cfg, checkpoints, run_dir)
     loggers = [make(save_dir=str(run_dir)) for make in _named(cfg.logger, "logger")]
     callbacks = [
         ProgressBar(),
@@ -150,60 +117,6 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         raise UserError(f"trainer: {_first_line(error)}") from error
     assert outcome.result is not None
     return outcome.result
-
-
-class _Outcome(Callback):
-    """Evaluates the weights that training ended with, while the loggers are still open."""
-
-    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, run_dir: Path) -> None:
-        self.cfg = cfg
-        self.checkpoints = checkpoints
-        self.run_dir = run_dir
-        self.started = 0.0
-        self.result: TrainingResult | None = None
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started = time.perf_counter()
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        seconds = time.perf_counter() - self.started
-        assert self.checkpoints.newest is not None
-        # what is reported is what the checkpoint gives when it is evaluated later
-        model = load(self.checkpoints.newest)
-        corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-        nlls = split_nlls(model.network, corpus)
-        best = None
-        if self.checkpoints.best is not None and (best_model := load(self.checkpoints.best)).step != model.step:
-            best = (self.checkpoints.best, split_nlls(best_model.network, corpus))
-        names = sample(model.network, model.vocabulary, self.cfg.num_samples, self.cfg.seed)
-        (self.run_dir / "samples.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": seconds}
-        (self.run_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-        self._log_hyperparameters(trainer.loggers, nlls)
-        self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, seconds)
-
-    def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
-        """Fill TensorBoard's HPARAMS tab: what was configured, beside the final NLLs."""
-        groups = ("seed", "threads", "data", "model", "optimizer", "scheduler", "trainer")
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(self.cfg, list(groups)), resolve=True)
-        assert isinstance(plain, dict)
-        parameters = _flat(plain)
-        # a name of its own: as `val/nll` it would add a point at step 0 to that curve
-        metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
-        for logger in loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(parameters, metrics)
-
-
-def _flat(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values under dotted keys, without those that only say how they are built."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif key not in ("_partial_", "_target_"):
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _trainer(

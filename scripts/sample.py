@@ -1,5 +1,7 @@
 """Sample items: python scripts/sample.py ckpt_path=RUN_DIR_OR_CHECKPOINT [num_samples=20 seed=1 prompt=an ...]."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -16,6 +18,9 @@ def main(cfg: DictConfig) -> None:
 
     set_threads(cfg.threads)
     model = load(cfg.ckpt_path)
+    if cfg.unseen is True:
+        for change in model.changes():
+            print("warning:", change, file=sys.stderr)
     options = SamplingOptions(cfg.prompt, cfg.temperature, cfg.top_k, cfg.max_length)
     for item in model.iter_samples(cfg.num_samples, cfg.seed, options, cfg.unseen, cfg.max_attempts):
         print(item)

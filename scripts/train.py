@@ -25,6 +25,8 @@ def main(cfg: DictConfig) -> float:
     logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
     print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
     print(f"  python scripts/sample.py ckpt_path={result.checkpoint}")
+    if result.best is not None:
+        print(f"  python scripts/sample.py ckpt_path={result.best[0]} # the best by validation")
     return result.objective
 
 

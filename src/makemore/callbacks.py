@@ -50,7 +50,7 @@ class ProgressBar(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log where training is, after the validation that ends a Lightning epoch."""
-        line = f"step {trainer.global_step:,} of {trainer.max_steps:,}: NLL of the last step {self.nll:.4f}"
+        line = f"step {trainer.global_step:,} of {trainer.max_steps:,}: NLL before the last update {self.nll:.4f}"
         if (val := trainer.callback_metrics.get("val/nll")) is not None:
             line += f", validation NLL {float(val):.4f}"
         log.info(line)

@@ -74,6 +74,8 @@ class TrainedModel:
         Raises:
             UserError: a word with a character that the model does not know.
         """
+        if isinstance(words, str):
+            raise UserError(f"the words to score must be a list, as in [{words!r}]")
         words = [normalized(word, self.options.normalize) for word in words]
         return [word.nll for word in score(self.network, self.vocabulary, words)]
 
@@ -166,7 +168,8 @@ def find(path: str | Path) -> Path:
     """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
-        if not (found := checkpoints_of(path)):
+        # a run's directory, or its directory of checkpoints
+        if not (found := checkpoints_of(path) or checkpoints_of(path.parent if path.name == "checkpoints" else path)):
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         return found[-1]
     if not path.is_file():

@@ -97,15 +97,21 @@ def _describe(error: Exception) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):
-        key, equals, value = str(error.override).partition("=")
-        if not equals:
-            return f"{error.override} is not KEY=VALUE; did you forget a key, such as ckpt_path=?"
-        return f"Hydra cannot read {error.override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
+        return _unreadable(str(error.override))
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
         return _unknown_key(unknown)
     # the rest of what Hydra says is where it looked
     return " ".join(str(error).partition("Config search path:")[0].split())
+
+
+def _unreadable(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override} is not KEY=VALUE; did you forget a key, such as ckpt_path=?"
+    if value.startswith("["):
+        return f"Hydra cannot read {override}; quote the items, and all of it for the shell: \"{key}=['...','...']\""
+    return f"Hydra cannot read {override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:

@@ -32,6 +32,8 @@ def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
         numbers = (f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}")
         table.add_row(split, f"{nll.characters:,}", *numbers)
     Console().print(table)
+    if any(math.isinf(nll.nats) for nll in nlls.values()):
+        print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")
 
 
 def print_scores(scores: Sequence[WordScore]) -> None:

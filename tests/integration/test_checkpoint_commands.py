@@ -12,6 +12,7 @@ import pytest
 
 import makemore
 from makemore.data.text import read_text
+from makemore.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
@@ -111,3 +112,25 @@ def test_sample_ends_quietly_when_its_reader_has_had_enough(trained: Path, tmp_p
         sampling.stdout.close()
         assert sampling.stderr.read() == ""
     assert [first] == makemore.load(trained).sample(1)
+
+
+def test_unseen_warns_that_the_text_has_changed(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("ab\nba\naab\n")
+    one_file = ("data=text", "data.path=words.txt", "data.splits=[1,0,0]")
+    assert command("train", "model=ngram", *one_file).code == 0
+    (run_dir,) = (tmp_path / "logs" / "train" / "runs").iterdir()
+    (tmp_path / "words.txt").write_text("ab\n")
+    outcome = command("sample", f"ckpt_path={run_dir}", "unseen=true", "num_samples=5")
+    assert outcome.err.startswith("warning: ")
+    assert "ab" not in outcome.out.splitlines()
+    assert command("sample", f"ckpt_path={run_dir}", "num_samples=5").err == ""
+
+
+def test_a_directory_of_checkpoints_is_its_newest(trained: Path, command: Command) -> None:
+    names = command("sample", f"ckpt_path={trained}/checkpoints").out.splitlines()
+    assert names == makemore.load(trained).sample(10)
+
+
+def test_a_word_alone_is_no_list_of_words(trained: Path) -> None:
+    with pytest.raises(UserError, match="must be a list"):
+        makemore.load(trained).nll("emma")

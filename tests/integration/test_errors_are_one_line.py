@@ -107,6 +107,11 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
         ("sample", "ckpt_path={trained} num_sample=1", "did you mean num_samples?"),
         ("score", "ckpt_path={trained}", "there is nothing to score"),
         ("score", "ckpt_path={trained} words=[Anna]", "the character 'A' in 'Anna' is not in the vocabulary"),
+        (
+            "score",
+            "ckpt_path={trained} words=[é]",
+            "quote the items, and all of it for the shell",
+        ),
         ("score", "ckpt_path={trained} words=[null]", "None is not text to Hydra"),
         ("score", "ckpt_path={trained} words_file=nul.txt", "control character U+0000"),
     ],

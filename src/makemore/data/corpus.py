@@ -128,8 +128,10 @@ class Corpus:
             f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
         )
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
-        shares = ", ".join(f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items())
-        lines.append(f"examples: {sizes}" + (f"; {shares}" if shares else ""))
+        shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
+        if shares and self.options.by == "example":
+            shares.append("as the examples of a line are split")
+        lines.append(", ".join([f"examples: {sizes}", *shares]))
         return lines
 
 

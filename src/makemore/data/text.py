@@ -61,7 +61,10 @@ def locate(path: str | Path) -> Path:
     try:
         if candidate.is_file():
             return candidate.resolve()
-        what = "is a directory" if candidate.is_dir() else f"no such file (from {Path.cwd()})"
+        if candidate.is_dir():
+            what = "is a directory"
+        else:
+            what = "is not a regular file" if candidate.exists() else f"no such file (from {Path.cwd()})"
     except OSError as error:
         what = str(error.strerror)
     raise UserError(f"{path}: {what}; name a text file, one item a line")

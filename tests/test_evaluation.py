@@ -15,7 +15,7 @@ from makemore.checkpoint import load
 from makemore.checkpointing import AtomicCheckpointIO
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.evaluation import Evaluation, evaluate, metrics_dict, split_nlls
+from makemore.evaluation import Evaluation, counted_splits, evaluate, metrics_dict, split_nlls
 from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 from makemore.metrics import NLL
 from makemore.scoring import score
@@ -52,7 +52,7 @@ def train(directory: Path, text: Path, fake_count: float | None = None, **option
     )
     trainer.fit(model, datamodule=data)
     trainer.save_checkpoint(directory / "checkpoints" / "step-00000005.ckpt")
-    return split_nlls(model.network, data.corpus)
+    return split_nlls(model.network, counted_splits(data.corpus, model.block_size))
 
 
 @pytest.mark.parametrize("fake_count", [None, 0, 0.5])

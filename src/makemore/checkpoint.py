@@ -5,7 +5,6 @@ network with which arguments, the vocabulary, the text and how it was split. It 
 `weights_only=True`, and only the registry instantiates what it names.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ import torch
 
 from makemore import sampling
 from makemore.data.corpus import CorpusOptions
-from makemore.data.text import locate, normalized, read_bytes, read_text
+from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text, true_or_false, whole_number
 from makemore.models import Network, build
@@ -137,12 +136,13 @@ class TrainedModel:
         Raises:
             UserError: a file is not where it was.
         """
-        now = {split: read_bytes(self._file(path)) for split, path in self.options.paths.items()}
+        now = {split: sha256_of(self._file(path)) for split, path in self.options.paths.items()}
         return [
-            f"{self.options.paths[split]} has changed since training (sha256 {was[:12]}..., now {found[:12]}...): "
+            f"{self.options.paths[split]} has changed since training "
+            f"(sha256 {was[:12]}..., now {now[split][:12]}...): "
             "these are not the splits that the model was trained with"
             for split, was in self.sha256.items()
-            if (found := hashlib.sha256(now[split]).hexdigest()) != was
+            if now[split] != was
         ]
 
     def _file(self, path: str) -> Path:
@@ -168,8 +168,10 @@ def find(path: str | Path) -> Path:
     """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
-        # a run's directory, or its directory of checkpoints
-        if not (found := checkpoints_of(path) or checkpoints_of(path.parent if path.name == "checkpoints" else path)):
+        found = checkpoints_of(path)
+        if not found and path.name == "checkpoints":
+            found = checkpoints_of(path.parent)
+        if not found:
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         return found[-1]
     if not path.is_file():

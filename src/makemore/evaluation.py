@@ -8,6 +8,7 @@ from pathlib import Path
 from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus, read_corpus, whole_text
 from makemore.data.splits import SPLITS
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.metrics import NLL, exact_nll
 from makemore.models import Network
@@ -37,14 +38,14 @@ class Evaluation:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def split_nlls(network: Network, corpus: Corpus) -> dict[str, NLL]:
-    """Return the exact NLL of each split of `corpus` that has examples."""
-    sizes = {split: corpus.size(split) for split in SPLITS}
-    return {
-        split: exact_nll(network, corpus.windows(split, network.block_size).counted())
-        for split, size in sizes.items()
-        if size
-    }
+def counted_splits(corpus: Corpus, block_size: int) -> dict[str, CountedWindows]:
+    """Return the counted windows of each split of `corpus` that has examples."""
+    return {split: corpus.windows(split, block_size).counted() for split in SPLITS if corpus.size(split)}
+
+
+def split_nlls(network: Network, windows: Mapping[str, CountedWindows]) -> dict[str, NLL]:
+    """Return the exact NLL of each split, given its counted windows."""
+    return {split: exact_nll(network, counted) for split, counted in windows.items()}
 
 
 def metrics_dict(nlls: Mapping[str, NLL]) -> dict[str, float | bool | None]:
@@ -63,10 +64,11 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
     """
     if data_path is not None:
         corpus = whole_text(data_path, model.vocabulary, model.options.normalize)
-        return Evaluation({"text": split_nlls(model.network, corpus)["train"]}, [])
+        windows = corpus.windows("train", model.network.block_size).counted()
+        return Evaluation({"text": exact_nll(model.network, windows)}, [])
     changes = model.changes()
     try:
         corpus = read_corpus(model.options, model.vocabulary)
     except UserError as error:
         raise UserError("; ".join([*changes, str(error)])) from error
-    return Evaluation(split_nlls(model.network, corpus), changes)
+    return Evaluation(split_nlls(model.network, counted_splits(corpus, model.network.block_size)), changes)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoint import load
 from makemore.checkpointing import Checkpoints
-from makemore.evaluation import metrics_dict, split_nlls
+from makemore.evaluation import counted_splits, metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.sampling import sample
 
@@ -73,10 +73,11 @@ class Outcome(Callback):
         # what is reported is what the checkpoint gives when it is evaluated later
         model = load(self.checkpoints.newest)
         corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-        nlls = split_nlls(model.network, corpus)
+        windows = counted_splits(corpus, model.network.block_size)
+        nlls = split_nlls(model.network, windows)
         best = None
         if self.checkpoints.best is not None and (best_model := load(self.checkpoints.best)).step != model.step:
-            best = (self.checkpoints.best, split_nlls(best_model.network, corpus))
+            best = (self.checkpoints.best, split_nlls(best_model.network, windows))
         names = sample(model.network, model.vocabulary, self.cfg.num_samples, self.cfg.seed)
         (self.run_dir / "samples.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": seconds}

@@ -1,6 +1,5 @@
 """The lessons' own file, fetched once from where it is published, by https, and checked by its sha256."""
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore.atomic import replacing
-from makemore.data.text import PROJECT_ROOT, locate, read_bytes
+from makemore.data.text import PROJECT_ROOT, locate, sha256_of
 from makemore.errors import UserError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -74,8 +73,7 @@ def _refuse_unsafe(url: str) -> None:
 
 def check_sha256(path: Path, expected: str, shown: str) -> None:
     """Raise `UserError` with both digests where the file at `path` has another sha256 than `expected`."""
-    found = hashlib.sha256(read_bytes(path)).hexdigest()
-    if found != expected:
+    if (found := sha256_of(path)) != expected:
         raise UserError(f"{shown}: is not the expected file: sha256 {found}, expected {expected}")
 
 

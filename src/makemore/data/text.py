@@ -78,6 +78,11 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits; one that may not be read is a `UserError`."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
 def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
     """Read and clean a text file.
 

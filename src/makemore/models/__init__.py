@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
     """What every model is: a map from contexts to logits.
+
+    `forward` takes contexts (B, T) of int64 tokens and returns logits (B, V).
 
     Attributes:
         block_size: T, the length of the contexts that it takes; 0 for none.
@@ -26,10 +28,6 @@ class Network(nn.Module):
 
     block_size: int
     vocab_size: int
-
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Return logits (B, V) for contexts (B, T) of int64 tokens."""
-        raise NotImplementedError  # pragma: no cover
 
 
 _REGISTRY: dict[str, type[Network]] = {}

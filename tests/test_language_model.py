@@ -26,6 +26,7 @@ from makemore.metrics import exact_nll
 from makemore.models import build
 from makemore.sampling import sample
 from makemore.schedules import exponential_ramp, step_decay
+from makemore.steps import Objective
 from makemore.training import train
 
 LESSON_SEED = 2147483647
@@ -365,7 +366,7 @@ def test_the_penalty_is_one_mean_over_all_matrices_without_the_biases(text: Path
         parameter.data.fill_(fills[name])
     v = data.corpus.vocabulary.size
     mean = (v * 2 * 1 + 60 * 4 + 10 * v * 9) / (v * 2 + 60 + 10 * v)
-    assert model.penalty().item() == pytest.approx(0.25 * mean)
+    assert Objective(model.network, model.l2).penalty().item() == pytest.approx(0.25 * mean)
 
 
 def test_without_l2_the_loss_is_the_nll(text: Path) -> None:

@@ -20,11 +20,13 @@ from makemore.data.batches import Block, FullBatches
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
-from makemore.errors import UserError, real_number, whole_number
+from makemore.errors import UserError, real_number, true_or_false, whole_number
 from makemore.metrics import exact_nll
 from makemore.models import build
 from makemore.models.ngram import NGram
 from makemore.schedules import Schedule, constant
+from makemore.steps import Objective, steps_of
+from makemore.updates import functional_update
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
@@ -135,6 +137,7 @@ class NeuralLanguageModel(LanguageModel):
         schedule: the factor of the learning rate as a function of the step.
         l2: times the mean of the squares of all entries of weight matrices (biases left out) is added to the loss,
             as in L0 and L1. It never enters an NLL.
+        compile: take the steps in functions that `torch.compile` made.
     """
 
     def __init__(
@@ -146,11 +149,13 @@ class NeuralLanguageModel(LanguageModel):
         l2: float = 0.0,
         seed: int = 0,
         log_every: int = 100,
+        compile: bool = False,  # noqa: A002 - the name of the key
         **arguments: Any,
     ) -> None:
         super().__init__(architecture, vocabulary, seed, log_every, **arguments)
         self.optimizer = optimizer
         self.schedule = schedule or constant()
+        self.compile_steps = true_or_false("compile", compile)
         self.l2 = real_number("model.l2", l2, at_least=0)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
@@ -159,32 +164,26 @@ class NeuralLanguageModel(LanguageModel):
             optimizer = self.optimizer(self.network.parameters())
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
+        if self.compile_steps and functional_update(optimizer) is None:
+            name = type(optimizer).__name__
+            raise UserError(f"compile=true takes SGD without dampening, Adam or AdamW, not {name}; use compile=false")
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
 
-    def penalty(self) -> Tensor:
-        """Return `l2` times the mean square over all entries of all weight matrices."""
-        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
-        squares = torch.stack([weight.square().sum() for weight in weights]).sum()
-        return self.l2 * squares / sum(weight.numel() for weight in weights)
+    def on_train_start(self) -> None:
+        """Gather what the steps need, now that a resumed run has its optimiser's state."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        self._take_steps = steps_of(Objective(self.network, self.l2), optimizer, self.compile_steps)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
         """Take one optimiser step for each minibatch of the block, log those that are due, and return all."""
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scheduler: Any = self.lr_schedulers()
-        parameters = list(self.network.parameters())
-        no_penalty = torch.zeros((), device=self.device)
-        losses, rates = [], []
-        for index in range(len(block)):
-            nll = block.nll(self.network, index)
-            penalty = self.penalty() if self.l2 else no_penalty
-            rates.append(optimizer.param_groups[0]["lr"])
-            losses.append(torch.stack((nll, penalty)).detach())
-            gradients = torch.autograd.grad(nll + penalty if self.l2 else nll, parameters)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            scheduler.step()
-        nlls, penalties = torch.stack(losses, dim=1).tolist()
+        (base,), (factor,) = scheduler.base_lrs, scheduler.lr_lambdas
+        rates = [base * factor(step) for step in range(block.first_step, block.first_step + len(block))]
+        nlls, penalties = (losses.tolist() for losses in self._take_steps(block, rates))
+        # the schedule is a function of the step, so it goes to the block's end at once
+        scheduler.optimizer._opt_called = True
+        scheduler.last_epoch += len(block) - 1
+        scheduler.step()
         self._log_block(block.first_step, nlls, penalties, rates)
         self.advance_steps(len(block))
         return {"nlls": nlls, "rates": rates}

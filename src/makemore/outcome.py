@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoint import load
 from makemore.checkpointing import Checkpoints
-from makemore.evaluation import counted_splits, metrics_dict, split_nlls
+from makemore.data.splits import SPLITS
+from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.sampling import sample
 
@@ -72,8 +73,8 @@ class Outcome(Callback):
         assert self.checkpoints.newest is not None
         # what is reported is what the checkpoint gives when it is evaluated later
         model = load(self.checkpoints.newest)
-        corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-        windows = counted_splits(corpus, model.network.block_size)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
         best = None
         if self.checkpoints.best is not None and (best_model := load(self.checkpoints.best)).step != model.step:

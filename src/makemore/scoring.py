@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from makemore.data.text import clean, normalized, read_text
+from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
 from makemore.models import Network
@@ -52,7 +52,7 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
     given = words if isinstance(words, Sequence) and not isinstance(words, str) else [words]
     chosen = [normalized(as_text("words", word), normalize) for word in given]
     if words_file == "-":
-        chosen += clean(sys.stdin.buffer.read(), "standard input", normalize)[0].split("\n")[:-1]
+        chosen += lines_of(clean(sys.stdin.buffer.read(), "standard input", normalize)[0])
     elif words_file is not None:
         chosen += read_text(as_text("words_file", words_file), normalize).lines()
     if not chosen:

@@ -55,6 +55,7 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         arguments |= {
             "optimizer": _instantiate(cfg.optimizer, "optimizer"),
             "schedule": _instantiate(cfg.scheduler, "scheduler"),
+            "compile": cfg.compile,
         }
     try:
         return datamodule, make_model(**arguments)

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -114,8 +115,7 @@ def minibatches() -> Minibatches:
 
 @pytest.fixture
 def full() -> FullBatches:
-    counted = windows().counted()
-    return FullBatches(20, 3, counted, (counted.pair_count / counted.total).float())
+    return replace(FullBatches.of(windows().counted(), vocab_size=3), first_step=20, length=3)
 
 
 def slow_nll(network: Bigram, contexts: list[int], targets: list[int]) -> float:
@@ -129,33 +129,34 @@ def slow_nll(network: Bigram, contexts: list[int], targets: list[int]) -> float:
 
 def test_the_nll_of_a_minibatch_is_the_mean_over_its_own_examples(network: Bigram, minibatches: Minibatches) -> None:
     assert len(minibatches) == 2
-    for index in range(2):
+    for index, batch in enumerate(minibatches.batches()):
         contexts, targets = minibatches.contexts[index, :, 0].tolist(), minibatches.targets[index].tolist()
         expected = slow_nll(network, contexts, targets)
-        assert minibatches.nll(network, index).item() == pytest.approx(expected, abs=1e-6)
+        assert minibatches.nll(network, *batch).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_nll_of_the_full_batch_is_the_mean_over_all_examples(network: Bigram, full: FullBatches) -> None:
     contexts, targets = windows().batch(torch.arange(len(windows())))
     assert len(full) == 3
-    for index in range(3):
+    assert len(full.batches()) == 3
+    for batch in full.batches():
         expected = slow_nll(network, contexts[:, 0].tolist(), targets.tolist())
-        assert full.nll(network, index).item() == pytest.approx(expected, abs=1e-6)
+        assert full.nll(network, *batch).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_full_batch_has_the_gradient_of_all_examples(network: Bigram, full: FullBatches) -> None:
     contexts, targets = windows().batch(torch.arange(len(windows())))
     (expected,) = torch.autograd.grad(F.cross_entropy(network(contexts), targets), [network.W])
-    (gradient,) = torch.autograd.grad(full.nll(network, 0), [network.W])
+    (gradient,) = torch.autograd.grad(full.nll(network, *full.batches()[0]), [network.W])
     torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=0)
 
 
 def test_a_pair_that_never_occurs_may_be_impossible(network: Bigram, full: FullBatches) -> None:
     with torch.no_grad():
         network.W[1, 1] = -math.inf  # "aa" is not in the text
-        assert math.isfinite(full.nll(network, 0).item())
+        assert math.isfinite(full.nll(network, *full.batches()[0]).item())
         network.W[1, 2] = -math.inf  # "ab" is
-        assert full.nll(network, 0).item() == math.inf
+        assert full.nll(network, *full.batches()[0]).item() == math.inf
 
 
 def test_batches_move_whole_to_a_device_and_keep_their_steps(minibatches: Minibatches, full: FullBatches) -> None:

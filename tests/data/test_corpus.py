@@ -37,7 +37,7 @@ def bigram_table(corpus: Corpus, split: str = "train") -> torch.Tensor:
     """Counts (V, V) of what follows each token."""
     counted = corpus.windows(split, 1).counted()
     table = torch.zeros(corpus.vocabulary.size, corpus.vocabulary.size, dtype=torch.int64)
-    table[counted.contexts[counted.pair_context, 0], counted.pair_target] = counted.pair_count
+    table[counted.contexts[counted.pair_context, 0].long(), counted.pair_target] = counted.pair_count
     return table
 
 

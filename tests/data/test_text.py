@@ -45,7 +45,7 @@ def write(directory: Path, raw: bytes) -> Path:
 def test_lines_and_what_was_dropped(tmp_path: Path, raw: str, lines: list[str], cleaning: Cleaning) -> None:
     text = read_text(write(tmp_path, raw.encode()))
     assert text.lines() == lines
-    assert text.content == "".join(f"{line}\n" for line in lines)
+    assert "".join(text.chunks) == "".join(f"{line}\n" for line in lines)
     assert text.cleaning == cleaning
 
 
@@ -207,11 +207,17 @@ def slow_clean(raw: str) -> tuple[list[str], Cleaning]:
     return lines, Cleaning(marks, returns, spaces, blanks)
 
 
-@given(raw=st.text(alphabet="ab. \u00a0\u3000\u2028\r\n\n\n\ufeffé", max_size=30))
-@example(raw="\ufeff\na")
-@example(raw="a\r")
+@given(raw=st.text(alphabet="ab. \u00a0\u3000\u2028\r\n\n\n\ufeffé", max_size=30), chunk_bytes=st.integers(0, 40))
+@example(raw="\ufeff\na", chunk_bytes=0)
+@example(raw="a\r", chunk_bytes=0)
 @settings(deadline=None, max_examples=500)
-def test_any_text_is_cleaned_as_line_by_line(raw: str) -> None:
+def test_any_text_is_cleaned_as_line_by_line_in_chunks_of_any_size(raw: str, chunk_bytes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("makemore.data.text._CHUNK_BYTES", chunk_bytes)
+        check_cleaning(raw)
+
+
+def check_cleaning(raw: str) -> None:
     lines, cleaning = slow_clean(raw)
     if any("\r" in line for line in lines):
         with pytest.raises(UserError, match=r"U\+000D"):
@@ -220,16 +226,28 @@ def test_any_text_is_cleaned_as_line_by_line(raw: str) -> None:
         with pytest.raises(UserError, match="no text"):
             clean(raw.encode(), "it", None)
     else:
-        assert clean(raw.encode(), "it", None) == ("".join(f"{line}\n" for line in lines), cleaning)
+        chunks, found = clean(raw.encode(), "it", None)
+        assert "".join(chunks) == "".join(f"{line}\n" for line in lines)
+        assert all(chunk.endswith("\n") for chunk in chunks)
+        assert found == cleaning
+
+
+def test_what_is_wrong_in_a_later_chunk_is_named_by_its_line_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.data.text._CHUNK_BYTES", 4)
+    with pytest.raises(UserError, match=r"line 5 has the control character U\+0001"):
+        clean(b"emma\n\n\nava\nm\x01a\nmia\n", "it", None)
+    with pytest.raises(UserError, match=r"line 5, byte 2 is not UTF-8 \(0xff\)"):
+        clean(b"emma\n\n\nava\nm\xffa\nmia\n", "it", None)
 
 
 @given(raw=st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]) | st.just("\n"), min_size=1))
 @settings(deadline=None)
 def test_clean_text_stays_as_it_is(raw: str) -> None:
     try:
-        content, _ = clean(raw.encode(), "it", "NFC")
+        chunks, _ = clean(raw.encode(), "it", "NFC")
     except UserError:
         return
+    content = "".join(chunks)
     # a byte order mark is one at the start of the file alone, so a second one would be found now
     if not content.startswith("\ufeff"):
-        assert clean(content.encode(), "it", "NFC") == (content, Cleaning())
+        assert clean(content.encode(), "it", "NFC") == ([content], Cleaning())

@@ -104,17 +104,23 @@ def test_chosen_examples_keep_their_whole_context(lines: list[str], block_size: 
     # four tokens to the power of 32 no longer fit in 64 bits
     block_size=st.integers(0, 8) | st.integers(28, 70),
     boundary=st.sampled_from(BOUNDARIES),
+    chunk=st.integers(1, 40),
 )
 # told apart by what is furthest back alone
-@example(lines=["a" + "b" * 30, "c" + "b" * 30], block_size=31, boundary=("shared", "first"))
-@example(lines=["a" + "b" * 35, "c" + "b" * 35], block_size=36, boundary=("shared", "last"))
-@example(lines=["c" * 40 + "b" * 35, "a" * 40 + "b" * 35], block_size=70, boundary=("shared", "first"))
+@example(lines=["a" + "b" * 30, "c" + "b" * 30], block_size=31, boundary=("shared", "first"), chunk=5)
+@example(lines=["a" + "b" * 35, "c" + "b" * 35], block_size=36, boundary=("shared", "last"), chunk=99)
+@example(lines=["c" * 40 + "b" * 35, "a" * 40 + "b" * 35], block_size=70, boundary=("shared", "first"), chunk=40)
 @settings(deadline=None)
-def test_counted_windows_are_a_counter_of_the_examples(
-    lines: list[str], block_size: int, boundary: tuple[str, str]
+def test_counted_windows_are_a_counter_of_the_examples_whatever_is_counted_at_once(
+    lines: list[str], block_size: int, boundary: tuple[str, str], chunk: int
 ) -> None:
     vocabulary = Vocabulary("abc", *boundary)
-    counted = windows_of(lines, block_size, vocabulary).counted()
+    windows = windows_of(lines, block_size, vocabulary)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("makemore.data.windows._CHUNK", chunk)
+        counted = windows.counted()
+    for part, whole in zip(vars(counted).values(), vars(windows.counted()).values(), strict=True):
+        assert torch.equal(part, whole)
     assert counter_of(counted) == Counter(lesson_examples(lines, block_size, vocabulary))
     assert counted.total == sum(len(line) + 1 for line in lines)
 

@@ -4,7 +4,7 @@ The rows of step s are the same whether the run was resumed, however many steps 
 whichever process: a generator is seeded for each chunk of steps from (seed, chunk), never from a history.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -72,9 +72,14 @@ class Minibatches:
         """Return K."""
         return len(self.targets)
 
-    def nll(self, network: nn.Module, index: int) -> Tensor:
-        """Return the mean NLL of minibatch `index`, in nats a character."""
-        return F.cross_entropy(network(self.contexts[index]), self.targets[index])
+    @staticmethod
+    def nll(network: nn.Module, contexts: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean NLL, in nats a character, of one minibatch, contexts (B, T) and targets (B,)."""
+        return F.cross_entropy(network(contexts), targets)
+
+    def batches(self) -> list[tuple[Tensor, ...]]:
+        """Return what `nll` takes for each step."""
+        return list(zip(self.contexts.unbind(), self.targets.unbind(), strict=True))
 
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return the same on another device."""
@@ -87,28 +92,44 @@ class FullBatches:
 
     Args:
         first_step: the optimiser step that the first use is for, from 0.
-        steps: K.
+        length: K.
         counted: the split.
+        contexts: (C, T) its distinct contexts, as int64.
+        pairs: (P,) where each pair is in the flattened log-probabilities (C V,).
         weights: (P,) the share of each pair in the split, in float32.
     """
 
     first_step: int
-    steps: int
+    length: int
     counted: CountedWindows
+    contexts: Tensor
+    pairs: Tensor
     weights: Tensor
+
+    @classmethod
+    def of(cls, counted: CountedWindows, vocab_size: int) -> "FullBatches":
+        """Return one step over a counted split."""
+        pairs = counted.pair_context.long() * vocab_size + counted.pair_target
+        return cls(0, 1, counted, counted.contexts.long(), pairs, counted.pair_count / counted.total)
 
     def __len__(self) -> int:
         """Return K."""
-        return self.steps
+        return self.length
 
-    def nll(self, network: nn.Module, _index: int) -> Tensor:
+    @staticmethod
+    def nll(network: nn.Module, contexts: Tensor, pairs: Tensor, weights: Tensor) -> Tensor:
         """Return the mean NLL of the whole split, in nats a character."""
-        log_probs = F.log_softmax(network(self.counted.contexts), dim=-1)
-        return -(log_probs[self.counted.pair_context, self.counted.pair_target] * self.weights).sum()
+        log_probs = F.log_softmax(network(contexts), dim=-1)
+        return -(log_probs.flatten()[pairs] * weights).sum()
+
+    def batches(self) -> list[tuple[Tensor, ...]]:
+        """Return what `nll` takes for each step."""
+        return [(self.contexts, self.pairs, self.weights)] * self.length
 
     def to(self, device: torch.device, **_: Any) -> "FullBatches":
         """Return the same on another device."""
-        return FullBatches(self.first_step, self.steps, self.counted.to(device), self.weights.to(device))
+        moved = {name: getattr(self, name).to(device) for name in ("counted", "contexts", "pairs", "weights")}
+        return replace(self, **moved)
 
 
 Block = Minibatches | FullBatches

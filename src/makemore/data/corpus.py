@@ -4,14 +4,18 @@ An example is a token to predict from those before it: each character of a line 
 decides which examples are in which split is in `CorpusOptions`, plain values that a checkpoint records.
 """
 
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+import unicodedata
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from makemore.data import cache
 from makemore.data.splits import (
     SPLITS,
     Membership,
@@ -21,10 +25,14 @@ from makemore.data.splits import (
     split_by_example,
     split_by_line,
 )
-from makemore.data.text import Text, locate, read_text
+from makemore.data.text import Cleaning, Text, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of_tokens
 from makemore.errors import as_text, one_of, whole_number
+
+# Bytes of text; less is read anew as quickly as it is looked up.
+_WORTH_KEEPING = 2**20
+_ARRAYS = ("tokens", "lengths", "membership")
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Corpus:
     vocabulary: Vocabulary
     texts: dict[str, Text]
     tokens: npt.NDArray[Any]
-    lengths: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int32]
     membership: Membership
     overlaps: dict[str, float]
 
@@ -114,7 +122,16 @@ class Corpus:
     def windows(self, split: str, block_size: int) -> Windows:
         """Return the examples of a split with contexts of `block_size` tokens."""
         chosen = self.membership == SPLITS.index(split)
-        return windows_of_lines(self.tokens, self.lengths, chosen, block_size, self.vocabulary)
+        positions = torch.from_numpy(positions_of_tokens(self.lengths, block_size)[chosen])
+        if block_size not in self._streams:
+            self._streams.clear()
+            self._streams[block_size] = padded(self.tokens, self.lengths, block_size, self.vocabulary.start)
+        return Windows(self._streams[block_size], positions, block_size, self.vocabulary.size)
+
+    @cached_property
+    def _streams(self) -> dict[int, Tensor]:
+        """The stream of the last block size asked for, which all splits share."""
+        return {}
 
     def report(self) -> list[str]:
         """Return lines that say what was read, what cleaning dropped and how it was split."""
@@ -138,6 +155,8 @@ class Corpus:
 def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) -> Corpus:
     """Read, encode and split the texts of `options`; the last corpus is kept and given again while its files stand.
 
+    A large corpus is kept on disk too, by the digests of its files (see `makemore.data.cache`).
+
     Args:
         options: what to read and how to split it.
         vocabulary: encode in this one, in place of one made of all the texts' characters.
@@ -151,37 +170,83 @@ def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) ->
 
 
 @lru_cache(maxsize=1)
-def _read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None, _version: tuple[object, ...]) -> Corpus:
+def _read_corpus(
+    options: CorpusOptions, vocabulary: Vocabulary | None, version: tuple[tuple[str, int, int, int], ...]
+) -> Corpus:
+    if sum(size for *_, size in version) < _WORTH_KEEPING:
+        return _encode(options, vocabulary)
+    digests = {split: sha256_of(locate(path)) for split, path in options.paths.items()}
+    if entry := cache.recall(_key(options, vocabulary, digests)):
+        texts = {
+            split: Text(locate(path), digests[split], [], Cleaning(**entry["cleaning"][split]))
+            for split, path in options.paths.items()
+        }
+        tokens, lengths, membership = (entry[name].numpy() for name in _ARRAYS)
+        stored = Vocabulary(**entry["vocabulary"])
+        return Corpus(options, stored, texts, tokens, lengths, membership, entry["overlaps"])
+    corpus = _encode(options, vocabulary)
+    plain = {
+        "vocabulary": asdict(corpus.vocabulary),
+        "cleaning": {split: asdict(text.cleaning) for split, text in corpus.texts.items()},
+        "overlaps": corpus.overlaps,
+    }
+    tensors = {name: torch.from_numpy(getattr(corpus, name)) for name in _ARRAYS}
+    cache.keep(_key(options, vocabulary, corpus.sha256), plain | tensors)
+    return corpus
+
+
+def _key(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[str, str]) -> str:
+    """Return what a corpus is kept under: all that decides it but where its files are."""
+    facts = {name: value for name, value in asdict(options).items() if name not in ("path", "val_path", "test_path")}
+    given = None if vocabulary is None else asdict(vocabulary)
+    unicode = unicodedata.unidata_version
+    return cache.key_of(facts | {"version": 1, "digests": digests, "vocabulary": given, "unicode": unicode})
+
+
+def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
     texts = {split: read_text(path, options.normalize) for split, path in options.paths.items()}
     if vocabulary is None:
-        characters = "".join(sorted(set().union(*(text.content for text in texts.values())) - {"\n"}))
-        vocabulary = Vocabulary(characters, options.boundary, options.boundary_at)
-    lines = {split: text.lines() for split, text in texts.items()}
-    lines["train"] = lines["train"][: options.max_lines]
-    all_lines = [line for part in lines.values() for line in part]
-    encoded = [
-        vocabulary.encode_lines("\n".join(part) + "\n", str(texts[split].path)) for split, part in lines.items()
-    ]
-    tokens = np.concatenate(encoded)
-    lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1)
-    keys = keys_of_lines(all_lines, options.split_seed)
-    membership = _membership(options, {split: len(part) for split, part in lines.items()}, keys, lengths)
+        characters = set[str]().union(*(chunk for text in texts.values() for chunk in text.chunks)) - {"\n"}
+        vocabulary = Vocabulary("".join(sorted(characters)), options.boundary, options.boundary_at)
+    chunks = {split: text.chunks for split, text in texts.items()}
+    if options.max_lines is not None:
+        chunks["train"] = _first_lines(chunks["train"], options.max_lines)
+    encoded, keys, line_counts = [], [], {}
+    for split, part in chunks.items():
+        encoded += [vocabulary.encode_lines(chunk, str(texts[split].path)) for chunk in part]
+        keys += [keys_of_lines(chunk.split("\n")[:-1], options.split_seed) for chunk in part]
+        line_counts[split] = sum(chunk.count("\n") for chunk in part)
+    tokens, line_keys = np.concatenate(encoded), np.concatenate(keys)
+    lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1).astype(np.int32)
+    membership = _membership(options, line_counts, line_keys, lengths)
     return Corpus(
         options=options,
         vocabulary=vocabulary,
-        texts={split: Text(text.path, text.sha256, "", text.cleaning) for split, text in texts.items()},
+        texts={split: replace(text, chunks=[]) for split, text in texts.items()},
         tokens=tokens,
         lengths=lengths,
         membership=membership,
-        overlaps=_overlaps(keys, lengths, membership),
+        overlaps=_overlaps(line_keys, lengths, membership),
     )
+
+
+def _first_lines(chunks: list[str], count: int) -> list[str]:
+    """Return the first `count` lines, or all where there are fewer."""
+    first = []
+    for chunk in chunks:
+        lines = chunk.split("\n", count)
+        first.append(chunk[: len(chunk) - len(lines[-1])])
+        count -= len(lines) - 1
+        if count == 0:
+            break
+    return first
 
 
 def _membership(
     options: CorpusOptions,
     lines: dict[str, int],
     keys: npt.NDArray[np.uint64],
-    lengths: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int32],
 ) -> Membership:
     if len(lines) > 1:
         of_line = np.repeat([SPLITS.index(split) for split in lines], list(lines.values()))
@@ -192,7 +257,7 @@ def _membership(
 
 
 def _overlaps(
-    keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], membership: Membership
+    keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], membership: Membership
 ) -> dict[str, float]:
     """Return, for val and test where they have examples, the share of their lines that train has too."""
     starts = np.cumsum(lengths) - lengths

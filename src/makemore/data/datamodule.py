@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 
 import lightning as L
+import numpy as np
 import torch
 
 from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
@@ -109,8 +110,19 @@ class TextDataModule(L.LightningDataModule):
         """Return one loader of one batch, the counted windows of the test split; none where it is empty."""
         return self._evaluation("test")
 
+    def counted(self, split: str) -> CountedWindows:
+        """Return the counted windows of a split that has examples, counted when first asked for."""
+        key = (split, self.block_size)
+        if key not in self._counted:
+            self._counted[key] = self.corpus.windows(split, self.block_size).counted()
+        return self._counted[key]
+
+    @cached_property
+    def _counted(self) -> dict[tuple[str, int], CountedWindows]:
+        return {}
+
     def _evaluation(self, split: str) -> list[Iterable[CountedWindows]]:
-        return [_OneBatch(self.corpus.windows(split, self.block_size).counted())] if self.corpus.size(split) else []
+        return [_OneBatch(self.counted(split))] if self.corpus.size(split) else []
 
 
 class _OneBatch:
@@ -134,12 +146,15 @@ class _TrainingBlocks:
 
     @cached_property
     def windows(self) -> Windows:
-        return self.datamodule.corpus.windows("train", self.datamodule.block_size)
+        """The training split, on the device of the model: a block is gathered there."""
+        data = self.datamodule
+        assert data.trainer is not None
+        return data.corpus.windows("train", data.block_size).to(data.trainer.lightning_module.device)
 
     @cached_property
-    def full(self) -> tuple[CountedWindows, torch.Tensor]:
-        counted = self.windows.counted()
-        return counted, counted.pair_count / counted.total
+    def full(self) -> FullBatches:
+        data = self.datamodule
+        return FullBatches.of(data.counted("train"), data.corpus.vocabulary.size)
 
     def __iter__(self) -> Iterator[Block]:
         data, trainer = self.datamodule, self.datamodule.trainer
@@ -156,12 +171,10 @@ class _TrainingBlocks:
         data = self.datamodule
         assert data.trainer is not None
         if data.batch_size is None or data.trainer.lightning_module.counts:
-            return FullBatches(first_step, steps, *self.full)
-        rows = [
-            torch.from_numpy(DRAWS[data.draw](data.seed, step, data.batch_size, len(self.windows)))
-            for step in range(first_step, first_step + steps)
-        ]
-        return Minibatches(first_step, *self.windows.batch(torch.stack(rows)))
+            return replace(self.full, first_step=first_step, length=steps)
+        draw, total = DRAWS[data.draw], len(self.windows)
+        rows = [draw(data.seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)]
+        return Minibatches(first_step, *self.windows.batch(torch.from_numpy(np.stack(rows))))
 
 
 def _next_multiple(step: int, of: int) -> int:

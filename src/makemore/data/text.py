@@ -2,14 +2,17 @@
 
 Cleaning: UTF-8; lines end at the newline only (`str.splitlines` would also split at U+2028 and its kin); a byte order
 mark, a carriage return at a line's end, spaces and tabs at its edges and blank lines are dropped and counted; NFC
-unless told otherwise.
+unless told otherwise. A text is cleaned and kept in chunks of whole lines, so that a large one needs little memory.
 Undecodable bytes, control characters and a file without text are errors that name file, line and cause.
 """
 
+import codecs
 import hashlib
 import os
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 _SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _NEEDS_STRIP = re.compile(f"[\r{_SPACES}]")
+_CHUNK_BYTES = 2**22
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -39,16 +43,21 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Text:
-    """A clean text: `content` is its lines, none empty, each ended by one newline."""
+    """A clean text: `chunks` are its lines, none empty, each ended by one newline."""
 
     path: Path
     sha256: str
-    content: str
+    chunks: list[str]
     cleaning: Cleaning
 
     def lines(self) -> list[str]:
         """Return the lines without their newlines."""
-        return self.content.split("\n")[:-1]
+        return lines_of(self.chunks)
+
+
+def lines_of(chunks: list[str]) -> list[str]:
+    """Return the lines in chunks of newline-ended lines, without their newlines."""
+    return [line for chunk in chunks for line in chunk.split("\n")[:-1]]
 
 
 def locate(path: str | Path) -> Path:
@@ -80,7 +89,11 @@ def read_bytes(path: Path) -> bytes:
 
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as hexadecimal digits; one that may not be read is a `UserError`."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
@@ -95,12 +108,12 @@ def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
     """
     path = locate(path)
     raw = read_bytes(path)
-    content, cleaning = clean(raw, str(path), normalize)
-    return Text(path, hashlib.sha256(raw).hexdigest(), content, cleaning)
+    chunks, cleaning = clean(raw, str(path), normalize)
+    return Text(path, hashlib.sha256(raw).hexdigest(), chunks, cleaning)
 
 
-def clean(raw: bytes, source: str, normalize: str | None) -> tuple[str, Cleaning]:
-    """Return the lines in `raw`, each ended by one newline, and what was dropped.
+def clean(raw: bytes, source: str, normalize: str | None) -> tuple[list[str], Cleaning]:
+    """Return the lines in `raw`, each ended by one newline, in chunks, and what was dropped.
 
     Args:
         raw: UTF-8.
@@ -110,23 +123,40 @@ def clean(raw: bytes, source: str, normalize: str | None) -> tuple[str, Cleaning
     Raises:
         UserError: undecodable bytes, control characters, or no text.
     """
-    content = _decode(raw, source)
-    byte_order_marks = int(content.startswith("\ufeff"))
-    content = content[byte_order_marks:]
-    content = normalized(content, normalize)
+    byte_order_mark = raw.startswith(codecs.BOM_UTF8)
+    chunks, dropped = [], Counter(byte_order_marks=int(byte_order_mark))
+    for start, end in _whole_lines(raw, len(codecs.BOM_UTF8) if byte_order_mark else 0):
+        chunk, cleaning = _clean_chunk(raw, start, end, source, normalize)
+        dropped.update(vars(cleaning))
+        if chunk:
+            chunks.append(chunk)
+    if not chunks:
+        raise UserError(f"{source}: has no text in it; name a file with one item a line")
+    return chunks, Cleaning(**dropped)
+
+
+def _whole_lines(raw: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where chunks of whole lines begin and end."""
+    while start < len(raw):
+        newline = raw.find(b"\n", start + _CHUNK_BYTES)
+        end = len(raw) if newline < 0 else newline + 1
+        yield start, end
+        start = end
+
+
+def _clean_chunk(raw: bytes, start: int, end: int, source: str, normalize: str | None) -> tuple[str, Cleaning]:
+    content = normalized(_decode(raw, start, end, source), normalize)
     if not content.endswith("\n"):
         content += "\n"
     content, carriage_returns, edge_spaces = _strip_lines(content)
     if found := _CONTROL.search(content):
-        line = content.count("\n", 0, found.start()) + 1
+        line = raw.count(b"\n", 0, start) + content.count("\n", 0, found.start()) + 1
         raise UserError(
             f"{source}: line {line} has the control character U+{ord(found.group()):04X}; "
             "is it a text file? Remove the character or name another file"
         )
     content, blank_lines = _drop_blank_lines(content)
-    if not content:
-        raise UserError(f"{source}: has no text in it; name a file with one item a line")
-    return content, Cleaning(byte_order_marks, carriage_returns, edge_spaces, blank_lines)
+    return content, Cleaning(0, carriage_returns, edge_spaces, blank_lines)
 
 
 def normalized(content: str, normalize: str | None) -> str:
@@ -134,14 +164,15 @@ def normalized(content: str, normalize: str | None) -> str:
     return content if normalize is None else unicodedata.normalize(normalize, content)  # type: ignore[arg-type]
 
 
-def _decode(raw: bytes, source: str) -> str:
+def _decode(raw: bytes, start: int, end: int, source: str) -> str:
     try:
-        return raw.decode("utf-8")
+        return raw[start:end].decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        byte = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        wrong = start + error.start
+        line = raw.count(b"\n", 0, wrong) + 1
+        byte = wrong - (raw.rfind(b"\n", 0, wrong) + 1) + 1
         raise UserError(
-            f"{source}: line {line}, byte {byte} is not UTF-8 (0x{raw[error.start]:02x}); save the file as UTF-8"
+            f"{source}: line {line}, byte {byte} is not UTF-8 (0x{raw[wrong]:02x}); save the file as UTF-8"
         ) from error
 
 

@@ -5,7 +5,7 @@ examples; `CountedWindows` holds each distinct context once with the counts of w
 whole split, or a full-batch step, costs as many rows as there are distinct contexts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,18 @@ from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
 
+_Array = npt.NDArray[Any]
+# Examples counted at once: a million need some 50 MB.
+_CHUNK = 2**22
+
 
 @dataclass(frozen=True)
 class CountedWindows:
     """Each distinct context once, and how often each token follows it, as sparse pairs.
 
     Args:
-        contexts: (C, T) the distinct contexts, in the order of their tokens.
-        pair_context: (P,) the row of `contexts` that a pair belongs to.
+        contexts: (C, T) the distinct contexts, in the order of their tokens and in the smallest type.
+        pair_context: (P,) the row of `contexts` that a pair belongs to, ascending.
         pair_target: (P,) the token that follows.
         pair_count: (P,) how often, at least 1.
     """
@@ -62,6 +66,10 @@ class Windows:
         """Return N, the number of examples."""
         return len(self.positions)
 
+    def to(self, device: torch.device) -> "Windows":
+        """Return the same on another device."""
+        return replace(self, stream=self.stream.to(device), positions=self.positions.to(device))
+
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return contexts (..., T) and targets (...) of the examples `rows` (...), as int64."""
         positions = self.positions[rows].long()
@@ -70,31 +78,47 @@ class Windows:
 
     def counted(self) -> CountedWindows:
         """Return the distinct contexts and the counts of what follows them."""
-        stream, positions = self.stream.numpy(), self.positions.numpy()
+        positions = self.positions.numpy()
+        counts = np.ones(len(positions), dtype=np.int64)
+        if len(positions) > _CHUNK:
+            # chunk by chunk first, which leaves little for the whole
+            starts = range(0, len(positions), _CHUNK)
+            parts = [self._distinct(positions[i : i + _CHUNK], counts[i : i + _CHUNK]) for i in starts]
+            positions, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        positions, counts = self._distinct(positions, counts)
+        codes = self._codes(positions, range(-self.block_size, 0))
+        _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
+        stream = self.stream.numpy()
+        offsets = np.arange(-self.block_size, 0)
+        contexts = stream[positions[first][:, None] + offsets]
+        arrays = (contexts, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
+        return CountedWindows(*(torch.from_numpy(array) for array in arrays))
+
+    def _distinct(self, positions: _Array, counts: _Array) -> tuple[_Array, _Array]:
+        """Return where each distinct window is found, in the order of their tokens, and the sums of their counts."""
+        codes = self._codes(positions, range(-self.block_size, 1))
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        # the sums are exact: float64 holds whole numbers up to 2^53
+        return positions[first], np.bincount(inverse, counts, len(first)).astype(np.int64)
+
+    def _codes(self, positions: _Array, offsets: range) -> _Array:
+        """Return a number for the tokens at `offsets` from each position, in the order of these tokens."""
+        stream = self.stream.numpy()
         codes = np.zeros(len(positions), dtype=np.int64)
         distinct = 1
-        for offset in range(-self.block_size, 1):
-            if offset == 0:
-                context_codes = codes
+        for offset in offsets:
             if distinct * self.vocab_size >= 2**63:
                 # renumber the prefixes seen so far, so that longer ones still fit
                 seen, codes = np.unique(codes, return_inverse=True)
                 distinct = len(seen)
-            codes = codes * self.vocab_size + stream[positions + offset]
+            codes *= self.vocab_size
+            codes += stream[positions + offset]
             distinct *= self.vocab_size
-        _, first, counts = np.unique(codes, return_index=True, return_counts=True)
-        _, representative, pair_context = np.unique(context_codes[first], return_index=True, return_inverse=True)
-        contexts, _ = self.batch(torch.from_numpy(first[representative]))
-        targets = stream[positions[first]].astype(np.int64)
-        return CountedWindows(contexts, *(torch.from_numpy(array) for array in (pair_context, targets, counts)))
+        return codes
 
 
 def windows_of_lines(
-    tokens: npt.NDArray[Any],
-    lengths: npt.NDArray[np.int64],
-    chosen: npt.NDArray[np.bool_],
-    block_size: int,
-    vocabulary: Vocabulary,
+    tokens: _Array, lengths: _Array, chosen: npt.NDArray[np.bool_], block_size: int, vocabulary: Vocabulary
 ) -> Windows:
     """Return windows over lines of tokens.
 
@@ -105,11 +129,23 @@ def windows_of_lines(
         block_size: T, the length of a context.
         vocabulary: gives the start token and V.
     """
-    # every line moves right by the padding of the lines up to and with its own
-    size = len(tokens) + len(lengths) * block_size
-    index = np.dtype(np.int32 if size < 2**31 else np.int64)
-    shifts = (np.arange(1, len(lengths) + 1) * block_size).astype(index)
-    positions = np.arange(len(tokens), dtype=index) + np.repeat(shifts, lengths)
-    stream = np.full(size, vocabulary.start, dtype=tokens.dtype)
-    stream[positions] = tokens
-    return Windows(torch.from_numpy(stream), torch.from_numpy(positions[chosen]), block_size, vocabulary.size)
+    positions = torch.from_numpy(positions_of_tokens(lengths, block_size)[chosen])
+    return Windows(padded(tokens, lengths, block_size, vocabulary.start), positions, block_size, vocabulary.size)
+
+
+def padded(tokens: _Array, lengths: _Array, block_size: int, start: int) -> Tensor:
+    """Return the stream (S,) of lines of tokens, each line preceded by `block_size` start tokens."""
+    stream = np.full(len(tokens) + len(lengths) * block_size, start, dtype=tokens.dtype)
+    stream[positions_of_tokens(lengths, block_size)] = tokens
+    return torch.from_numpy(stream)
+
+
+def positions_of_tokens(lengths: _Array, block_size: int) -> _Array:
+    """Return where in their stream the tokens (N,) of lines of `lengths` (L,) are, in the smallest type."""
+    total = int(lengths.sum(dtype=np.int64))
+    index = np.dtype(np.int32 if total + len(lengths) * block_size < 2**31 else np.int64)
+    positions = np.ones(total, dtype=index)
+    # one further than the token before, and past the padding where a line begins
+    positions[np.cumsum(lengths[:-1], dtype=np.int64)] += block_size
+    positions[:1] = block_size
+    return np.cumsum(positions, dtype=index, out=positions)

@@ -48,7 +48,7 @@ class NGram(Network):
     def count(self, windows: CountedWindows) -> None:
         """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
         if self.order > 0:
-            codes = self._code(windows.contexts)[windows.pair_context] * self.vocab_size + windows.pair_target
+            codes = self._code(windows.contexts)[windows.pair_context.long()] * self.vocab_size + windows.pair_target
             order = codes.argsort()
             self.codes, self.counts = codes[order], windows.pair_count[order]
 

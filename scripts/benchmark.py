@@ -1,0 +1,51 @@
+"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 10 minutes).
+
+It needs no network: the text is the copy of the lessons' file that MAKEMORE_NAMES names, or else data/names.txt.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from makemore.command import fail, set_threads
+from makemore.errors import UserError
+
+THREADS = 1
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure the rows, one after another, and show and write the table."""
+    from makemore.benchmarks.cases import cases
+    from makemore.benchmarks.measure import measure
+    from makemore.benchmarks.report import Report, write
+    from makemore.benchmarks.setting import new_setting, reductions
+
+    set_threads(THREADS)
+    rows = []
+    with new_setting(arguments.quick, arguments.lines) as setting:
+        for case in cases(setting, arguments.only):
+            print(f"{case.name}: {case.work}", file=sys.stderr)
+            rows.append(measure(case))
+        report = Report(setting.text, THREADS, reductions(setting.sizes), rows)
+    report.show()
+    write(arguments.output, report.as_json())
+    if arguments.markdown is not None:
+        write(arguments.markdown, report.markdown())
+
+
+def parsed() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="less of everything, about a minute; says what is less")
+    parser.add_argument("--only", default="", metavar="NAME", help="rows whose name has this in it; * is anything")
+    parser.add_argument("--lines", type=int, help="of the big file; 10,000,000, or 200,000 with --quick")
+    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="everything as JSON (%(default)s)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main(parsed())
+    except UserError as error:
+        fail(error)

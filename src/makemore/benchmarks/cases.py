@@ -1,0 +1,96 @@
+"""The rows of the table, in the order in which they are measured, and those of commands and of a big file."""
+
+from fnmatch import fnmatch
+
+from makemore.benchmarks.big_file import BigFile
+from makemore.benchmarks.commands import TRAIN, command, first_step
+from makemore.benchmarks.measure import Case
+from makemore.benchmarks.model_cases import data_cases, model_cases
+from makemore.benchmarks.setting import FULL, Setting
+from makemore.benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
+from makemore.errors import UserError
+
+
+def cases(setting: Setting, only: str = "") -> list[Case]:
+    """Return the rows whose name has `only` in it.
+
+    Args:
+        setting: what they are measured on.
+        only: a part of a name, in which * and ? stand for anything.
+
+    Raises:
+        UserError: there is no such row.
+    """
+    rows = [*mlp_cases(setting), *bigram_cases(setting), *data_cases(setting), *model_cases(setting)]
+    rows += [*command_cases(setting), *big_file_cases(setting)]
+    if setting.sizes.compiled:
+        # last, as what compiling leaves in this process should slow down no other row
+        rows += compiled_cases(setting)
+    chosen = [row for row in rows if fnmatch(row.name, f"*{only}*")]
+    if not chosen:
+        raise UserError(f"there is no row {only}; there are {', '.join(row.name for row in rows)}")
+    return chosen
+
+
+def command_cases(setting: Setting) -> list[Case]:
+    """Return the rows of commands, each against importing what it stands on."""
+    repeats = setting.sizes.command_repeats
+    imports = command("-c", "import torch, lightning, hydra")
+    return [
+        Case(
+            "command-help",
+            "train.py --help; importing torch, lightning and hydra",
+            command(TRAIN, "--help"),
+            imports,
+            at_most=0.5,
+            repeats=repeats,
+        ),
+        Case(
+            "command-first-step",
+            "train.py until its first step is done; importing torch, lightning and hydra",
+            first_step("experiment=lessons/mlp", setting.data),
+            imports,
+            at_most=1.5,
+            repeats=repeats,
+        ),
+    ]
+
+
+def big_file_cases(setting: Setting) -> list[Case]:
+    """Return the rows of a big file of made-up names; their targets are for as many lines as a full benchmark has."""
+    big, lines = BigFile(setting), setting.sizes.lines
+    full = lines >= FULL.lines
+
+    def write() -> None:
+        assert big.path
+
+    def load_once() -> None:
+        assert big.loaded
+
+    return [
+        Case(
+            "file-first-load",
+            f"loading {lines:,} lines, nothing cached",
+            big.first_load,
+            at_most=60 if full else None,
+            repeats=1,
+            prepare=write,
+        ),
+        Case(
+            "file-second-load",
+            f"loading {lines:,} lines again, in a new process",
+            big.second_load,
+            at_most=3 if full else None,
+            repeats=min(3, setting.sizes.repeats),
+            prepare=load_once,
+        ),
+        Case(
+            "file-memory",
+            f"most memory of a training run on {lines:,} lines, nothing cached",
+            big.peak_memory,
+            at_most=1.5 if full else None,
+            repeats=1,
+            unit="GB",
+            prepare=write,
+        ),
+    ]

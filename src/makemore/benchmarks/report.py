@@ -1,0 +1,135 @@
+"""The measured rows as a table in the terminal, as Markdown, and as JSON with what they were measured on."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from makemore.atomic import replacing
+from makemore.benchmarks.measure import Row
+from makemore.errors import UserError
+
+_COLUMNS = ("work; what ours is compared with", "baseline", "ours", "ratio", "spread", "at most", "met")
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+
+
+@dataclass(frozen=True)
+class Report:
+    """Measured rows and what they were measured on.
+
+    Args:
+        text: the text.
+        threads: CPU threads that torch may use.
+        reduced: what is smaller than in a full benchmark, a sentence each; empty for a full one.
+        rows: as measured.
+    """
+
+    text: str
+    threads: int
+    reduced: Sequence[str]
+    rows: Sequence[Row]
+
+    @property
+    def machine(self) -> dict[str, str | int | None]:
+        """What it ran on; nothing that says whose machine it is."""
+        return {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "cpus": os.cpu_count(),
+            "threads": self.threads,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "lightning": version("lightning"),
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What one must know to read the table, a line each."""
+        facts = self.machine
+        machine = ", ".join(f"{name} {facts[name]}" for name in ("python", "torch", "lightning"))
+        notes = [
+            f"text: {self.text}",
+            f"{facts['system']} {facts['architecture']}, {facts['cpus']} CPUs, {self.threads} of them used; {machine}",
+            "ratio: median of ours / baseline over pairs measured in turns; spread: the smallest and the largest",
+        ]
+        return notes if not self.reduced else [*notes, f"quick: {'; '.join(self.reduced)}"]
+
+    def show(self) -> None:
+        """Print the table and its notes on standard output."""
+        table = Table(title="Benchmark", title_justify="left")
+        for heading in _COLUMNS:
+            table.add_column(heading, justify="left" if heading == _COLUMNS[0] else "right")
+        for row in self.rows:
+            table.add_row(*map(Text, _cells(row)))
+        # cells that do not fit would be cut where standard output is no terminal
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        console.print(table)
+        for note in self.notes:
+            console.print(Text(note), soft_wrap=True)
+
+    def markdown(self) -> str:
+        """Return the table and its notes as Markdown."""
+        lines = [_COLUMNS, ("---", *["---:"] * (len(_COLUMNS) - 1)), *map(_cells, self.rows)]
+        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |" for cells in lines)
+        return table + "\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
+
+    def as_json(self) -> str:
+        """Return everything, every single value included."""
+        facts = {"machine": self.machine, "text": self.text, "reduced": list(self.reduced)}
+        return json.dumps(facts | {"rows": [_plain(row) for row in self.rows]}, indent=2) + "\n"
+
+
+def write(path: Path, content: str) -> None:
+    """Write a file whole or not at all; a path that cannot be written is a `UserError`."""
+    try:
+        with replacing(path) as file:
+            file.write(content.encode())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _plain(row: Row) -> dict[str, object]:
+    medians = {
+        "ours": median(row.ours),
+        "baseline": None if row.baseline is None else median(row.baseline),
+        "ratio": row.ratio,
+        "spread": list(row.spread),
+        "met": row.met,
+    }
+    values = {"values": {"ours": row.ours, "baseline": row.baseline}}
+    return {name: value for name, value in asdict(row).items() if name not in medians} | medians | values
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    low, high = row.spread
+    absolute = row.baseline is None
+    return (
+        row.work,
+        "" if row.baseline is None else quantity(median(row.baseline), row.unit),
+        quantity(median(row.ours), row.unit),
+        "" if row.ratio is None else f"{row.ratio:.3g}",
+        "" if len(row.ours) == 1 else f"{_judged(low, row)} to {_judged(high, row)}",
+        "" if row.at_most is None else quantity(row.at_most, row.unit) if absolute else f"{row.at_most:g}",
+        {None: "", True: "yes", False: "no"}[row.met],
+    )
+
+
+def _judged(value: float, row: Row) -> str:
+    return quantity(value, row.unit) if row.baseline is None else f"{value:.3g}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a value with three digits and its unit; seconds as ms or µs where they are few."""
+    if unit.startswith("s"):
+        size, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), _PREFIXES[-1])
+        value, unit = value / size, prefix + unit
+    return f"{value:#.3g}".removesuffix(".") + f" {unit}" if value < 1000 else f"{value:,.0f} {unit}"

@@ -1,0 +1,102 @@
+"""Our training runs as they are measured: what scripts/train.py does, in this process.
+
+The clock is around the whole of `makemore.training.train`: building the model and the Trainer, `Trainer.fit`, the last
+checkpoint, the final evaluation and the names. TensorBoard, metrics.csv, checkpoints and log are on, and the progress
+bar is drawn on a terminal that nobody sees. The text has been read and the config composed before, as the lessons'
+loops are handed their X and Y.
+"""
+
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import IO, cast
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from makemore.benchmarks.measure import Measurement, timed
+from makemore.benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
+from makemore.console import ConsoleHandler
+from makemore.data.text import PROJECT_ROOT
+from makemore.outcome import TrainingResult
+from makemore.training import build, train
+
+
+class Screen(io.TextIOBase):
+    """A terminal that nobody looks at."""
+
+    def isatty(self) -> bool:
+        """Say that it is a terminal, so that progress bars are drawn."""
+        return True
+
+    def writable(self) -> bool:
+        """Take text."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Forget the text."""
+        return len(text)
+
+
+@contextmanager
+def unseen_terminal() -> Iterator[None]:
+    """Let everything that is shown of training be drawn, where nobody sees it."""
+    screen, logger, handler = Screen(), logging.getLogger("makemore"), ConsoleHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with redirect_stdout(cast(IO[str], screen)), redirect_stderr(cast(IO[str], screen)):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Return conf/train.yaml with overrides, as scripts/train.py composes it."""
+    with initialize_config_dir(str(PROJECT_ROOT / "conf"), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def run(overrides: Sequence[str], run_dir: Path) -> TrainingResult:
+    """Train as scripts/train.py would."""
+    with unseen_terminal():
+        return train(composed(overrides), run_dir)
+
+
+def whole_run(overrides: Sequence[str], units: int = 1) -> Measurement:
+    """Return a measurement: the seconds of a whole run, divided by the `units` of work that it does."""
+
+    def seconds() -> float:
+        cfg = composed(overrides)
+        build(cfg)
+        with tempfile.TemporaryDirectory() as directory, unseen_terminal():
+            return timed(lambda: train(cfg, Path(directory)), units)()
+
+    return seconds
+
+
+def later_steps(overrides: Sequence[str]) -> Measurement:
+    """Return a measurement: the seconds a step of a run, after its first block of steps."""
+
+    def seconds() -> float:
+        with tempfile.TemporaryDirectory() as directory:
+            ticks = Path(directory) / "ticks.json"
+            run([*overrides, *clock_overrides(ticks)], Path(directory))
+            return after_first_block(read_ticks(ticks))
+
+    return seconds
+
+
+def unseen_work(work: Callable[[Path], object], units: int = 1) -> Measurement:
+    """Return a measurement: the seconds of work that is given a directory and a terminal, a unit."""
+
+    def seconds() -> float:
+        with tempfile.TemporaryDirectory() as directory, unseen_terminal():
+            return timed(lambda: work(Path(directory)), units)()
+
+    return seconds

@@ -1,0 +1,73 @@
+"""What we are compared with, too: the lessons' MLP as Lightning's documentation would have one write it."""
+
+import warnings
+from pathlib import Path
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from makemore.benchmarks.baselines import Parameters
+
+
+class StockMLP(L.LightningModule):
+    """The lesson's MLP with automatic optimisation: one Lightning batch an optimiser step.
+
+    Args:
+        parameters: the initial c, w1, b1, w2, b2.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__()
+        self.c, self.w1, self.b1, self.w2, self.b2 = (nn.Parameter(p.detach().clone()) for p in parameters)
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Return logits (B, V) for contexts (B, T)."""
+        hidden = torch.tanh(self.c[contexts].flatten(1) @ self.w1 + self.b1)
+        return hidden @ self.w2 + self.b2
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _batch_idx: int) -> Tensor:
+        """Return and log the loss of one minibatch."""
+        contexts, targets = batch
+        loss = F.cross_entropy(self(contexts), targets)
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return SGD with the lesson's rates."""
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [20000, 28000], gamma=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def fit_stock(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int, directory: Path) -> StockMLP:
+    """Train with a stock Trainer: progress bar, TensorBoard and checkpoints, all as they come.
+
+    Args:
+        parameters: the initial ones; they are left as they are.
+        contexts: (N, T).
+        targets: (N,).
+        steps: how many updates.
+        directory: where its files go.
+    """
+    model = StockMLP(parameters)
+    loader = DataLoader(TensorDataset(contexts, targets), batch_size=32, shuffle=True)
+    with warnings.catch_warnings():
+        # it would like worker processes, which cost more than these batches
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            max_steps=steps,
+            accelerator="cpu",
+            devices=1,
+            logger=TensorBoardLogger(directory),
+            callbacks=[ModelCheckpoint(directory / "checkpoints", every_n_train_steps=5000)],
+            enable_model_summary=False,
+            default_root_dir=directory,
+        )
+        trainer.fit(model, loader)
+    return model

@@ -1,0 +1,154 @@
+"""K optimiser steps at once: eagerly, or as one compiled function.
+
+The Trainer's loop costs a small model several times its arithmetic, and so does Python between the operators. The
+first is paid once a block; the second is what `torch.compile` takes away.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from makemore.data import cache
+from makemore.data.batches import Block
+from makemore.models import Network
+from makemore.updates import ClassUpdate, FunctionalUpdate, functional_update
+
+log = logging.getLogger(__name__)
+
+# NLL and penalty (K,) of each step of a block
+Losses = tuple[Tensor, Tensor]
+TakeSteps = Callable[[Block, Sequence[float]], Losses]
+
+# Steps in one compiled function: more take longer to compile, fewer pay the call of it more often (see docs).
+_UNROLLED = 10
+
+
+class Objective(nn.Module):
+    """What a step lowers: the NLL of a minibatch plus an L2 penalty.
+
+    Args:
+        network: any.
+        l2: times the mean of the squares of all entries of weight matrices (biases left out), as in L0 and L1.
+    """
+
+    no_penalty: Tensor
+
+    def __init__(self, network: Network, l2: float) -> None:
+        super().__init__()
+        self.network = network
+        self.l2 = l2
+        self.register_buffer("no_penalty", torch.zeros((), device=next(network.parameters()).device))
+
+    def forward(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return NLL and penalty, nats a character, of one batch of a block whose `nll` is given."""
+        nll = nll_of(self.network, *batch)
+        return nll, self.penalty() if self.l2 else self.no_penalty
+
+    def penalty(self) -> Tensor:
+        """Return `l2` times the mean square over all entries of all weight matrices."""
+        weights = [parameter for parameter in self.network.parameters() if parameter.ndim > 1]
+        squares = torch.stack([weight.square().sum() for weight in weights]).sum()
+        return self.l2 * squares / sum(weight.numel() for weight in weights)
+
+
+def eager_steps(objective: Objective, update: FunctionalUpdate | ClassUpdate) -> TakeSteps:
+    """Return the function that takes the steps of a block one after another."""
+    parameters = list(objective.parameters())
+
+    def take(block: Block, rates: Sequence[float]) -> Losses:
+        nlls, penalties = [], []
+        for batch, rate in zip(block.batches(), rates, strict=True):
+            nll, penalty = objective.forward(block.nll, batch)
+            loss = nll + penalty if objective.l2 else nll
+            update(list(torch.autograd.grad(loss, parameters)), rate)
+            nlls.append(nll.detach())
+            penalties.append(penalty.detach())
+        return torch.stack(nlls), torch.stack(penalties)
+
+    return take
+
+
+def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
+    """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
+
+    Compiled steps differ from eager ones in the last bits. Where nothing can be compiled, for want of a C++ compiler,
+    one line says so and the steps are taken eagerly. On CUDA the compiled functions are captured as graphs.
+    """
+    names = [name for name, _ in objective.named_parameters()]
+    update = functional_update(optimizer, compiled=True)
+    assert update is not None
+
+    def unrolled(
+        parameters: list[Tensor],
+        state: tuple[list[Any], ...],
+        nll_of: Callable[..., Tensor],
+        batches: list[tuple[Tensor, ...]],
+        rates: tuple[Tensor, ...],
+    ) -> Losses:
+        def loss(values, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
+            nll, penalty = functional_call(objective, dict(zip(names, values, strict=True)), (nll_of, batch))
+            return nll + penalty, (nll, penalty)
+
+        nlls, penalties = [], []
+        for batch, rate in zip(batches, rates, strict=True):
+            gradients, (_, (nll, penalty)) = grad_and_value(loss, has_aux=True)(parameters, batch)
+            update.rule(parameters, gradients, *state, lr=rate)
+            nlls.append(nll)
+            penalties.append(penalty)
+        return torch.stack(nlls), torch.stack(penalties)
+
+    # a reboot empties /tmp, where they would be kept
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.directory("inductor")))
+    # else the runs of one process would share a limit of eight shapes
+    torch.compiler.reset()
+    device = update.parameters[0].device
+    if device.type == "cuda":
+        for tensor in chain(update.parameters, *update.state):
+            if tensor is not None:
+                # a captured graph may change only what stays where it is
+                torch._dynamo.mark_static_address(tensor)
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
+
+    @torch.no_grad()
+    def take(block: Block, rates: Sequence[float]) -> Losses:
+        batches = block.batches()
+        rate = torch.tensor(rates, device=device).unbind()
+        losses, first = [], 0
+        while first < len(block):
+            last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
+            part = compiled(update.parameters, update.state, block.nll, batches[first:last], rate[first:last])
+            # a captured graph writes its next results over these
+            losses.append([tensor.clone() for tensor in part])
+            first = last
+        nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
+        return nlls, penalties
+
+    return take
+
+
+def steps_of(objective: Objective, optimizer: torch.optim.Optimizer, compiled: bool) -> TakeSteps:
+    """Return the function that takes the steps of a block, compiled where that is asked for and can be had."""
+    eager = eager_steps(objective, functional_update(optimizer) or ClassUpdate(optimizer))
+    if not compiled:
+        return eager
+    from torch._dynamo.exc import BackendCompilerFailed  # half a second, and of no use otherwise
+
+    take = compiled_steps(objective, optimizer)
+
+    def take_or_fall_back(block: Block, rates: Sequence[float]) -> Losses:
+        nonlocal take
+        try:
+            return take(block, rates)
+        except BackendCompilerFailed as error:
+            log.warning("compile=true: %s; training goes on without", " ".join(str(error).split("\n\n")[0].split()))
+            take = eager
+            return take(block, rates)
+
+    return take_or_fall_back

@@ -1,0 +1,105 @@
+"""The update rules of torch.optim as functions of gradients and a rate.
+
+`torch.optim`'s classes find their parameters, gradients, state and options anew at every step, which costs a small
+model more than the update itself. Its functional forms are called here with what the class would find, gathered once.
+The state stays in the optimiser, under the class's own names, so checkpoints hold it as ever.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+Gradients = list[Tensor]
+# torch.optim's functional forms: (parameters, gradients, *state, lr=rate), all changed in place
+Rule = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class FunctionalUpdate:
+    """A step of an optimiser: `rule` applied to its parameters and its state.
+
+    Args:
+        rule: a functional form of torch.optim, with its options.
+        parameters: without their graph; they share the memory of the optimiser's.
+        state: lists of tensors, one a parameter, as `rule` takes them; they are the optimiser's own.
+    """
+
+    rule: Rule
+    parameters: list[Tensor]
+    state: tuple[list[Any], ...]
+
+    def __call__(self, gradients: Gradients, rate: float) -> None:
+        """Change the parameters and the state by one step."""
+        self.rule(self.parameters, gradients, *self.state, lr=rate)
+
+
+@dataclass(frozen=True)
+class ClassUpdate:
+    """A step of an optimiser that has no functional form here: its own `step`."""
+
+    optimizer: torch.optim.Optimizer
+
+    def __call__(self, gradients: Gradients, rate: float) -> None:
+        """Change the parameters and the state by one step."""
+        group = self.optimizer.param_groups[0]
+        group["lr"] = rate
+        for parameter, gradient in zip(group["params"], gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+
+
+def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) -> FunctionalUpdate | None:
+    """Return the functional update of SGD, Adam or AdamW over one group of parameters; None for other optimisers.
+
+    Args:
+        optimizer: its options are taken as they are; its state is used, and made where there is none yet.
+        compiled: choose the forms that `torch.compile` traces with a rate that is a tensor.
+    """
+    (group,) = optimizer.param_groups
+    parameters: list[Tensor] = group["params"]
+    options: dict[str, Any] = {"foreach": group.get("foreach"), "fused": group.get("fused")}
+    if compiled:
+        options = {"foreach": True, "fused": False}
+    if type(optimizer) is SGD and not (group["momentum"] and group["dampening"]):
+        options |= {name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")}
+        buffers: list[Any] = [None] * len(parameters)
+        if group["momentum"]:
+            # torch.optim begins with the first gradient, which is 0 x momentum + gradient
+            buffers = _state(optimizer, "momentum_buffer", torch.zeros_like)
+        return FunctionalUpdate(partial(sgd, **options), _detached(parameters), (buffers,))
+    if isinstance(optimizer, Adam):
+        options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
+        options |= {"decoupled_weight_decay": group["decoupled_weight_decay"]}
+        options |= {"capturable": compiled or group["capturable"]}
+        beta1, beta2 = group["betas"]
+        on_device = compiled or group["fused"] or group["capturable"]
+        state = (
+            _state(optimizer, "exp_avg", torch.zeros_like),
+            _state(optimizer, "exp_avg_sq", torch.zeros_like),
+            _state(optimizer, "max_exp_avg_sq", torch.zeros_like) if group["amsgrad"] else [],
+            _state(optimizer, "step", lambda p: torch.zeros((), device=p.device if on_device else "cpu")),
+        )
+        return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
+    return None
+
+
+def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Return what the optimiser keeps under `name`, one a parameter, made where there is none yet."""
+    kept = []
+    for parameter in optimizer.param_groups[0]["params"]:
+        state = optimizer.state[parameter]
+        if name not in state:
+            state[name] = make(parameter.detach())
+        kept.append(state[name])
+    return kept
+
+
+def _detached(parameters: list[Tensor]) -> list[Tensor]:
+    return [parameter.detach() for parameter in parameters]

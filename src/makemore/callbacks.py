@@ -24,6 +24,7 @@ class ProgressBar(Callback):
     """A bar of optimiser steps where standard error is a terminal, and a logged line at each validation."""
 
     def __init__(self) -> None:
+        # drawn by its own thread, in time that training would have
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -32,6 +33,7 @@ class ProgressBar(Callback):
             TimeRemainingColumn(),
             console=MESSAGES,
             transient=True,
+            refresh_per_second=2,
         )
         self.nll = float("nan")
 

@@ -164,6 +164,40 @@ def test_the_size_of_the_chunks_changes_nothing(
     assert sample(lesson_bigram, LETTERS, 20, LESSON_SEED) == NAMES_FROM_COUNTS
 
 
+@pytest.mark.parametrize(("page", "kept"), [(1, 1), (100, 300), (2**12, 2**12), (2**20, 2**23)])
+@pytest.mark.parametrize("boundary", ["shared", "separate"])
+def test_the_size_of_the_pages_and_how_many_are_kept_change_nothing(
+    page: int, kept: int, boundary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary = Vocabulary("abcdefghijk", boundary)
+    network = network_of("mlp", vocabulary)
+    expected = list(itertools.islice(lesson_samples(network, vocabulary, 1), 30))
+    monkeypatch.setattr(sampling, "_PAGE", page)
+    monkeypatch.setattr(sampling, "_KEPT", kept)
+    assert sample(network, vocabulary, 30, seed=1) == expected
+
+
+def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = Vocabulary("abcdefghijk")
+    monkeypatch.setattr(sampling, "_PAGE", 24)
+    monkeypatch.setattr(sampling, "_KEPT", 240)
+    pages = sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions())
+    first = pages[0]
+    for number in range(864):
+        assert len(pages[number]) == 24
+        assert sum(len(page) for page in pages.values()) <= 240
+    assert 0 not in pages
+    assert pages[0] == first
+    assert pages[0] is not first
+
+
+def test_contexts_too_many_to_number_in_64_bits_are_told_apart() -> None:
+    network = build("mlp", LETTERS.size, {"block_size": 20, "init": "normal"}, seed=0)
+    expected = list(itertools.islice(lesson_samples(network, LETTERS, 1), 5))
+    assert sample(network, LETTERS, 5, seed=1) == expected
+    assert max(map(len, expected)) > 20
+
+
 def test_the_smallest_uniform_never_draws_what_is_impossible(
     lesson_bigram: NGram, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,23 +2,29 @@
 
 One float64 uniform a character from one CPU generator, item after item, looked up in the cumulative distribution of
 the context. So the same seed gives the same items on every machine, the first ten of a hundred are the ten, and the
-stream does not depend on temperature, top-k or prompt. Contexts come again and again: each one's distribution is made
-once, in float64 and alone (rows of a batch differ in the last bits with the size of the batch).
+stream does not depend on temperature, top-k or prompt. Contexts come again and again, so distributions are kept, and
+made in pages: those of contexts that differ in their last token alone, in float64. Rows of a batch differ in the last
+bits with the size of the batch; which rows are in a page depends on the context alone, so its bits do too.
 """
 
 import copy
+from array import array
 from bisect import bisect_right
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text, real_number, whole_number
 from makemore.models import Network
 
 _UNIFORMS = 1024
+# Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 128 MB.
+_PAGE = 2**11
+_KEPT = 2**24
 
 
 @dataclass(frozen=True)
@@ -96,20 +102,26 @@ def samples(
     options = options or SamplingOptions()
     prompt = vocabulary.encode(options.prompt)
     generator = torch.Generator().manual_seed(whole_number("seed", seed))
-    return _items(_Cumulative(network, vocabulary, options), prompt, options.max_length, _uniforms(generator))
+    return _items(_Pages(network, vocabulary, options), prompt, options.max_length, _uniforms(generator))
 
 
-def _items(cumulative: "_Cumulative", prompt: list[int], max_length: int, uniforms: Iterator[float]) -> Iterator[str]:
-    vocabulary, block_size = cumulative.vocabulary, cumulative.network.block_size
+def _items(pages: "_Pages", prompt: list[int], max_length: int, uniforms: Iterator[float]) -> Iterator[str]:
+    vocabulary, rows, contexts = pages.vocabulary, pages.rows, pages.contexts
+    end, size = vocabulary.end, vocabulary.size
+    before = 0
+    for token in [vocabulary.start] * pages.network.block_size + prompt:
+        before = (before * size + token) % contexts
     while True:
-        tokens = [vocabulary.start] * block_size + prompt
-        while len(tokens) < block_size + max_length:
-            context = tuple(tokens[len(tokens) - block_size :])
-            token = bisect_right(cumulative[context], next(uniforms))
-            if token == vocabulary.end:
+        tokens, context = prompt.copy(), before
+        for _ in range(max_length - len(prompt)):
+            number, row = divmod(context, rows)
+            first = row * size
+            token = bisect_right(pages[number], next(uniforms), first, first + size) - first
+            if token == end:
                 break
             tokens.append(token)
-        yield vocabulary.decode(tokens[block_size:])
+            context = (context * size + token) % contexts
+        yield vocabulary.decode(tokens)
 
 
 def _uniforms(generator: torch.Generator) -> Iterator[float]:
@@ -118,30 +130,53 @@ def _uniforms(generator: torch.Generator) -> Iterator[float]:
         yield from torch.rand(_UNIFORMS, dtype=torch.float64, generator=generator).tolist()
 
 
-class _Cumulative(dict[tuple[int, ...], list[float]]):
-    """The cumulative distribution (V,) after each context, computed when first asked for."""
+class _Pages(dict[int, "array[float]"]):
+    """The cumulative distributions (R V,) after R contexts, computed when asked for.
+
+    Contexts are numbered in the order of their tokens, which are the digits of the number. A page has R neighbours.
+    """
 
     def __init__(self, network: Network, vocabulary: Vocabulary, options: SamplingOptions) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).to("cpu", torch.float64).eval()
         self.vocabulary = vocabulary
         self.options = options
+        self.contexts = vocabulary.size**network.block_size
+        self.rows = max(_PAGE // vocabulary.size, 1)
+        self.most = max(_KEPT // (self.rows * vocabulary.size), 1)
 
     @torch.no_grad()
-    def __missing__(self, context: tuple[int, ...]) -> list[float]:
-        logits = self.network(torch.tensor([context], dtype=torch.int64))[0]
+    def __missing__(self, number: int) -> "array[float]":
+        logits = self.network(self._contexts_of(number))
         if self.vocabulary.start != self.vocabulary.end:
             # a start token only pads; it is never a character
-            logits[self.vocabulary.start] = -torch.inf
-        if self.options.top_k is not None and self.options.top_k < len(logits):
+            logits[:, self.vocabulary.start] = -torch.inf
+        if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
             kept = logits.topk(self.options.top_k).indices
-            logits = torch.full_like(logits, -torch.inf).index_copy(0, kept, logits[kept])
+            logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
         # the largest is 0, so that no temperature makes it overflow
-        cumulative = ((logits - logits.max()) / self.options.temperature).softmax(0).cumsum(0)
+        logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
+        cumulative = logits.softmax(1).cumsum(1)
         if not cumulative.isfinite().all():
             raise UserError(
                 "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
             )
-        row: list[float] = (cumulative / cumulative[-1]).tolist()
-        self[context] = row
-        return row
+        page = array("d", (cumulative / cumulative[:, -1:]).numpy().tobytes())
+        if len(self) == self.most:
+            # the oldest goes; made again it has the same bits
+            del self[next(iter(self))]
+        self[number] = page
+        return page
+
+    def _contexts_of(self, number: int) -> Tensor:
+        """Return the contexts (R, T) of a page, int64; the last page may have fewer."""
+        first = number * self.rows
+        # added to the digits of the first context one by one, as its number may be beyond 64 bits
+        carry = torch.arange(min(self.rows, self.contexts - first))
+        digits = []
+        for _ in range(self.network.block_size):
+            first, digit = divmod(first, self.vocabulary.size)
+            carry = carry + digit
+            digits.append(carry % self.vocabulary.size)
+            carry = carry // self.vocabulary.size
+        return torch.stack(digits[::-1], dim=1) if digits else torch.zeros((len(carry), 0), dtype=torch.int64)

@@ -118,7 +118,11 @@ def test_counted_windows_are_a_counter_of_the_examples_whatever_is_counted_at_on
     windows = windows_of(lines, block_size, vocabulary)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("makemore.data.windows._CHUNK", chunk)
+        patch.setattr("makemore.data.windows._CHUNK_LINES", chunk)
+        again = windows_of(lines, block_size, vocabulary)
         counted = windows.counted()
+    assert torch.equal(again.stream, windows.stream)
+    assert torch.equal(again.positions, windows.positions)
     for part, whole in zip(vars(counted).values(), vars(windows.counted()).values(), strict=True):
         assert torch.equal(part, whole)
     assert counter_of(counted) == Counter(lesson_examples(lines, block_size, vocabulary))

@@ -34,7 +34,7 @@ def permutation_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
     numbers = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = numbers // total
     parts = [_permutation(seed, int(epoch), total)[numbers[epochs == epoch] % total] for epoch in np.unique(epochs)]
-    return np.concatenate(parts)
+    return np.concatenate(parts).astype(np.int64)
 
 
 DRAWS = {"replacement": replacement_rows, "permutation": permutation_rows}
@@ -46,8 +46,9 @@ def _replacement_chunk(seed: int, chunk: int, steps: int, batch_size: int, total
 
 
 @lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, total: int) -> Rows:
-    return _generator(seed, epoch).permutation(total)
+def _permutation(seed: int, epoch: int, total: int) -> npt.NDArray[np.integer[Any]]:
+    # the smaller type is permuted alike
+    return _generator(seed, epoch).permutation(np.arange(total, dtype=np.int32 if total < 2**31 else np.int64))
 
 
 def _generator(seed: int, part: int) -> np.random.Generator:

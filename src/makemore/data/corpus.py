@@ -27,7 +27,7 @@ from makemore.data.splits import (
 )
 from makemore.data.text import Cleaning, Text, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, padded, positions_of_tokens
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.errors import as_text, one_of, whole_number
 
 # Bytes of text; less is read anew as quickly as it is looked up.
@@ -121,8 +121,7 @@ class Corpus:
 
     def windows(self, split: str, block_size: int) -> Windows:
         """Return the examples of a split with contexts of `block_size` tokens."""
-        chosen = self.membership == SPLITS.index(split)
-        positions = torch.from_numpy(positions_of_tokens(self.lengths, block_size)[chosen])
+        positions = positions_of(self.membership == SPLITS.index(split), self.lengths, block_size)
         if block_size not in self._streams:
             self._streams.clear()
             self._streams[block_size] = padded(self.tokens, self.lengths, block_size, self.vocabulary.start)

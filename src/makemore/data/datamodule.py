@@ -80,6 +80,8 @@ class TextDataModule(L.LightningDataModule):
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
+        self._windows: dict[tuple[str, int], Windows] = {}
+        self._counted: dict[tuple[str, int], CountedWindows] = {}
 
     def prepare_data(self) -> None:
         """Find a known text, which has a digest; download it where it has an address and is not here yet."""
@@ -110,16 +112,19 @@ class TextDataModule(L.LightningDataModule):
         """Return one loader of one batch, the counted windows of the test split; none where it is empty."""
         return self._evaluation("test")
 
+    def windows(self, split: str) -> Windows:
+        """Return the examples of a split, laid out when first asked for."""
+        key = (split, self.block_size)
+        if key not in self._windows:
+            self._windows[key] = self.corpus.windows(*key)
+        return self._windows[key]
+
     def counted(self, split: str) -> CountedWindows:
         """Return the counted windows of a split that has examples, counted when first asked for."""
         key = (split, self.block_size)
         if key not in self._counted:
-            self._counted[key] = self.corpus.windows(split, self.block_size).counted()
+            self._counted[key] = self.windows(split).counted()
         return self._counted[key]
-
-    @cached_property
-    def _counted(self) -> dict[tuple[str, int], CountedWindows]:
-        return {}
 
     def _evaluation(self, split: str) -> list[Iterable[CountedWindows]]:
         return [_OneBatch(self.counted(split))] if self.corpus.size(split) else []
@@ -149,7 +154,7 @@ class _TrainingBlocks:
         """The training split, on the device of the model: a block is gathered there."""
         data = self.datamodule
         assert data.trainer is not None
-        return data.corpus.windows("train", data.block_size).to(data.trainer.lightning_module.device)
+        return data.windows("train").to(data.trainer.lightning_module.device)
 
     @cached_property
     def full(self) -> FullBatches:

@@ -5,6 +5,7 @@ examples; `CountedWindows` holds each distinct context once with the counts of w
 whole split, or a full-batch step, costs as many rows as there are distinct contexts.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch import Tensor
 from makemore.data.vocabulary import Vocabulary
 
 _Array = npt.NDArray[Any]
-# Examples counted at once: a million need some 50 MB.
-_CHUNK = 2**22
+# What is worked on at once: examples to count, and lines to lay out.
+_CHUNK = 2**21
+_CHUNK_LINES = 2**18
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,12 @@ class Windows:
 
     def counted(self) -> CountedWindows:
         """Return the distinct contexts and the counts of what follows them."""
-        positions = self.positions.numpy()
-        counts = np.ones(len(positions), dtype=np.int64)
-        if len(positions) > _CHUNK:
-            # chunk by chunk first, which leaves little for the whole
-            starts = range(0, len(positions), _CHUNK)
-            parts = [self._distinct(positions[i : i + _CHUNK], counts[i : i + _CHUNK]) for i in starts]
-            positions, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        positions, counts = self._distinct(positions, counts)
+        everything = self.positions.numpy()
+        found = self._distinct(everything[:_CHUNK])
+        for start in range(_CHUNK, len(self), _CHUNK):
+            both = zip(found, self._distinct(everything[start : start + _CHUNK]), strict=True)
+            found = self._distinct(*(np.concatenate(arrays) for arrays in both))
+        positions, counts = found
         codes = self._codes(positions, range(-self.block_size, 0))
         _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
         stream = self.stream.numpy()
@@ -94,8 +94,13 @@ class Windows:
         arrays = (contexts, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
         return CountedWindows(*(torch.from_numpy(array) for array in arrays))
 
-    def _distinct(self, positions: _Array, counts: _Array) -> tuple[_Array, _Array]:
-        """Return where each distinct window is found, in the order of their tokens, and the sums of their counts."""
+    def _distinct(self, positions: _Array, counts: _Array | None = None) -> tuple[_Array, _Array]:
+        """Return where each distinct window is found, in the order of their tokens, and the sums of their counts.
+
+        Args:
+            positions: (N,) of the tokens that end the windows.
+            counts: (N,) how often each stands; None is once.
+        """
         codes = self._codes(positions, range(-self.block_size, 1))
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
         # the sums are exact: float64 holds whole numbers up to 2^53
@@ -129,23 +134,36 @@ def windows_of_lines(
         block_size: T, the length of a context.
         vocabulary: gives the start token and V.
     """
-    positions = torch.from_numpy(positions_of_tokens(lengths, block_size)[chosen])
-    return Windows(padded(tokens, lengths, block_size, vocabulary.start), positions, block_size, vocabulary.size)
+    stream = padded(tokens, lengths, block_size, vocabulary.start)
+    return Windows(stream, positions_of(chosen, lengths, block_size), block_size, vocabulary.size)
 
 
 def padded(tokens: _Array, lengths: _Array, block_size: int, start: int) -> Tensor:
     """Return the stream (S,) of lines of tokens, each line preceded by `block_size` start tokens."""
     stream = np.full(len(tokens) + len(lengths) * block_size, start, dtype=tokens.dtype)
-    stream[positions_of_tokens(lengths, block_size)] = tokens
+    for part, positions in _positions(lengths, block_size):
+        stream[positions] = tokens[part]
     return torch.from_numpy(stream)
 
 
-def positions_of_tokens(lengths: _Array, block_size: int) -> _Array:
-    """Return where in their stream the tokens (N,) of lines of `lengths` (L,) are, in the smallest type."""
-    total = int(lengths.sum(dtype=np.int64))
-    index = np.dtype(np.int32 if total + len(lengths) * block_size < 2**31 else np.int64)
-    positions = np.ones(total, dtype=index)
-    # one further than the token before, and past the padding where a line begins
-    positions[np.cumsum(lengths[:-1], dtype=np.int64)] += block_size
-    positions[:1] = block_size
-    return np.cumsum(positions, dtype=index, out=positions)
+def positions_of(chosen: npt.NDArray[np.bool_], lengths: _Array, block_size: int) -> Tensor:
+    """Return where in the padded stream the chosen of all tokens (N,) are, in the smallest type."""
+    size = len(chosen) + len(lengths) * block_size
+    found = np.empty(np.count_nonzero(chosen), dtype=np.int32 if size < 2**31 else np.int64)
+    filled = 0
+    for part, positions in _positions(lengths, block_size):
+        wanted = positions[chosen[part]]
+        found[filled : filled + len(wanted)] = wanted
+        filled += len(wanted)
+    return torch.from_numpy(found)
+
+
+def _positions(lengths: _Array, block_size: int) -> Iterator[tuple[slice, _Array]]:
+    """Yield, for chunks of lines, which tokens they have and where in the padded stream these are."""
+    begin = 0
+    for first in range(0, len(lengths), _CHUNK_LINES):
+        part = lengths[first : first + _CHUNK_LINES]
+        # every line moves right by the padding of the lines up to and with its own
+        shifts = np.repeat(np.arange(first + 1, first + 1 + len(part)) * block_size, part)
+        yield slice(begin, begin + len(shifts)), np.arange(begin, begin + len(shifts)) + shifts
+        begin += len(shifts)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from makemore import sampling
-from makemore.data.corpus import CorpusOptions, read_corpus
+from makemore.data.corpus import read_corpus
+from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
 from makemore.models import Network, build

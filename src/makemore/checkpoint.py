@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from makemore import sampling
-from makemore.data.corpus import CorpusOptions
+from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text, true_or_false, whole_number

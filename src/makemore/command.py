@@ -4,6 +4,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from makemore.data.options import CorpusOptions
+from makemore.data.text import locate
 from makemore.errors import UserError, whole_number
 
 
@@ -79,15 +82,27 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Build the parts of the run; the first thing wrong with them ends it."""
-        from makemore.training import check  # heavy, and not needed for --help
-
         cfg = config.copy()
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
         try:
+            _check_text(cfg.data)
+            from makemore.training import check  # seconds, which a wrong path need not wait for
+
             check(cfg, Path(config.hydra.run.dir))
         except (UserError, OmegaConfBaseException) as error:
             fail(_describe(error))
+
+
+def _check_text(data: DictConfig) -> None:
+    """Raise `UserError` where the options of a text are wrong, or it is not there; a known text is found later."""
+    plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    names = {field.name for field in fields(CorpusOptions)}
+    options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
+    if plain.get("sha256") is None:
+        for path in options.paths.values():
+            locate(path)
 
 
 def _describe(error: Exception) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus, read_corpus, whole_text
-from makemore.data.splits import SPLITS
+from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.metrics import NLL, exact_nll

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from makemore.checkpoint import TrainedModel, load
 from makemore.comparison import Figure
-from makemore.data.splits import SPLITS
+from makemore.data.options import SPLITS
 from makemore.data.text import PROJECT_ROOT, read_text
 from makemore.models.ngram import NGram
 from makemore.outcome import TrainingResult

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoint import load
 from makemore.checkpointing import Checkpoints
-from makemore.data.splits import SPLITS
+from makemore.data.options import SPLITS
 from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.sampling import sample

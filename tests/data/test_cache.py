@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from makemore.data import cache, corpus
-from makemore.data.corpus import Corpus, CorpusOptions, read_corpus
+from makemore.data.corpus import Corpus, read_corpus
+from makemore.data.options import CorpusOptions
 from makemore.data.text import read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError

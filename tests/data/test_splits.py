@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import random_split
 
+from makemore.data.options import SPLITS
 from makemore.data.splits import (
-    SPLITS,
-    check_ratios,
     keys_of_lines,
     overlap,
     split_by_example,
@@ -57,39 +56,6 @@ def test_sizes_use_up_the_total_and_are_near_their_shares(total: int, ratios: tu
     for size, ratio in zip(sizes, ratios, strict=True):
         assert abs(size - total * ratio) < 2
         assert size == 0 or ratio > 0
-
-
-@pytest.mark.parametrize(
-    "ratios",
-    [
-        (0.8, 0.1),
-        (0.8, 0.1, 0.05, 0.05),
-        (),
-        (1.1, -0.1, 0),
-        (float("nan"), 0.5, 0.5),
-        (float("inf"), 0, 0),
-        ("a", 0, 0),
-    ],
-)
-def test_ratios_that_are_not_three_numbers_are_refused(ratios: tuple[float, ...]) -> None:
-    with pytest.raises(UserError, match=r"data\.splits must be three ratios"):
-        check_ratios(ratios)
-
-
-@pytest.mark.parametrize("ratios", [(0.8, 0.1, 0.2), (0.8, 0.1, 0), (8, 1, 1), (0.333, 0.333, 0.333)])
-def test_ratios_that_do_not_sum_to_one_are_refused(ratios: tuple[float, ...]) -> None:
-    with pytest.raises(UserError, match=r"data\.splits must sum to 1"):
-        check_ratios(ratios)
-
-
-def test_ratios_without_training_are_refused() -> None:
-    with pytest.raises(UserError, match="train"):
-        check_ratios((0, 0.5, 0.5))
-
-
-@pytest.mark.parametrize("ratios", RATIOS)
-def test_ratios_are_given_back(ratios: tuple[float, ...]) -> None:
-    assert check_ratios(ratios) == ratios
 
 
 @given(

@@ -6,7 +6,8 @@ They are without those of the imports, which are few here for that reason.
 import sys
 import time
 
-from makemore.data.corpus import CorpusOptions, read_corpus
+from makemore.data.corpus import read_corpus
+from makemore.data.options import CorpusOptions
 
 BLOCK_SIZE = 3
 

@@ -8,7 +8,8 @@ from makemore.benchmarks.baselines import dataset_loop, sampling_loop, whole_los
 from makemore.benchmarks.loading import BLOCK_SIZE
 from makemore.benchmarks.measure import Case, timed
 from makemore.benchmarks.setting import Setting
-from makemore.data.corpus import CorpusOptions, read_corpus
+from makemore.data.corpus import read_corpus
+from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, windows_of_lines
 from makemore.metrics import exact_nll

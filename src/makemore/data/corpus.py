@@ -16,78 +16,15 @@ import torch
 from torch import Tensor
 
 from makemore.data import cache
-from makemore.data.splits import (
-    SPLITS,
-    Membership,
-    check_ratios,
-    keys_of_lines,
-    overlap,
-    split_by_example,
-    split_by_line,
-)
+from makemore.data.options import SPLITS, CorpusOptions
+from makemore.data.splits import Membership, keys_of_lines, overlap, split_by_example, split_by_line
 from makemore.data.text import Cleaning, Text, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
-from makemore.errors import as_text, one_of, whole_number
 
 # Bytes of text; less is read anew as quickly as it is looked up.
 _WORTH_KEEPING = 2**20
 _ARRAYS = ("tokens", "lengths", "membership")
-
-
-@dataclass(frozen=True)
-class CorpusOptions:
-    """What is read and how it is split.
-
-    Args:
-        path: the text; the training text alone where `val_path` or `test_path` is given.
-        val_path: a text for validation; replaces the ratios.
-        test_path: a text for test; replaces the ratios.
-        splits: ratios of train, val, test; a ratio of 0 asks for an empty split.
-        split_seed: decides membership together with the text.
-        by: "line" (identical lines together) or "example" (the lesson's random split of the examples).
-        boundary: "shared" or "separate" (see `Vocabulary`).
-        boundary_at: "first" or "last".
-        normalize: a Unicode normal form, or None.
-        max_lines: take only the first lines of `path`, after the vocabulary was made of all of them; None is all.
-    """
-
-    path: str
-    val_path: str | None = None
-    test_path: str | None = None
-    splits: tuple[float, ...] = (0.8, 0.1, 0.1)
-    split_seed: int = 0
-    by: str = "line"
-    boundary: str = "shared"
-    boundary_at: str = "first"
-    normalize: str | None = "NFC"
-    max_lines: int | None = None
-
-    def __post_init__(self) -> None:
-        as_text("data.path", self.path)
-        for key, path in (("data.val_path", self.val_path), ("data.test_path", self.test_path)):
-            if path is not None:
-                as_text(key, path)
-        object.__setattr__(self, "splits", check_ratios(self.splits))
-        whole_number("data.split_seed", self.split_seed)
-        one_of("data.by", self.by, ("line", "example"))
-        one_of("data.boundary", self.boundary, ("shared", "separate"))
-        one_of("data.boundary_at", self.boundary_at, ("first", "last"))
-        one_of("data.normalize", self.normalize, (None, "NFC", "NFD", "NFKC", "NFKD"))
-        if self.max_lines is not None:
-            whole_number("data.max_lines", self.max_lines, at_least=1)
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """The given files by the split that they hold; one file for all is under "train"."""
-        paths = zip(SPLITS, (self.path, self.val_path, self.test_path), strict=True)
-        return {split: path for split, path in paths if path is not None}
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return the options as builtins, with absolute paths, for a checkpoint."""
-        plain = asdict(self) | {"splits": list(self.splits)}
-        names = ("path", "val_path", "test_path")
-        return plain | {name: str(locate(plain[name])) for name in names if plain[name] is not None}
 
 
 @dataclass(frozen=True)

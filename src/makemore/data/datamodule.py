@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
-from makemore.data.corpus import Corpus, CorpusOptions, read_corpus
+from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
+from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
 from makemore.errors import one_of, whole_number
 

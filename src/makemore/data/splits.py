@@ -13,28 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from makemore.data.options import SPLITS
 from makemore.errors import UserError
 
-SPLITS = ("train", "val", "test")
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
 # The lesson draws test, validation, train in this order.
 _DRAWN = (2, 1, 0)
 
 Membership = npt.NDArray[np.int8]
-
-
-def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Return three ratios, train, val and test; `UserError` where they are negative or do not sum to one."""
-    if len(ratios) != len(SPLITS) or not all(
-        isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios
-    ):
-        raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {list(ratios)}")
-    if not math.isclose(sum(ratios), 1, abs_tol=1e-9):
-        raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
-    train, val, test = (float(ratio) for ratio in ratios)
-    if train == 0:
-        raise UserError("data.splits must leave something to train on: its first ratio is 0")
-    return train, val, test
 
 
 def split_sizes(total: int, ratios: Sequence[float]) -> tuple[int, int, int]:

@@ -1,0 +1,80 @@
+"""What decides which text is read and how it is split: plain values, checked without anything heavy imported."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from makemore.data.text import locate
+from makemore.errors import UserError, as_text, one_of, whole_number
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """What is read and how it is split.
+
+    Args:
+        path: the text; the training text alone where `val_path` or `test_path` is given.
+        val_path: a text for validation; replaces the ratios.
+        test_path: a text for test; replaces the ratios.
+        splits: ratios of train, val, test; a ratio of 0 asks for an empty split.
+        split_seed: decides membership together with the text.
+        by: "line" (identical lines together) or "example" (the lesson's random split of the examples).
+        boundary: "shared" or "separate" (see `Vocabulary`).
+        boundary_at: "first" or "last".
+        normalize: a Unicode normal form, or None.
+        max_lines: take only the first lines of `path`, after the vocabulary was made of all of them; None is all.
+    """
+
+    path: str
+    val_path: str | None = None
+    test_path: str | None = None
+    splits: tuple[float, ...] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    by: str = "line"
+    boundary: str = "shared"
+    boundary_at: str = "first"
+    normalize: str | None = "NFC"
+    max_lines: int | None = None
+
+    def __post_init__(self) -> None:
+        as_text("data.path", self.path)
+        for key, path in (("data.val_path", self.val_path), ("data.test_path", self.test_path)):
+            if path is not None:
+                as_text(key, path)
+        object.__setattr__(self, "splits", check_ratios(self.splits))
+        whole_number("data.split_seed", self.split_seed)
+        one_of("data.by", self.by, ("line", "example"))
+        one_of("data.boundary", self.boundary, ("shared", "separate"))
+        one_of("data.boundary_at", self.boundary_at, ("first", "last"))
+        one_of("data.normalize", self.normalize, (None, "NFC", "NFD", "NFKC", "NFKD"))
+        if self.max_lines is not None:
+            whole_number("data.max_lines", self.max_lines, at_least=1)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The given files by the split that they hold; one file for all is under "train"."""
+        paths = zip(SPLITS, (self.path, self.val_path, self.test_path), strict=True)
+        return {split: path for split, path in paths if path is not None}
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the options as builtins, with absolute paths, for a checkpoint."""
+        plain = asdict(self) | {"splits": list(self.splits)}
+        names = ("path", "val_path", "test_path")
+        return plain | {name: str(locate(plain[name])) for name in names if plain[name] is not None}
+
+
+def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return three ratios, train, val and test; `UserError` where they are negative or do not sum to one."""
+    if len(ratios) != len(SPLITS) or not all(
+        isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios
+    ):
+        raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {list(ratios)}")
+    if not math.isclose(sum(ratios), 1, abs_tol=1e-9):
+        raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
+    train, val, test = (float(ratio) for ratio in ratios)
+    if train == 0:
+        raise UserError("data.splits must leave something to train on: its first ratio is 0")
+    return train, val, test

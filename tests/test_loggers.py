@@ -77,6 +77,7 @@ def test_a_row_is_on_disk_when_the_next_step_comes(tmp_path: Path) -> None:
     logger.log_metrics({"train/nll": 3.0}, step=0)
     logger.log_metrics({"train/nll": 2.0}, step=1)
     assert read(tmp_path)[1:] == [["0", "", "3.0", "", "", ""]]
+    logger.finalize("success")
 
 
 def test_saving_and_finalising_twice_writes_a_row_once(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
+from unittest.mock import patch
 
+import lightning as L
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -76,6 +78,21 @@ def whole_run(overrides: Sequence[str], units: int = 1) -> Measurement:
         build(cfg)
         with tempfile.TemporaryDirectory() as directory, unseen_terminal():
             return timed(lambda: train(cfg, Path(directory)), units)()
+
+    return seconds
+
+
+def fit_alone(overrides: Sequence[str], units: int = 1) -> Measurement:
+    """Return a measurement: the seconds of `Trainer.fit` in a run, final evaluation included, divided by `units`."""
+    fit, values = L.Trainer.fit, []
+
+    def timed_fit(*arguments: Any, **named: Any) -> None:
+        values.append(timed(lambda: fit(*arguments, **named), units)())
+
+    def seconds() -> float:
+        with patch.object(L.Trainer, "fit", timed_fit):
+            whole_run(overrides)()
+        return values[-1]
 
     return seconds
 

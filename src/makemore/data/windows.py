@@ -19,6 +19,8 @@ from makemore.data.vocabulary import Vocabulary
 _Array = npt.NDArray[Any]
 # What is worked on at once: examples to count, and lines to lay out.
 _CHUNK = 2**21
+# So many windows that are possible are counted in an array of all; more are sorted.
+_DENSE = 2**20
 _CHUNK_LINES = 2**18
 
 
@@ -86,7 +88,7 @@ class Windows:
             both = zip(found, self._distinct(everything[start : start + _CHUNK]), strict=True)
             found = self._distinct(*(np.concatenate(arrays) for arrays in both))
         positions, counts = found
-        codes = self._codes(positions, range(-self.block_size, 0))
+        codes, _ = self._codes(positions, range(-self.block_size, 0))
         _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
         stream = self.stream.numpy()
         offsets = np.arange(-self.block_size, 0)
@@ -101,13 +103,19 @@ class Windows:
             positions: (N,) of the tokens that end the windows.
             counts: (N,) how often each stands; None is once.
         """
-        codes = self._codes(positions, range(-self.block_size, 1))
-        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-        # the sums are exact: float64 holds whole numbers up to 2^53
-        return positions[first], np.bincount(inverse, counts, len(first)).astype(np.int64)
+        codes, possible = self._codes(positions, range(-self.block_size, 1))
+        if possible > _DENSE:
+            _, codes = np.unique(codes, return_inverse=True)
+            possible = int(codes.max(initial=-1)) + 1
+        # float64 sums are exact: it holds whole numbers up to 2^53
+        sums = np.bincount(codes, counts, possible).astype(np.int64)
+        last = np.empty(possible, dtype=positions.dtype)
+        last[codes] = positions
+        found = np.flatnonzero(sums)
+        return last[found], sums[found]
 
-    def _codes(self, positions: _Array, offsets: range) -> _Array:
-        """Return a number for the tokens at `offsets` from each position, in the order of these tokens."""
+    def _codes(self, positions: _Array, offsets: range) -> tuple[_Array, int]:
+        """Return a number for the tokens at `offsets` from each position, in their order, and the bound of all."""
         stream = self.stream.numpy()
         codes = np.zeros(len(positions), dtype=np.int64)
         distinct = 1
@@ -119,7 +127,7 @@ class Windows:
             codes *= self.vocab_size
             codes += stream[positions + offset]
             distinct *= self.vocab_size
-        return codes
+        return codes, distinct
 
 
 def windows_of_lines(

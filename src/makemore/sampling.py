@@ -14,6 +14,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,7 +158,7 @@ class _Pages(dict[int, "array[float]"]):
         # the largest is 0, so that no temperature makes it overflow
         logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
         cumulative = logits.softmax(1).cumsum(1)
-        if not cumulative.isfinite().all():
+        if not cumulative[:, -1].isfinite().all():
             raise UserError(
                 "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
             )
@@ -170,13 +171,11 @@ class _Pages(dict[int, "array[float]"]):
 
     def _contexts_of(self, number: int) -> Tensor:
         """Return the contexts (R, T) of a page, int64; the last page may have fewer."""
-        first = number * self.rows
-        # added to the digits of the first context one by one, as its number may be beyond 64 bits
-        carry = torch.arange(min(self.rows, self.contexts - first))
-        digits = []
-        for _ in range(self.network.block_size):
-            first, digit = divmod(first, self.vocabulary.size)
-            carry = carry + digit
-            digits.append(carry % self.vocabulary.size)
-            carry = carry // self.vocabulary.size
-        return torch.stack(digits[::-1], dim=1) if digits else torch.zeros((len(carry), 0), dtype=torch.int64)
+        first, size = number * self.rows, self.vocabulary.size
+        carry = np.arange(min(self.rows, self.contexts - first))
+        contexts = np.empty((len(carry), self.network.block_size), dtype=np.int64)
+        # added to the digits of the first one by one, as its number may be beyond 64 bits
+        for place in reversed(range(self.network.block_size)):
+            first, digit = divmod(first, size)
+            carry, contexts[:, place] = np.divmod(carry + digit, size)
+        return torch.from_numpy(contexts)

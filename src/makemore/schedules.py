@@ -5,6 +5,7 @@ A schedule has no state, so the rate of step s is the same after a resume and in
 
 import math
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from makemore.errors import UserError, real_number, whole_number
@@ -32,7 +33,7 @@ def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
         raise UserError(f"scheduler.milestones must ascend, not {steps}")
     if len(steps) * math.log(max(gamma, 1)) > math.log(sys.float_info.max):
         raise UserError(f"scheduler.gamma={gamma:g} to the power of {len(steps)} milestones is too large a number")
-    return lambda step: float(gamma ** sum(step >= milestone for milestone in steps))
+    return lambda step: float(gamma ** bisect_right(steps, step))
 
 
 def exponential_ramp(start_exponent: float, end_exponent: float, ramp_steps: int) -> Schedule:

@@ -67,7 +67,8 @@ def eager_steps(objective: Objective, update: FunctionalUpdate | ClassUpdate) ->
 
     def take(block: Block, rates: Sequence[float]) -> Losses:
         nlls, penalties = [], []
-        for batch, rate in zip(block.batches(), rates, strict=True):
+        batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
+        for batch, rate in zip(batches, rates, strict=True):
             nll, penalty = objective.forward(block.nll, batch)
             loss = nll + penalty if objective.l2 else nll
             update(list(run_backward((loss,), (one,), False, False, parameters, False, accumulate_grad=False)), rate)
@@ -92,23 +93,23 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
         parameters: list[Tensor],
         state: tuple[list[Any], ...],
         nll_of: Callable[..., Tensor],
-        batches: list[tuple[Tensor, ...]],
-        rates: tuple[Tensor, ...],
+        stacked: list[Tensor],
+        rates: Tensor,
     ) -> Losses:
         def loss(values, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
             nll, penalty = functional_call(objective, dict(zip(names, values, strict=True)), (nll_of, batch))
             return nll + penalty, (nll, penalty)
 
         nlls, penalties = [], []
-        for batch, rate in zip(batches, rates, strict=True):
+        for index in range(len(rates)):
+            batch = tuple(tensor[index] for tensor in stacked)
             gradients, (_, (nll, penalty)) = grad_and_value(loss, has_aux=True)(parameters, batch)
-            update.rule(parameters, gradients, *state, lr=rate)
+            update.rule(parameters, gradients, *state, lr=rates[index])
             nlls.append(nll)
             penalties.append(penalty)
         return torch.stack(nlls), torch.stack(penalties)
 
-    # a reboot empties /tmp, where they would be kept
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.directory("inductor")))
+    _keep_compiled()
     # else the runs of one process would share a limit of eight shapes
     torch.compiler.reset()
     device = update.parameters[0].device
@@ -122,12 +123,12 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
 
     @torch.no_grad()
     def take(block: Block, rates: Sequence[float]) -> Losses:
-        batches = block.batches()
-        rate = torch.tensor(rates, device=device).unbind()
+        stacked, rate = block.stacked(), torch.tensor(rates, device=device)
         losses, first = [], 0
         while first < len(block):
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
-            part = compiled(update.parameters, update.state, block.nll, batches[first:last], rate[first:last])
+            steps = [tensor[first:last] for tensor in stacked]
+            part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
             # a captured graph writes its next results over these
             losses.append([tensor.clone() for tensor in part])
             first = last
@@ -135,6 +136,15 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
         return nlls, penalties
 
     return take
+
+
+def _keep_compiled() -> None:
+    """Let inductor keep what it compiles in the user's caches, where nobody chose another place."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # of use here alone
+
+    # importing Lightning sets the variable to the default, which a reboot empties
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.directory("inductor"))
 
 
 def steps_of(objective: Objective, optimizer: torch.optim.Optimizer, compiled: bool) -> TakeSteps:

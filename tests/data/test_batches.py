@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.data.batches import DRAWS, FullBatches, Minibatches, permutation_rows, replacement_rows
+from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, permutation_rows, replacement_rows
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, windows_of_lines
 from makemore.models.bigram import Bigram
@@ -118,6 +118,10 @@ def full() -> FullBatches:
     return replace(FullBatches.of(windows().counted(), vocab_size=3), first_step=20, length=3)
 
 
+def batches_of(block: Block) -> list[tuple[torch.Tensor, ...]]:
+    return list(zip(*(tensor.unbind() for tensor in block.stacked()), strict=True))
+
+
 def slow_nll(network: Bigram, contexts: list[int], targets: list[int]) -> float:
     """The mean of -log of the softmax, one example after another."""
     total = 0.0
@@ -129,7 +133,7 @@ def slow_nll(network: Bigram, contexts: list[int], targets: list[int]) -> float:
 
 def test_the_nll_of_a_minibatch_is_the_mean_over_its_own_examples(network: Bigram, minibatches: Minibatches) -> None:
     assert len(minibatches) == 2
-    for index, batch in enumerate(minibatches.batches()):
+    for index, batch in enumerate(batches_of(minibatches)):
         contexts, targets = minibatches.contexts[index, :, 0].tolist(), minibatches.targets[index].tolist()
         expected = slow_nll(network, contexts, targets)
         assert minibatches.nll(network, *batch).item() == pytest.approx(expected, abs=1e-6)
@@ -138,8 +142,8 @@ def test_the_nll_of_a_minibatch_is_the_mean_over_its_own_examples(network: Bigra
 def test_the_nll_of_the_full_batch_is_the_mean_over_all_examples(network: Bigram, full: FullBatches) -> None:
     contexts, targets = windows().batch(torch.arange(len(windows())))
     assert len(full) == 3
-    assert len(full.batches()) == 3
-    for batch in full.batches():
+    assert len(batches_of(full)) == 3
+    for batch in batches_of(full):
         expected = slow_nll(network, contexts[:, 0].tolist(), targets.tolist())
         assert full.nll(network, *batch).item() == pytest.approx(expected, abs=1e-6)
 
@@ -147,16 +151,16 @@ def test_the_nll_of_the_full_batch_is_the_mean_over_all_examples(network: Bigram
 def test_the_full_batch_has_the_gradient_of_all_examples(network: Bigram, full: FullBatches) -> None:
     contexts, targets = windows().batch(torch.arange(len(windows())))
     (expected,) = torch.autograd.grad(F.cross_entropy(network(contexts), targets), [network.W])
-    (gradient,) = torch.autograd.grad(full.nll(network, *full.batches()[0]), [network.W])
+    (gradient,) = torch.autograd.grad(full.nll(network, *batches_of(full)[0]), [network.W])
     torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=0)
 
 
 def test_a_pair_that_never_occurs_may_be_impossible(network: Bigram, full: FullBatches) -> None:
     with torch.no_grad():
         network.W[1, 1] = -math.inf  # "aa" is not in the text
-        assert math.isfinite(full.nll(network, *full.batches()[0]).item())
+        assert math.isfinite(full.nll(network, *batches_of(full)[0]).item())
         network.W[1, 2] = -math.inf  # "ab" is
-        assert full.nll(network, *full.batches()[0]).item() == math.inf
+        assert full.nll(network, *batches_of(full)[0]).item() == math.inf
 
 
 def test_batches_move_whole_to_a_device_and_keep_their_steps(minibatches: Minibatches, full: FullBatches) -> None:

@@ -107,6 +107,17 @@ def test_blocks_of_a_hundred_end_exactly(text: str, batch_size: int | None) -> N
     assert lengths == [[100, 100, 50], [100, 50, 100], [100, 100, 50], [50, 100, 100], [50]]
 
 
+@pytest.mark.parametrize(("tokens", "lengths"), [(4 * 6 * 5, [5, 5]), (4 * 6 * 3 + 23, [3, 3, 3, 1]), (1, [1] * 10)])
+def test_blocks_of_large_batches_have_fewer_steps(
+    text: str, tokens: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # minibatches of 6 contexts of 3 tokens and what follows
+    assert BLOCK_SIZE == 3
+    monkeypatch.setattr("makemore.data.datamodule._BLOCK_TOKENS", tokens)
+    datamodule = TextDataModule(text, batch_size=6, steps_per_execution=100)
+    assert [[len(block) for block in epoch] for epoch in epochs(datamodule, max_steps=10)] == [lengths]
+
+
 def test_nothing_is_left_to_do_after_the_last_step(text: str) -> None:
     datamodule = TextDataModule(text)
     with_trainer(datamodule, max_steps=10, global_step=10)
@@ -186,7 +197,7 @@ def test_the_full_batch_is_all_of_training(text: str) -> None:
     contexts, targets = windows.batch(torch.arange(len(windows)))
     network = neural(datamodule, block_size=BLOCK_SIZE, init="normal").network
     expected = F.cross_entropy(network(contexts), targets)
-    for batch in first.batches():
+    for batch in zip(*first.stacked(), strict=True):
         torch.testing.assert_close(first.nll(network, *batch), expected, atol=1e-5, rtol=0)
 
 

@@ -59,6 +59,12 @@ FILES = {
         ("val_every=0", "val_every must be at least 1"),
         ("log_every=0", "log_every must be at least 1"),
         ("steps_per_execution=0", "steps_per_execution must be at least 1"),
+        ("compile=maybe", "compile must be true or false, not 'maybe'"),
+        (
+            "compile=true optimizer=sgd optimizer.momentum=0.9 +optimizer.dampening=0.5",
+            "compile=true takes SGD without dampening, Adam or AdamW, not SGD",
+        ),
+        ("~data", "data"),
         ("callbacks=early_stopping data.splits=[1,0,0]", "needs a validation split"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
         ("data.path=a[", "Hydra cannot read data.path=a["),

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from makemore.checkpoint import load
+from makemore.data.cache import directory
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
@@ -105,6 +106,20 @@ def test_two_runs_with_one_seed_end_alike_ten_steps_at_a_time_or_one(command: Co
     one, ten, other_seed = map(weights, runs(tmp_path))
     assert same(one, ten)
     assert not same(one, other_seed)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(command: Command, tmp_path: Path) -> None:
+    bigram = ("model=bigram", "optimizer=sgd", "optimizer.lr=10", "model.l2=0.01")
+    for more in (["compile=true"], ["compile=true", "steps_per_execution=7"], []):
+        assert command("train", *SHORT[:-1], *bigram, *more).code == 0
+    compiled, again, eager = runs(tmp_path)
+    assert same(weights(compiled), weights(again))
+    assert rows(compiled) == rows(again)
+    losses = [[float(row["train/loss"] or "nan") for row in rows(path)] for path in (compiled, eager)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4, nan_ok=True)
+    # what was compiled is kept for the next run
+    assert any(directory("inductor").iterdir())
 
 
 def test_another_seed_leaves_the_splits_as_they_are(command: Command, tmp_path: Path) -> None:

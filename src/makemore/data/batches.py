@@ -78,9 +78,9 @@ class Minibatches:
         """Return the mean NLL, in nats a character, of one minibatch, contexts (B, T) and targets (B,)."""
         return F.cross_entropy(network(contexts), targets)
 
-    def batches(self) -> list[tuple[Tensor, ...]]:
-        """Return what `nll` takes for each step."""
-        return list(zip(self.contexts.unbind(), self.targets.unbind(), strict=True))
+    def stacked(self) -> tuple[Tensor, ...]:
+        """Return what `nll` takes, each (K, ...)."""
+        return self.contexts, self.targets
 
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return the same on another device."""
@@ -123,9 +123,10 @@ class FullBatches:
         log_probs = F.log_softmax(network(contexts), dim=-1)
         return -(log_probs.flatten()[pairs] * weights).sum()
 
-    def batches(self) -> list[tuple[Tensor, ...]]:
-        """Return what `nll` takes for each step."""
-        return [(self.contexts, self.pairs, self.weights)] * self.length
+    def stacked(self) -> tuple[Tensor, ...]:
+        """Return what `nll` takes, each (K, ...): views, without a copy."""
+        once = (self.contexts, self.pairs, self.weights)
+        return tuple(tensor.expand(self.length, *tensor.shape) for tensor in once)
 
     def to(self, device: torch.device, **_: Any) -> "FullBatches":
         """Return the same on another device."""

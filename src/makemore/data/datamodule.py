@@ -19,6 +19,9 @@ from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
 from makemore.errors import one_of, whole_number
 
+# In a block at the most, where a minibatch has no more: 64 MB of int64.
+_BLOCK_TOKENS = 2**23
+
 
 class TextDataModule(L.LightningDataModule):
     """Trains on the lines of a text, in contexts as long as the `block_size` of the model that the Trainer has.
@@ -32,7 +35,8 @@ class TextDataModule(L.LightningDataModule):
         url: where a known text can be downloaded when it is missing.
         copy_variable: name of the environment variable that may name a copy of a known text on disk.
         seed: decides the rows of every step.
-        steps_per_execution: K, the most optimiser steps in one block; changes speed and nothing else.
+        steps_per_execution: K, the most optimiser steps in one block (fewer where its tokens would be too many);
+            changes speed and nothing else.
         val_every: steps between validations; the length of a Lightning epoch.
         checkpoint_every: steps between checkpoints; blocks end there too.
     """
@@ -160,7 +164,17 @@ class _TrainingBlocks:
     @cached_property
     def full(self) -> FullBatches:
         data = self.datamodule
-        return FullBatches.of(data.counted("train"), data.corpus.vocabulary.size)
+        assert data.trainer is not None
+        full = FullBatches.of(data.counted("train"), data.corpus.vocabulary.size)
+        return full.to(data.trainer.lightning_module.device)
+
+    @property
+    def most_steps(self) -> int:
+        """K, or as many minibatches as are not too many tokens."""
+        data = self.datamodule
+        if data.batch_size is None:
+            return data.steps_per_execution
+        return min(data.steps_per_execution, max(_BLOCK_TOKENS // (data.batch_size * (data.block_size + 1)), 1))
 
     def __iter__(self) -> Iterator[Block]:
         data, trainer = self.datamodule, self.datamodule.trainer
@@ -168,7 +182,7 @@ class _TrainingBlocks:
         step = trainer.global_step
         last = min(_next_multiple(step, data.val_every), trainer.max_steps)
         while step < last:
-            end = min(step + data.steps_per_execution, _next_multiple(step, data.checkpoint_every), last)
+            end = min(step + self.most_steps, _next_multiple(step, data.checkpoint_every), last)
             yield self.block(step, end - step)
             step = end
 

@@ -76,9 +76,8 @@ class Windows:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return contexts (..., T) and targets (...) of the examples `rows` (...), as int64."""
-        positions = self.positions[rows].long()
-        offsets = torch.arange(-self.block_size, 0, device=positions.device)
-        return self.stream[positions.unsqueeze(-1) + offsets].long(), self.stream[positions].long()
+        windows = self.stream.unfold(0, self.block_size + 1, 1)[self.positions[rows] - self.block_size]
+        return windows[..., :-1].long(), windows[..., -1].long()
 
     def counted(self) -> CountedWindows:
         """Return the distinct contexts and the counts of what follows them."""

@@ -183,6 +183,7 @@ def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "_PAGE", 24)
     monkeypatch.setattr(sampling, "_KEPT", 240)
     pages = sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions())
+    assert pages.rows == 2
     first = pages[0]
     for number in range(864):
         assert len(pages[number]) == 24
@@ -190,6 +191,13 @@ def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 not in pages
     assert pages[0] == first
     assert pages[0] is not first
+
+
+def test_where_many_contexts_are_possible_each_is_evaluated_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = Vocabulary("abcdefghijk")
+    assert sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions()).rows > 1
+    monkeypatch.setattr(sampling, "_FEW", vocabulary.size**3 - 1)
+    assert sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions()).rows == 1
 
 
 def test_contexts_too_many_to_number_in_64_bits_are_told_apart() -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore.data.batches import Block, FullBatches, Minibatches
+from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import windows_of_lines
 from makemore.models import Network, build
-from makemore.steps import Objective, steps_of
+from makemore.steps import Objective, compiled_steps, eager_steps
 
 STEPS = 24
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -42,24 +44,19 @@ def minibatches(network: Network, device: str = "cpu") -> Minibatches:
     return Minibatches(0, contexts, torch.randint(5, (STEPS, 6), generator=generator)).to(torch.device(device))
 
 
-def part_of(block: Block, first: int, last: int) -> Block:
-    if isinstance(block, FullBatches):
-        return replace(block, first_step=first, length=last - first)
-    return Minibatches(first, block.contexts[first:last], block.targets[first:last])
-
-
 def trained(
     architecture: str, optimizer: str, cuts: list[int], *, l2: float = 0.1, compiled: bool = False, device: str = "cpu"
 ) -> tuple[list[Tensor], list[float], list[float]]:
     """Take the steps in blocks that end at `cuts`; return the parameters, and each step's NLL and penalty."""
     network = network_of(architecture, device)
-    take = steps_of(Objective(network, l2), OPTIMIZERS[optimizer](network.parameters()), compiled)
+    make = compiled_steps if compiled else eager_steps
+    take = make(Objective(network, l2), OPTIMIZERS[optimizer](network.parameters()))
     block = minibatches(network, device)
     nlls: list[float] = []
     penalties: list[float] = []
     for first, last in zip([0, *cuts], [*cuts, STEPS], strict=True):
         if first < last:
-            parts = take(part_of(block, first, last), RATES[first:last])
+            parts = take(block.steps(first, last), RATES[first:last])
             nlls += parts[0].tolist()
             penalties += parts[1].tolist()
     return [parameter.detach() for parameter in network.parameters()], nlls, penalties
@@ -125,11 +122,89 @@ def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     found = []
     for compiled in (False, True):
         network = network_of("bigram")
-        take = steps_of(Objective(network, 0.0), OPTIMIZERS["sgd"](network.parameters()), compiled)
+        make = compiled_steps if compiled else eager_steps
+        take = make(Objective(network, 0.0), OPTIMIZERS["sgd"](network.parameters()))
         nlls, penalties = take(block, RATES[:12])
         assert penalties.tolist() == [0.0] * 12
         found.append([*nlls.tolist(), *network.W.detach().flatten().tolist()])  # type: ignore[operator]
     assert found[1] == pytest.approx(found[0], abs=1e-5)
+
+
+def test_gradients_are_those_of_autograd() -> None:
+    # `eager_steps` calls the engine without torch.autograd.grad
+    network = network_of("mlp")
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    block = minibatches(network).steps(0, 1)
+    loss = block.nll(network, block.contexts[0], block.targets[0])
+    expected = [
+        parameter.detach() - gradient
+        for parameter, gradient in zip(
+            network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True
+        )
+    ]
+    eager_steps(Objective(network, 0.0), optimizer)(block, [1.0])
+    for mine, theirs in zip(network.parameters(), expected, strict=True):
+        assert torch.equal(mine.detach(), theirs)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("choice", ["reversed", "subset", "groups"])
+def test_an_optimiser_may_have_its_own_choice_of_parameters(kind: type[torch.optim.Optimizer], choice: str) -> None:
+    rates = [0.1, 0.05, 0.02]
+    found = []
+    for ours in (True, False):
+        network = network_of("mlp")
+        parameters: Any = list(network.parameters())
+        matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+        biases = [parameter for parameter in parameters if parameter.ndim == 1]
+        given = {
+            "reversed": parameters[::-1],
+            "subset": matrices,
+            "groups": [{"params": matrices, "weight_decay": 0.1}, {"params": biases, "lr": 0.2}],
+        }[choice]
+        optimizer = kind(given, lr=0.1)  # type: ignore[call-arg]
+        block = minibatches(network).steps(0, 3)
+        if ours:
+            eager_steps(Objective(network, 0.0), optimizer)(block, rates)
+        else:
+            for contexts, targets, rate in zip(block.contexts, block.targets, rates, strict=True):
+                for group, base in zip(optimizer.param_groups, [0.1, 0.2], strict=False):
+                    group["lr"] = base * (rate / 0.1)
+                optimizer.zero_grad()
+                F.cross_entropy(network(contexts), targets).backward()
+                optimizer.step()
+        found.append([parameter.detach() for parameter in network.parameters()])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
+
+
+def test_what_cannot_be_compiled_half_way_is_taken_eagerly_from_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fake_compile(function: Callable[..., Any], **_: object) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            if len(arguments[-1]) == 1:
+                raise torch._dynamo.exc.Unsupported("no single steps\n\nand so on")
+            return function(*arguments)
+
+        return called
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    found = trained("mlp", "sgd", [5, 17], compiled=True)
+    expected = trained("mlp", "sgd", [])
+    assert found[1] == pytest.approx(expected[1], abs=1e-5)
+    for mine, theirs in zip(found[0], expected[0], strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+    assert caplog.messages == ["compile=true: no single steps; training goes on without"]
+
+
+def test_compiled_steps_do_without_a_cache_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    network = network_of("bigram")
+    compiled_steps(Objective(network, 0.0), OPTIMIZERS["sgd"](network.parameters()))
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
 _WITHOUT_COMPILER = """
@@ -141,7 +216,7 @@ assert_same(trained("bigram", "sgd", [], compiled=True), trained("bigram", "sgd"
 """
 
 
-def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: object) -> None:
+def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: Path) -> None:
     environment = os.environ | {"CXX": "/nonexistent/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_COMPILER, os.path.dirname(__file__)],

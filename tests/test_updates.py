@@ -127,13 +127,18 @@ def test_an_optimiser_goes_on_from_its_state(make: Callable[..., torch.optim.Opt
         assert torch.equal(mine, expected)
 
 
+class MyAdam(torch.optim.Adam):
+    """Someone's own: what is not torch.optim's class itself may do anything in its step."""
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda values: MyAdam(values, lr=0.1),
         lambda values: torch.optim.RMSprop(values, lr=0.1),
         lambda values: torch.optim.SGD(values, lr=0.1, momentum=0.9, dampening=0.5),
     ],
-    ids=["RMSprop", "dampening"],
+    ids=["subclass", "RMSprop", "dampening"],
 )
 def test_others_take_their_own_step(make: Callable[..., torch.optim.Optimizer]) -> None:
     optimizer = make(parameters())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore.checkpoint import RECORD_KEY, record
-from makemore.data.batches import Block, FullBatches
+from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
@@ -25,7 +25,7 @@ from makemore.metrics import exact_nll
 from makemore.models import build
 from makemore.models.ngram import NGram
 from makemore.schedules import Schedule, constant
-from makemore.steps import Objective, steps_of
+from makemore.steps import Objective, compiled_steps, eager_steps
 from makemore.updates import functional_update
 
 # the NLL of each step of a block, and its learning rate
@@ -119,10 +119,10 @@ class CountingLanguageModel(LanguageModel):
         """There is nothing to optimise."""
         return []
 
-    def training_step(self, block: FullBatches, _batch_idx: int) -> StepOutputs:
+    def training_step(self, block: Counts, _batch_idx: int) -> StepOutputs:
         """Log the NLL before counting, then count."""
         nll = exact_nll(self.network, block.counted).nats
-        self.log_row(block.first_step, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
+        self.log_row(0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
         self.network.count(block.counted)
         self.advance_steps(1)
         return {"nlls": [nll], "rates": [math.nan]}
@@ -165,19 +165,23 @@ class NeuralLanguageModel(LanguageModel):
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
         if self.compile_steps and functional_update(optimizer) is None:
-            name = type(optimizer).__name__
-            raise UserError(f"compile=true takes SGD without dampening, Adam or AdamW, not {name}; use compile=false")
+            raise UserError(
+                "compile=true takes SGD without dampening, Adam or AdamW, with one group of parameters, "
+                f"not this {type(optimizer).__name__}; use compile=false"
+            )
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
 
     def on_train_start(self) -> None:
         """Gather what the steps need, now that a resumed run has its optimiser's state."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        self._take_steps = steps_of(Objective(self.network, self.l2), optimizer, self.compile_steps)
+        make = compiled_steps if self.compile_steps else eager_steps
+        self._take_steps = make(Objective(self.network, self.l2), optimizer)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
         """Take one optimiser step for each minibatch of the block, log those that are due, and return all."""
         scheduler: Any = self.lr_schedulers()
-        (base,), (factor,) = scheduler.base_lrs, scheduler.lr_lambdas
+        # of the first group; the others have the same schedule
+        base, factor = scheduler.base_lrs[0], scheduler.lr_lambdas[0]
         rates = [base * factor(step) for step in range(block.first_step, block.first_step + len(block))]
         nlls, penalties = (losses.tolist() for losses in self._take_steps(block, rates))
         # the schedule is a function of the step, so it goes to the block's end at once

@@ -28,7 +28,7 @@ class TensorBoard(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write the metrics of a step as one event: each event wakes the writer's thread."""
         values = [value for name, metric in metrics.items() for value in scalar(name, metric).value]  # type: ignore[no-untyped-call]
-        self.experiment.file_writer.add_summary(Summary(value=values), step)
+        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
 
     def save(self) -> None:
         """Flush; the hyperparameters are in the events and in the run's `.hydra`."""

@@ -88,7 +88,7 @@ class Outcome(Callback):
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: what was configured, beside the final NLLs."""
-        groups = ("seed", "threads", "data", "model", "optimizer", "scheduler", "trainer")
+        groups = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
         plain = OmegaConf.to_container(OmegaConf.masked_copy(self.cfg, list(groups)), resolve=True)
         assert isinstance(plain, dict)
         parameters = _flat(plain)

@@ -23,9 +23,11 @@ from makemore.errors import UserError, as_text, real_number, whole_number
 from makemore.models import Network
 
 _UNIFORMS = 1024
-# Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 128 MB.
+# Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 64 MB.
 _PAGE = 2**11
-_KEPT = 2**24
+_KEPT = 2**23
+# Of so many possible contexts most come up; of more, few do, and neighbours would be made for nothing.
+_FEW = 2**15
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def _uniforms(generator: torch.Generator) -> Iterator[float]:
 class _Pages(dict[int, "array[float]"]):
     """The cumulative distributions (R V,) after R contexts, computed when asked for.
 
-    Contexts are numbered in the order of their tokens, which are the digits of the number. A page has R neighbours.
+    Contexts are numbered in the order of their tokens, which are the digits of the number. A page has R neighbours;
+    one context alone where too many are possible.
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary, options: SamplingOptions) -> None:
@@ -143,7 +146,7 @@ class _Pages(dict[int, "array[float]"]):
         self.vocabulary = vocabulary
         self.options = options
         self.contexts = vocabulary.size**network.block_size
-        self.rows = max(_PAGE // vocabulary.size, 1)
+        self.rows = max(_PAGE // vocabulary.size, 1) if self.contexts <= _FEW else 1
         self.most = max(_KEPT // (self.rows * vocabulary.size), 1)
 
     @torch.no_grad()

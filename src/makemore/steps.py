@@ -6,7 +6,9 @@ first is paid once a block; the second is what `torch.compile` takes away.
 
 import logging
 import os
+import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -18,7 +20,7 @@ from torch.func import functional_call, grad_and_value
 from makemore.data import cache
 from makemore.data.batches import Block
 from makemore.models import Network
-from makemore.updates import ClassUpdate, FunctionalUpdate, functional_update
+from makemore.updates import ClassUpdate, functional_update, parameters_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 Losses = tuple[Tensor, Tensor]
 TakeSteps = Callable[[Block, Sequence[float]], Losses]
 
-# Steps in one compiled function: more take longer to compile, fewer pay the call of it more often (see docs).
+# Steps in one compiled function; docs/performance.md has what others cost.
 _UNROLLED = 10
 
 
@@ -58,9 +60,10 @@ class Objective(nn.Module):
         return self.l2 * squares / sum(weight.numel() for weight in weights)
 
 
-def eager_steps(objective: Objective, update: FunctionalUpdate | ClassUpdate) -> TakeSteps:
+def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
     """Return the function that takes the steps of a block one after another."""
-    parameters = tuple(objective.parameters())
+    update = functional_update(optimizer) or ClassUpdate(optimizer)
+    parameters = tuple(parameters_of(optimizer))
     one = torch.ones((), device=parameters[0].device)
     # what torch.autograd.grad calls after checks that cost a tenth of a small model's step
     run_backward = Variable._execution_engine.run_backward
@@ -82,10 +85,15 @@ def eager_steps(objective: Objective, update: FunctionalUpdate | ClassUpdate) ->
 def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
     """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
-    Compiled steps differ from eager ones in the last bits. Where nothing can be compiled, for want of a C++ compiler,
-    one line says so and the steps are taken eagerly. On CUDA the compiled functions are captured as graphs.
+    Compiled steps differ from eager ones in the last bits. Where something cannot be compiled, for want of a C++
+    compiler perhaps, one line says so and the steps from there on are taken eagerly. On CUDA the compiled functions
+    are captured as graphs.
     """
-    names = [name for name, _ in objective.named_parameters()]
+    from torch._dynamo.exc import TorchDynamoException  # half a second, and of no use otherwise
+
+    eager: TakeSteps | None = None
+    known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
+    names = [known[parameter] for parameter in parameters_of(optimizer)]
     update = functional_update(optimizer, compiled=True)
     assert update is not None
 
@@ -121,16 +129,29 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
     mode = "reduce-overhead" if device.type == "cuda" else None
     compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
 
-    @torch.no_grad()
+    def take_compiled(block: Block, rates: Sequence[float], first: int, last: int) -> Losses:
+        steps = [tensor[first:last] for tensor in block.stacked()]
+        rate = torch.tensor(rates[first:last], device=device)
+        with torch.no_grad():
+            nlls, penalties = compiled(update.parameters, update.state, block.nll, steps, rate)
+        # a captured graph writes its next results over these
+        return nlls.clone(), penalties.clone()
+
     def take(block: Block, rates: Sequence[float]) -> Losses:
-        stacked, rate = block.stacked(), torch.tensor(rates, device=device)
+        nonlocal eager
         losses, first = [], 0
         while first < len(block):
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
-            steps = [tensor[first:last] for tensor in stacked]
-            part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
-            # a captured graph writes its next results over these
-            losses.append([tensor.clone() for tensor in part])
+            if eager is None:
+                try:
+                    losses.append(take_compiled(block, rates, first, last))
+                except TorchDynamoException as error:
+                    # nothing was changed: a function is compiled before it runs
+                    log.warning("compile=true: %s; training goes on without", _first_sentence(error))
+                    eager = eager_steps(objective, optimizer)
+            if eager is not None:
+                last = len(block)
+                losses.append(eager(block.steps(first, last), rates[first:last]))
             first = last
         nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
         return nlls, penalties
@@ -144,25 +165,12 @@ def _keep_compiled() -> None:
 
     # importing Lightning sets the variable to the default, which a reboot empties
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.directory("inductor"))
+        # compiled for the processor of this machine, and a home may be shared
+        directory = cache.directory("inductor") / platform.node()
+        with suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory)
 
 
-def steps_of(objective: Objective, optimizer: torch.optim.Optimizer, compiled: bool) -> TakeSteps:
-    """Return the function that takes the steps of a block, compiled where that is asked for and can be had."""
-    eager = eager_steps(objective, functional_update(optimizer) or ClassUpdate(optimizer))
-    if not compiled:
-        return eager
-    from torch._dynamo.exc import BackendCompilerFailed  # half a second, and of no use otherwise
-
-    take = compiled_steps(objective, optimizer)
-
-    def take_or_fall_back(block: Block, rates: Sequence[float]) -> Losses:
-        nonlocal take
-        try:
-            return take(block, rates)
-        except BackendCompilerFailed as error:
-            log.warning("compile=true: %s; training goes on without", " ".join(str(error).split("\n\n")[0].split()))
-            take = eager
-            return take(block, rates)
-
-    return take_or_fall_back
+def _first_sentence(error: Exception) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())

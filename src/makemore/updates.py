@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, AdamW
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
@@ -40,28 +40,43 @@ class FunctionalUpdate:
         self.rule(self.parameters, gradients, *self.state, lr=rate)
 
 
-@dataclass(frozen=True)
 class ClassUpdate:
-    """A step of an optimiser that has no functional form here: its own `step`."""
+    """A step of an optimiser that has no functional form here: its own `step`.
 
-    optimizer: torch.optim.Optimizer
+    Args:
+        optimizer: any; all its groups follow one schedule.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        # a scheduler keeps them there
+        self.bases = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
 
     def __call__(self, gradients: Gradients, rate: float) -> None:
-        """Change the parameters and the state by one step."""
-        group = self.optimizer.param_groups[0]
-        group["lr"] = rate
-        for parameter, gradient in zip(group["params"], gradients, strict=True):
+        """Change the parameters and the state by one step; the rate is that of the first group."""
+        factor = rate / self.bases[0] if self.bases[0] else 1.0
+        for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
+            group["lr"] = base * factor
+        self.optimizer.param_groups[0]["lr"] = rate
+        for parameter, gradient in zip(parameters_of(self.optimizer), gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the parameters of all groups, in the optimiser's order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) -> FunctionalUpdate | None:
-    """Return the functional update of SGD, Adam or AdamW over one group of parameters; None for other optimisers.
+    """Return the functional update of SGD, Adam or AdamW over one group of parameters; None for anything else.
 
     Args:
         optimizer: its options are taken as they are; its state is used, and made where there is none yet.
         compiled: choose the forms that `torch.compile` traces with a rate that is a tensor.
     """
+    if len(optimizer.param_groups) > 1:
+        return None
     (group,) = optimizer.param_groups
     parameters: list[Tensor] = group["params"]
     options: dict[str, Any] = {"foreach": group.get("foreach"), "fused": group.get("fused")}
@@ -74,7 +89,7 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
             # torch.optim begins with the first gradient, which is 0 x momentum + gradient
             buffers = _state(optimizer, "momentum_buffer", torch.zeros_like)
         return FunctionalUpdate(partial(sgd, **options), _detached(parameters), (buffers,))
-    if isinstance(optimizer, Adam):
+    if type(optimizer) in (Adam, AdamW):
         options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
         options |= {"decoupled_weight_decay": group["decoupled_weight_decay"]}
         options |= {"capturable": compiled or group["capturable"]}

@@ -125,6 +125,24 @@ def test_a_damaged_entry_is_made_anew(entries: Path, text: Path, damage: str) ->
     assert torch.load(entry, weights_only=True)["vocabulary"] == vars(first.vocabulary)
 
 
+@pytest.mark.parametrize("entry", [[1], torch.ones(3), {}, {"cleaning": {"train": {}}, "tokens": 1}], ids=repr)
+def test_an_entry_that_is_no_corpus_is_made_anew(entries: Path, text: Path, entry: object) -> None:
+    first = anew(CorpusOptions(str(text)))
+    (path,) = entries.iterdir()
+    torch.save(entry, path)
+    assert_same(first, anew(CorpusOptions(str(text))))
+
+
+def test_an_entry_that_cannot_be_touched_is_used(entries: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    first = anew(CorpusOptions(str(text)))
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(corpus, "_encode", no_reading)
+    assert_same(first, anew(CorpusOptions(str(text))))
+
+
 def test_an_unusable_text_leaves_no_entry(entries: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"a\x00b\n")
     with pytest.raises(UserError, match="control character"):

@@ -118,7 +118,6 @@ def test_counted_windows_are_a_counter_of_the_examples_whatever_is_counted_at_on
     windows = windows_of(lines, block_size, vocabulary)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("makemore.data.windows._CHUNK", chunk)
-        patch.setattr("makemore.data.windows._CHUNK_LINES", chunk)
         patch.setattr("makemore.data.windows._DENSE", chunk)
         again = windows_of(lines, block_size, vocabulary)
         counted = windows.counted()

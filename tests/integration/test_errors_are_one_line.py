@@ -62,9 +62,10 @@ FILES = {
         ("compile=maybe", "compile must be true or false, not 'maybe'"),
         (
             "compile=true optimizer=sgd optimizer.momentum=0.9 +optimizer.dampening=0.5",
-            "compile=true takes SGD without dampening, Adam or AdamW, not SGD",
+            "compile=true takes SGD without dampening, Adam or AdamW, with one group of parameters, not this SGD",
         ),
-        ("~data", "data"),
+        ("data.splits=0.8", "data.splits must be three ratios"),
+        ("data.splits=null", "data.splits must be three ratios"),
         ("callbacks=early_stopping data.splits=[1,0,0]", "needs a validation split"),
         ("experiment=nothing", "Could not find 'experiment/nothing'"),
         ("data.path=a[", "Hydra cannot read data.path=a["),

@@ -49,7 +49,7 @@ def data_cases(setting: Setting) -> list[Case]:
     return [
         Case(
             "windows",
-            f"windows of {names}; the lesson's Python loop",
+            f"windows of {names}, their clean text and alphabet at hand; the lesson's Python loop",
             timed(windows, _TIMES),
             loop,
             at_most=0.03,

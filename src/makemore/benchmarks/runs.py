@@ -1,14 +1,15 @@
 """Our training runs as they are measured: what scripts/train.py does, in this process.
 
 The clock is around the whole of `makemore.training.train`: building the model and the Trainer, `Trainer.fit`, the last
-checkpoint, the final evaluation and the names. TensorBoard, metrics.csv, checkpoints and log are on, and the progress
-bar is drawn on a terminal that nobody sees. The text has been read and the config composed before, as the lessons'
-loops are handed their X and Y.
+checkpoint, the final evaluation and the names. TensorBoard, metrics.csv and checkpoints are on, and the progress bar
+and the log are drawn on a terminal that nobody sees. The text has been read and the config composed before, as the
+lessons' loops are handed their X and Y.
 """
 
 import io
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -98,13 +99,13 @@ def fit_alone(overrides: Sequence[str], units: int = 1) -> Measurement:
 
 
 def later_steps(overrides: Sequence[str]) -> Measurement:
-    """Return a measurement: the seconds a step of a run, after its first block of steps."""
+    """Return a measurement: the seconds a step of a run after its first block, to the end of the whole run."""
 
     def seconds() -> float:
         with tempfile.TemporaryDirectory() as directory:
             ticks = Path(directory) / "ticks.json"
             run([*overrides, *clock_overrides(ticks)], Path(directory))
-            return after_first_block(read_ticks(ticks))
+            return after_first_block(read_ticks(ticks), ended=time.time())
 
     return seconds
 

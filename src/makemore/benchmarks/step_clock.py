@@ -51,10 +51,10 @@ def read_ticks(path: Path) -> list[Tick]:
     return [(step, seconds) for step, seconds in json.loads(path.read_text())]
 
 
-def after_first_block(ticks: list[Tick]) -> float:
-    """Return the seconds a step from the end of the first block to the end of the last."""
-    (_, _), (first_step, first_time), *_, (last_step, last_time) = ticks
-    return (last_time - first_time) / (last_step - first_step)
+def after_first_block(ticks: list[Tick], ended: float) -> float:
+    """Return the seconds a step from the end of the first block to the time of day when the whole run had ended."""
+    (_, _), (first_step, first_time), *_, (last_step, _) = ticks
+    return (ended - first_time) / (last_step - first_step)
 
 
 def first_block(ticks: list[Tick]) -> float:

@@ -82,6 +82,10 @@ class Minibatches:
         """Return what `nll` takes, each (K, ...)."""
         return self.contexts, self.targets
 
+    def steps(self, first: int, last: int) -> "Minibatches":
+        """Return the minibatches from `first` to before `last`."""
+        return Minibatches(self.first_step + first, self.contexts[first:last], self.targets[first:last])
+
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return the same on another device."""
         return Minibatches(self.first_step, self.contexts.to(device), self.targets.to(device))
@@ -94,7 +98,6 @@ class FullBatches:
     Args:
         first_step: the optimiser step that the first use is for, from 0.
         length: K.
-        counted: the split.
         contexts: (C, T) its distinct contexts, as int64.
         pairs: (P,) where each pair is in the flattened log-probabilities (C V,).
         weights: (P,) the share of each pair in the split, in float32.
@@ -102,7 +105,6 @@ class FullBatches:
 
     first_step: int
     length: int
-    counted: CountedWindows
     contexts: Tensor
     pairs: Tensor
     weights: Tensor
@@ -111,7 +113,7 @@ class FullBatches:
     def of(cls, counted: CountedWindows, vocab_size: int) -> "FullBatches":
         """Return one step over a counted split."""
         pairs = counted.pair_context.long() * vocab_size + counted.pair_target
-        return cls(0, 1, counted, counted.contexts.long(), pairs, counted.pair_count / counted.total)
+        return cls(0, 1, counted.contexts.long(), pairs, counted.pair_count / counted.total)
 
     def __len__(self) -> int:
         """Return K."""
@@ -128,10 +130,29 @@ class FullBatches:
         once = (self.contexts, self.pairs, self.weights)
         return tuple(tensor.expand(self.length, *tensor.shape) for tensor in once)
 
+    def steps(self, first: int, last: int) -> "FullBatches":
+        """Return the steps from `first` to before `last`."""
+        return replace(self, first_step=self.first_step + first, length=last - first)
+
     def to(self, device: torch.device, **_: Any) -> "FullBatches":
         """Return the same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("counted", "contexts", "pairs", "weights")}
+        moved = {name: getattr(self, name).to(device) for name in ("contexts", "pairs", "weights")}
         return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The whole split, counted, for the one step of a model that counts."""
+
+    counted: CountedWindows
+
+    def __len__(self) -> int:
+        """Return 1."""
+        return 1
+
+    def to(self, device: torch.device, **_: Any) -> "Counts":
+        """Return the same on another device."""
+        return Counts(self.counted.to(device))
 
 
 Block = Minibatches | FullBatches

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,13 @@ def recall(key: str) -> dict[str, Any] | None:
     """Return an entry, its tensors mapped from the disk; None where there is none that can be read."""
     path = _path(key)
     try:
-        entry: dict[str, Any] = torch.load(path, mmap=True, weights_only=True)
-        # the least recently used go first
-        os.utime(path)
+        entry = torch.load(path, mmap=True, weights_only=True)
     except Exception:  # absent, or whatever a damaged file makes the unpickler raise: it is made anew
         return None
-    return entry
+    with suppress(OSError):
+        # the least recently used go first
+        os.utime(path)
+    return entry if isinstance(entry, dict) else None
 
 
 def keep(key: str, entry: dict[str, Any]) -> None:
@@ -48,10 +50,12 @@ def keep(key: str, entry: dict[str, Any]) -> None:
     try:
         with replacing(path) as file:
             torch.save(entry, file)
-        for old in sorted(path.parent.glob("*.pt"), key=os.path.getmtime)[:-_KEPT]:
-            old.unlink(missing_ok=True)
     except OSError as error:
         log.warning("%s: cannot be written (%s); the text will be read anew each time", path.parent, error.strerror)
+    # another run may be doing the same
+    with suppress(OSError):
+        for old in sorted(path.parent.glob("*.pt"), key=os.path.getmtime)[:-_KEPT]:
+            old.unlink(missing_ok=True)
 
 
 def _path(key: str) -> Path:

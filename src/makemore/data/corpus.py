@@ -112,14 +112,9 @@ def _read_corpus(
     if sum(size for *_, size in version) < _WORTH_KEEPING:
         return _encode(options, vocabulary)
     digests = {split: sha256_of(locate(path)) for split, path in options.paths.items()}
-    if entry := cache.recall(_key(options, vocabulary, digests)):
-        texts = {
-            split: Text(locate(path), digests[split], [], Cleaning(**entry["cleaning"][split]))
-            for split, path in options.paths.items()
-        }
-        tokens, lengths, membership = (entry[name].numpy() for name in _ARRAYS)
-        stored = Vocabulary(**entry["vocabulary"])
-        return Corpus(options, stored, texts, tokens, lengths, membership, entry["overlaps"])
+    entry = cache.recall(_key(options, vocabulary, digests))
+    if entry is not None and (kept := _restored(options, digests, entry)) is not None:
+        return kept
     corpus = _encode(options, vocabulary)
     plain = {
         "vocabulary": asdict(corpus.vocabulary),
@@ -129,6 +124,21 @@ def _read_corpus(
     tensors = {name: torch.from_numpy(getattr(corpus, name)) for name in _ARRAYS}
     cache.keep(_key(options, vocabulary, corpus.sha256), plain | tensors)
     return corpus
+
+
+def _restored(options: CorpusOptions, digests: dict[str, str], entry: dict[str, Any]) -> Corpus | None:
+    """Return the corpus of a cache's entry; None where that is not one."""
+    try:
+        texts = {
+            split: Text(locate(path), digests[split], [], Cleaning(**entry["cleaning"][split]))
+            for split, path in options.paths.items()
+        }
+        tokens, lengths, membership = (entry[name].numpy() for name in _ARRAYS)
+        vocabulary = Vocabulary(**entry["vocabulary"])
+        corpus = Corpus(options, vocabulary, texts, tokens, lengths, membership, entry["overlaps"])
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return corpus if len(tokens) == len(membership) == lengths.sum(dtype=np.int64) else None
 
 
 def _key(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[str, str]) -> str:

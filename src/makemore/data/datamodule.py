@@ -12,7 +12,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
@@ -105,7 +105,7 @@ class TextDataModule(L.LightningDataModule):
         assert self.trainer is not None
         return int(self.trainer.lightning_module.block_size)  # type: ignore[arg-type]
 
-    def train_dataloader(self) -> Iterable[Block]:
+    def train_dataloader(self) -> Iterable[Block | Counts]:
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
@@ -176,9 +176,12 @@ class _TrainingBlocks:
             return data.steps_per_execution
         return min(data.steps_per_execution, max(_BLOCK_TOKENS // (data.batch_size * (data.block_size + 1)), 1))
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[Block | Counts]:
         data, trainer = self.datamodule, self.datamodule.trainer
         assert trainer is not None
+        if trainer.lightning_module.counts:
+            yield Counts(data.counted("train"))
+            return
         step = trainer.global_step
         last = min(_next_multiple(step, data.val_every), trainer.max_steps)
         while step < last:
@@ -189,8 +192,7 @@ class _TrainingBlocks:
     def block(self, first_step: int, steps: int) -> Block:
         """Return the block of steps `first_step .. first_step + steps - 1`."""
         data = self.datamodule
-        assert data.trainer is not None
-        if data.batch_size is None or data.trainer.lightning_module.counts:
+        if data.batch_size is None:
             return replace(self.full, first_step=first_step, length=steps)
         draw, total = DRAWS[data.draw], len(self.windows)
         rows = [draw(data.seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)]

@@ -68,10 +68,12 @@ class CorpusOptions:
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Return three ratios, train, val and test; `UserError` where they are negative or do not sum to one."""
-    if len(ratios) != len(SPLITS) or not all(
-        isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios
+    if (
+        not isinstance(ratios, Sequence)
+        or len(ratios) != len(SPLITS)
+        or not all(isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios)
     ):
-        raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {list(ratios)}")
+        raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {ratios}")
     if not math.isclose(sum(ratios), 1, abs_tol=1e-9):
         raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
     train, val, test = (float(ratio) for ratio in ratios)

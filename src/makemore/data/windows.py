@@ -17,11 +17,10 @@ from torch import Tensor
 from makemore.data.vocabulary import Vocabulary
 
 _Array = npt.NDArray[Any]
-# What is worked on at once: examples to count, and lines to lay out.
+# Examples that are laid out and counted at once.
 _CHUNK = 2**21
 # So many windows that are possible are counted in an array of all; more are sorted.
 _DENSE = 2**20
-_CHUNK_LINES = 2**18
 
 
 @dataclass(frozen=True)
@@ -167,10 +166,12 @@ def positions_of(chosen: npt.NDArray[np.bool_], lengths: _Array, block_size: int
 
 def _positions(lengths: _Array, block_size: int) -> Iterator[tuple[slice, _Array]]:
     """Yield, for chunks of lines, which tokens they have and where in the padded stream these are."""
-    begin = 0
-    for first in range(0, len(lengths), _CHUNK_LINES):
-        part = lengths[first : first + _CHUNK_LINES]
+    ends = np.cumsum(lengths, dtype=np.int64)
+    begin = first = 0
+    while first < len(lengths):
+        # one line at least
+        last = max(int(np.searchsorted(ends, begin + _CHUNK, side="right")), first + 1)
         # every line moves right by the padding of the lines up to and with its own
-        shifts = np.repeat(np.arange(first + 1, first + 1 + len(part)) * block_size, part)
+        shifts = np.repeat(np.arange(first + 1, last + 1) * block_size, lengths[first:last])
         yield slice(begin, begin + len(shifts)), np.arange(begin, begin + len(shifts)) + shifts
-        begin += len(shifts)
+        begin, first = begin + len(shifts), last

@@ -1,4 +1,4 @@
-"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 10 minutes).
+"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 15 minutes).
 
 It needs no network: the text is the copy of the lessons' file that MAKEMORE_NAMES names, or else data/names.txt.
 """

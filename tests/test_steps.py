@@ -99,7 +99,6 @@ def test_steps_are_those_of_a_plain_loop(optimizer: str) -> None:
         torch.testing.assert_close(mine, theirs.detach(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("architecture", "optimizer"), [("bigram", "momentum"), ("mlp", "adamw")])
 def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
@@ -112,7 +111,6 @@ def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
     assert whole[2] == pytest.approx(eager[2], abs=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     vocabulary = Vocabulary("abc", "separate")
     tokens = vocabulary.encode_lines("abc\nca\nb\nab\n", "it")

@@ -26,7 +26,7 @@ from makemore.models import build
 from makemore.models.ngram import NGram
 from makemore.schedules import Schedule, constant
 from makemore.steps import Objective, compiled_steps, eager_steps
-from makemore.updates import functional_update
+from makemore.updates import has_functional_form
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
@@ -164,7 +164,7 @@ class NeuralLanguageModel(LanguageModel):
             optimizer = self.optimizer(self.network.parameters())
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
-        if self.compile_steps and functional_update(optimizer) is None:
+        if self.compile_steps and not has_functional_form(optimizer):
             raise UserError(
                 "compile=true takes SGD without dampening, Adam or AdamW, with one group of parameters, "
                 f"not this {type(optimizer).__name__}; use compile=false"

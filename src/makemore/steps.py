@@ -129,30 +129,26 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
     mode = "reduce-overhead" if device.type == "cuda" else None
     compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
 
-    def take_compiled(block: Block, rates: Sequence[float], first: int, last: int) -> Losses:
-        steps = [tensor[first:last] for tensor in block.stacked()]
-        rate = torch.tensor(rates[first:last], device=device)
-        with torch.no_grad():
-            nlls, penalties = compiled(update.parameters, update.state, block.nll, steps, rate)
-        # a captured graph writes its next results over these
-        return nlls.clone(), penalties.clone()
-
     def take(block: Block, rates: Sequence[float]) -> Losses:
         nonlocal eager
+        stacked, rate = block.stacked(), torch.tensor(rates, device=device)
         losses, first = [], 0
-        while first < len(block):
+        while eager is None and first < len(block):
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
-            if eager is None:
-                try:
-                    losses.append(take_compiled(block, rates, first, last))
-                except TorchDynamoException as error:
-                    # nothing was changed: a function is compiled before it runs
-                    log.warning("compile=true: %s; training goes on without", _first_sentence(error))
-                    eager = eager_steps(objective, optimizer)
-            if eager is not None:
-                last = len(block)
-                losses.append(eager(block.steps(first, last), rates[first:last]))
-            first = last
+            steps = [tensor[first:last] for tensor in stacked]
+            try:
+                with torch.no_grad():
+                    part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
+            except TorchDynamoException as error:
+                # nothing was changed: a function is compiled before it runs
+                log.warning("compile=true: %s; training goes on without", _first_sentence(error))
+                eager = eager_steps(objective, optimizer)
+            else:
+                # a captured graph writes its next results over these
+                losses.append(tuple(tensor.clone() for tensor in part))
+                first = last
+        if eager is not None:
+            losses.append(eager(block.steps(first, len(block)), rates[first:]))
         nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
         return nlls, penalties
 

@@ -68,41 +68,47 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
+def has_functional_form(optimizer: torch.optim.Optimizer) -> bool:
+    """Say whether an optimiser is SGD without dampening, Adam or AdamW itself, with one group of parameters."""
+    group, *others = optimizer.param_groups
+    if type(optimizer) is SGD:
+        return not others and not (group["momentum"] and group["dampening"])
+    return not others and type(optimizer) in (Adam, AdamW)
+
+
 def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) -> FunctionalUpdate | None:
-    """Return the functional update of SGD, Adam or AdamW over one group of parameters; None for anything else.
+    """Return the functional update of an optimiser; None where it has no functional form.
 
     Args:
         optimizer: its options are taken as they are; its state is used, and made where there is none yet.
         compiled: choose the forms that `torch.compile` traces with a rate that is a tensor.
     """
-    if len(optimizer.param_groups) > 1:
+    if not has_functional_form(optimizer):
         return None
     (group,) = optimizer.param_groups
     parameters: list[Tensor] = group["params"]
     options: dict[str, Any] = {"foreach": group.get("foreach"), "fused": group.get("fused")}
     if compiled:
         options = {"foreach": True, "fused": False}
-    if type(optimizer) is SGD and not (group["momentum"] and group["dampening"]):
+    if type(optimizer) is SGD:
         options |= {name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")}
         buffers: list[Any] = [None] * len(parameters)
         if group["momentum"]:
             # torch.optim begins with the first gradient, which is 0 x momentum + gradient
             buffers = _state(optimizer, "momentum_buffer", torch.zeros_like)
         return FunctionalUpdate(partial(sgd, **options), _detached(parameters), (buffers,))
-    if type(optimizer) in (Adam, AdamW):
-        options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
-        options |= {"decoupled_weight_decay": group["decoupled_weight_decay"]}
-        options |= {"capturable": compiled or group["capturable"]}
-        beta1, beta2 = group["betas"]
-        on_device = compiled or group["fused"] or group["capturable"]
-        state = (
-            _state(optimizer, "exp_avg", torch.zeros_like),
-            _state(optimizer, "exp_avg_sq", torch.zeros_like),
-            _state(optimizer, "max_exp_avg_sq", torch.zeros_like) if group["amsgrad"] else [],
-            _state(optimizer, "step", lambda p: torch.zeros((), device=p.device if on_device else "cpu")),
-        )
-        return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
-    return None
+    options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
+    options |= {"decoupled_weight_decay": group["decoupled_weight_decay"]}
+    options |= {"capturable": compiled or group["capturable"]}
+    beta1, beta2 = group["betas"]
+    on_device = compiled or group["fused"] or group["capturable"]
+    state = (
+        _state(optimizer, "exp_avg", torch.zeros_like),
+        _state(optimizer, "exp_avg_sq", torch.zeros_like),
+        _state(optimizer, "max_exp_avg_sq", torch.zeros_like) if group["amsgrad"] else [],
+        _state(optimizer, "step", lambda p: torch.zeros((), device=p.device if on_device else "cpu")),
+    )
+    return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
 
 
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from makemore.data import cache
 from makemore.data.options import SPLITS, CorpusOptions
 from makemore.data.splits import Membership, keys_of_lines, overlap, split_by_example, split_by_line
-from makemore.data.text import Cleaning, Text, locate, read_text, sha256_of
+from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
 
@@ -160,7 +160,7 @@ def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
     encoded, keys, line_counts = [], [], {}
     for split, part in chunks.items():
         encoded += [vocabulary.encode_lines(chunk, str(texts[split].path)) for chunk in part]
-        keys += [keys_of_lines(chunk.split("\n")[:-1], options.split_seed) for chunk in part]
+        keys += [keys_of_lines(lines_of([chunk]), options.split_seed) for chunk in part]
         line_counts[split] = sum(chunk.count("\n") for chunk in part)
     tokens, line_keys = np.concatenate(encoded), np.concatenate(keys)
     lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1).astype(np.int32)

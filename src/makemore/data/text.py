@@ -13,7 +13,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from makemore.errors import UserError
@@ -79,21 +81,26 @@ def locate(path: str | Path) -> Path:
     raise UserError(f"{path}: {what}; name a text file, one item a line")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return what is in a file; one that may not be read is a `UserError`."""
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedReader]:
+    """Yield an open file; one that may not be read is a `UserError`."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what is in a file; one that may not be read is a `UserError`."""
+    with _reading(path) as file:
+        return file.read()
 
 
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as hexadecimal digits; one that may not be read is a `UserError`."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    with _reading(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:

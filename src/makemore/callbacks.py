@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
-from makemore.language_model import LanguageModel, StepOutputs
+from makemore.language_model import DivergedError, LanguageModel, StepOutputs
 from makemore.loggers import tensorboards
 from makemore.models.ngram import NGram
 from makemore.plots import learning_rate_range
@@ -46,8 +47,8 @@ class ProgressBar(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block, batch_idx: int
     ) -> None:
-        """Move the bar on by the steps of a block."""
-        self.nll = outputs["nlls"][-1]
+        """Move the bar on by the steps of a block, which has none where a validation was interrupted."""
+        self.nll = outputs["nlls"][-1] if outputs["nlls"] else self.nll
         self.bar.update(self.task, completed=trainer.global_step, description=f"train NLL {self.nll:.4f}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -103,13 +104,22 @@ class LearningRateRangePlot(Callback):
         self.rates += steps["rates"]
         self.nlls += steps["nlls"]
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Return the steps up to now."""
+        return {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("rates", "nlls")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the steps of the run that is resumed."""
+        self.rates, self.nlls = (state_dict[name].tolist() for name in ("rates", "nlls"))
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the picture into the run's directory and TensorBoard."""
         self._draw(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Draw what there is when the loss has exploded beyond numbers, which is the end of a range test too."""
-        self._draw(trainer)
+        if isinstance(exception, DivergedError):
+            self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> None:
         path = Path(trainer.default_root_dir) / "lr_range.png"
@@ -123,7 +133,7 @@ class LearningRateRangePlot(Callback):
 class CountTable(Callback):
     """Writes what an n-gram counted to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the table."""
         assert isinstance(pl_module, LanguageModel)
         network = pl_module.network

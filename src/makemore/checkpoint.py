@@ -1,50 +1,25 @@
-"""Checkpoints: what they hold, and how a trained model comes back from one.
+"""The trained model that a checkpoint keeps.
 
-A checkpoint is Lightning's, of builtins and tensors alone, with a record of ours under one key: which registered
-network with which arguments, the vocabulary, the text and how it was split. It is always loaded with
-`weights_only=True`, and only the registry instantiates what it names.
+Its record says which registered network with which arguments, the vocabulary, the text and how it was split; only the
+registry instantiates what it names.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from makemore import sampling
+from makemore.checkpoint_file import RECORD_KEY, find, read
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, as_text, true_or_false, whole_number
+from makemore.errors import UserError, true_or_false, whole_number
 from makemore.models import Network, build
 from makemore.sampling import SamplingOptions, samples
 from makemore.scoring import score
 
-FORMAT_VERSION = 1
-RECORD_KEY = "makemore"
 _NETWORK_PREFIX = "network."
-
-
-def record(
-    *,
-    architecture: str,
-    arguments: dict[str, Any],
-    vocabulary: dict[str, Any],
-    options: dict[str, Any],
-    sha256: dict[str, str],
-    step: int,
-) -> dict[str, Any]:
-    """Return the record that a checkpoint holds under `RECORD_KEY`; all arguments are plain values."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "model": {"architecture": architecture, "arguments": arguments},
-        "vocabulary": vocabulary,
-        "data": {"options": options, "sha256": sha256},
-        "step": step,
-    }
 
 
 @dataclass(frozen=True)
@@ -154,31 +129,6 @@ class TrainedModel:
             ) from error
 
 
-def checkpoints_of(run_dir: str | Path) -> list[Path]:
-    """Return the step-named checkpoints of a run, the newest last."""
-    # the steps are padded to eight digits, and may have more
-    return sorted(Path(run_dir).glob("checkpoints/step-*.ckpt"), key=lambda path: (len(path.name), path.name))
-
-
-def find(path: str | Path) -> Path:
-    """Return the checkpoint at `path`; of a run's directory, the newest in its `checkpoints`.
-
-    Raises:
-        UserError: where there is none.
-    """
-    path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
-    if path.is_dir():
-        found = checkpoints_of(path)
-        if not found and path.name == "checkpoints":
-            found = checkpoints_of(path.parent)
-        if not found:
-            raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
-        return found[-1]
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint (from {Path.cwd()}); training prints the path of its own")
-    return path
-
-
 def load(path: str | Path) -> TrainedModel:
     """Load a trained model from a checkpoint, or from the newest of a run's directory.
 
@@ -186,14 +136,8 @@ def load(path: str | Path) -> TrainedModel:
         UserError: a missing, truncated or foreign checkpoint, or one of a newer format.
     """
     path = find(path)
-    checkpoint = _read(path)
-    own = checkpoint.get(RECORD_KEY) if isinstance(checkpoint, dict) else None
-    if not isinstance(own, dict):
-        raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
-    if own.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: has format version {own.get('format_version')}, this program reads {FORMAT_VERSION}; update it"
-        )
+    checkpoint = read(path)
+    own = checkpoint[RECORD_KEY]
     try:
         vocabulary = Vocabulary(**own["vocabulary"])
         model = own["model"]
@@ -208,10 +152,3 @@ def load(path: str | Path) -> TrainedModel:
         what = str(error).split("\n")[0]
         raise UserError(f"{path}: is damaged ({type(error).__name__}: {what}); use another one of the run") from error
     return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
-        raise UserError(f"{path}: is damaged, or not a checkpoint at all; use another one of the run") from error

@@ -1,35 +1,40 @@
 """Writing checkpoints: each whole or not at all, the last two and the best by validation NLL kept."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
-from makemore.atomic import replacing
-from makemore.checkpoint import checkpoints_of
+from makemore import sealed, signals
+from makemore.checkpoint_file import checkpoints_of, directory_of, path_of
+from makemore.data.batches import Block, Counts
+from makemore.data.datamodule import TextDataModule
+from makemore.language_model import DivergedError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, flushes it and renames it; reads with `weights_only=True` alone."""
+    """Writes sealed checkpoints, whole or not at all; reads with `weights_only=True` alone."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write `checkpoint` to `path`; a reader sees all of it or nothing."""
-        with replacing(Path(path)) as file:
-            torch.save(checkpoint, file)
+        sealed.write(checkpoint, Path(path))
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Read a checkpoint of builtins and tensors."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint: dict[str, Any] = sealed.read(Path(path))[0]
         return checkpoint
 
 
 class Checkpoints(Checkpoint):
     """Keeps the last two checkpoints and the best by validation NLL, named after their steps.
+
+    A checkpoint of step s is written when all that belongs to s is done: its validation, its log, what other
+    callbacks remember of it. So a run that goes on from it is the run that was never interrupted.
 
     Args:
         every: steps between checkpoints; the end of training has one too.
@@ -39,43 +44,71 @@ class Checkpoints(Checkpoint):
         self.every = every
         self.newest: Path | None = None
         self.best: Path | None = None
-        self.best_nll = float("inf")
+        self.best_nll = math.inf
+        self.stopped_early = False
+        self._training = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to know of the best."""
-        return {"best": self.best and self.best.name, "best_nll": self.best_nll}
+        """Return what a resumed run needs to know."""
+        best = self.best and self.best.name
+        return {"best": best, "best_nll": self.best_nll, "stopped_early": self.stopped_early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best of the run that is resumed."""
+        """Take what the run knew that is resumed."""
         self.best = state_dict["best"] and Path(state_dict["best"])
         self.best_nll = state_dict["best_nll"]
+        self.stopped_early = state_dict["stopped_early"]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Find the checkpoints of a resumed run where this one has its own, and stop again where it had stopped."""
+        if trainer.global_step:
+            self.newest = path_of(trainer.default_root_dir, trainer.global_step)
+        self.best = self.best and directory_of(trainer.default_root_dir) / self.best.name
+        trainer.should_stop = self.stopped_early
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look for the best of a resumed run where this one has its checkpoints."""
-        self.best = self.best and _directory(trainer) / self.best.name
+        """Hold signals back: from here on there is something to save."""
+        self._training = True
+        # Lightning has set its own
+        signals.install()
+        signals.hold()
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block | Counts, batch_idx: int
+    ) -> None:
         """Save when the step is a multiple of `every`, unless a validation at the same step is still to come."""
-        if not trainer.is_last_batch:
+        cut_short = len(outputs["nlls"]) < len(batch)
+        if cut_short or trainer.global_step != _data(trainer).end_of_epoch(trainer.global_step - 1):
             self._save_when_due(trainer)
+            signals.answer()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save after the validation that ends a Lightning epoch, so that the checkpoint knows the best."""
-        self._save_when_due(trainer)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save when the validation NLL is the lowest yet."""
-        nll = float(trainer.callback_metrics["val/nll"])
+        """Save after the validation that ends a Lightning epoch, the best first, so that the newest knows it."""
+        self.stopped_early = trainer.should_stop
+        nll = float(trainer.callback_metrics.get("val/nll", math.inf))
         if nll < self.best_nll:
             self.best_nll = nll
-            self.best = self._path(trainer, "best-step")
-            trainer.save_checkpoint(self.best)
-            for old in set(self.best.parent.glob("best-step-*.ckpt")) - {self.best}:
+            self.best = path_of(trainer.default_root_dir, trainer.global_step, best=True)
+            self._save(trainer, self.best)
+            for old in set(checkpoints_of(trainer.default_root_dir, best=True)) - {self.best}:
                 old.unlink()
+        self._save_when_due(trainer)
+        signals.answer()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the weights that training ended with."""
-        if self.newest != self._path(trainer, "step"):
+        if self.newest != path_of(trainer.default_root_dir, trainer.global_step):
+            self._save_newest(trainer)
+        self._training = False
+        signals.release()
+        signals.answer()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Save when a signal stopped training; whatever else did, the checkpoints stand as they are."""
+        signals.release()
+        unsaved = self.newest != path_of(trainer.default_root_dir, trainer.global_step)
+        if self._training and unsaved and isinstance(exception, signals.Stopped):
+            _data(trainer).validation_due = bool(trainer.validating)
             self._save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:
@@ -83,15 +116,21 @@ class Checkpoints(Checkpoint):
             self._save_newest(trainer)
 
     def _save_newest(self, trainer: L.Trainer) -> None:
-        self.newest = self._path(trainer, "step")
-        trainer.save_checkpoint(self.newest)
+        path = path_of(trainer.default_root_dir, trainer.global_step)
+        self._save(trainer, path)
+        self.newest = path
         for old in checkpoints_of(trainer.default_root_dir)[:-2]:
             old.unlink()
 
     @staticmethod
-    def _path(trainer: L.Trainer, name: str) -> Path:
-        return _directory(trainer) / f"{name}-{trainer.global_step:08d}.ckpt"
+    def _save(trainer: L.Trainer, path: Path) -> None:
+        for name, parameter in trainer.lightning_module.named_parameters():
+            if not parameter.isfinite().all():
+                raise DivergedError(f"{name} is no longer finite at step {trainer.global_step:,}; lower optimizer.lr")
+        trainer.save_checkpoint(path)
 
 
-def _directory(trainer: L.Trainer) -> Path:
-    return Path(trainer.default_root_dir) / "checkpoints"
+def _data(trainer: L.Trainer) -> TextDataModule:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(datamodule, TextDataModule)
+    return datamodule

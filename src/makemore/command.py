@@ -1,8 +1,10 @@
 """How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
 
 import difflib
+import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -16,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from makemore import signals
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError, whole_number
@@ -40,14 +43,27 @@ def run(main: Callable[[], Any]) -> None:
     Hydra would print a config error over several lines and exit with 1; asked for full errors, it raises them here.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        fail(_describe(error))
-    except BrokenPipeError:
-        _leave_pipe()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    # a full disk is said once, not at every line of train.log
+    logging.raiseExceptions = False
+    threading.excepthook = _report_thread
+    with signals.handling():
+        try:
+            main()
+            sys.stdout.flush()
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            fail(_describe(error))
+        except BrokenPipeError:
+            _leave_pipe()
+        except OSError as error:
+            fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        except signals.Stopped as stopped:
+            raise SystemExit(stopped.exit_code) from None
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Leave out what a writer's thread cannot write: TensorBoard's raises it again where events are logged."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -77,16 +93,22 @@ def set_threads(threads: Any) -> None:
 class CheckBeforeRun(Callback):
     """A Hydra callback that checks a training run before its directory is made.
 
-    An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind.
+    An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind. With `resume`, the config
+    becomes that of the run to go on with; Hydra uses it from here on.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Build the parts of the run; the first thing wrong with them ends it."""
-        cfg = config.copy()
-        OmegaConf.set_struct(cfg, False)
-        del cfg["hydra"]
         try:
-            _check_text(cfg.data)
+            if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
+                from makemore import resuming  # seconds, which others need not wait for yet
+
+                resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
+                resume(config)
+            _check_text(config.data)
+            cfg = config.copy()
+            OmegaConf.set_struct(cfg, False)
+            del cfg["hydra"]
             from makemore.training import check  # seconds, which a wrong path need not wait for
 
             check(cfg, Path(config.hydra.run.dir))
@@ -95,14 +117,18 @@ class CheckBeforeRun(Callback):
 
 
 def _check_text(data: DictConfig) -> None:
-    """Raise `UserError` where the options of a text are wrong, or it is not there; a known text is found later."""
+    """Raise `UserError` where the options of a text are wrong, or it is not there; a known text is found later.
+
+    Paths become absolute, as the run may go on from another working directory.
+    """
     plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     names = {field.name for field in fields(CorpusOptions)}
     options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
     if plain.get("sha256") is None:
-        for path in options.paths.values():
-            locate(path)
+        for name in ("path", "val_path", "test_path"):
+            if getattr(options, name) is not None:
+                data[name] = str(locate(getattr(options, name)))
 
 
 def _describe(error: Exception) -> str:

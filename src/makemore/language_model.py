@@ -15,17 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from makemore.checkpoint import RECORD_KEY, record
+from makemore import signals
+from makemore.checkpoint_file import RECORD_KEY, record
 from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, real_number, true_or_false, whole_number
+from makemore.loggers import states
 from makemore.metrics import exact_nll
 from makemore.models import build
 from makemore.models.ngram import NGram
 from makemore.schedules import Schedule, constant
-from makemore.steps import Objective, compiled_steps, eager_steps
+from makemore.steps import Objective, compiled_steps, eager_steps, whole_steps
 from makemore.updates import has_functional_form
 
 # the NLL of each step of a block, and its learning rate
@@ -78,7 +80,9 @@ class LanguageModel(L.LightningModule):
         self._evaluation_step(windows, "test")
 
     def _evaluation_step(self, windows: CountedWindows, split: str) -> None:
-        nll = exact_nll(self.network, windows).nats
+        # long on a large text, and nothing is logged yet
+        with signals.at_once():
+            nll = exact_nll(self.network, windows).nats
         # for callbacks; Lightning would log it at its count of blocks, so the loggers are given the step below
         self.log(f"{split}/nll", nll, logger=False, batch_size=1)
         self.log_row(self.global_step, {f"{split}/nll": nll})
@@ -106,7 +110,20 @@ class LanguageModel(L.LightningModule):
             options=datamodule.corpus.options.as_plain(),
             sha256=datamodule.corpus.sha256,
             step=self.global_step,
+            logs=states(self.loggers),
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on at the step of a checkpoint, as if the run began there.
+
+        All that decides a step is a function of it, so what Lightning knows of its epochs and batches is left out.
+        """
+        del checkpoint["loops"]
+        self.advance_steps(checkpoint[RECORD_KEY]["step"])
+
+
+class DivergedError(UserError):
+    """The loss of gradient descent is no longer a finite number."""
 
 
 class CountingLanguageModel(LanguageModel):
@@ -175,28 +192,36 @@ class NeuralLanguageModel(LanguageModel):
         """Gather what the steps need, now that a resumed run has its optimiser's state."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         make = compiled_steps if self.compile_steps else eager_steps
-        self._take_steps = make(Objective(self.network, self.l2), optimizer)
+        self._take_steps = whole_steps(make(Objective(self.network, self.l2), optimizer), optimizer)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
-        """Take one optimiser step for each minibatch of the block, log those that are due, and return all."""
+        """Take one optimiser step for each minibatch of the block, log those that are due, and return all.
+
+        Fewer are taken where a signal asks to stop.
+
+        Raises:
+            DivergedError: a loss that is not finite, before its update.
+        """
         scheduler: Any = self.lr_schedulers()
         # of the first group; the others have the same schedule
         base, factor = scheduler.base_lrs[0], scheduler.lr_lambdas[0]
         rates = [base * factor(step) for step in range(block.first_step, block.first_step + len(block))]
-        nlls, penalties = (losses.tolist() for losses in self._take_steps(block, rates))
-        # the schedule is a function of the step, so it goes to the block's end at once
+        nlls, penalties, diverged = self._take_steps(block, rates)
+        taken = len(nlls)
+        # the schedule is a function of the step, so it goes to the last one taken at once
         scheduler.optimizer._opt_called = True
-        scheduler.last_epoch += len(block) - 1
+        scheduler.last_epoch += taken - 1
         scheduler.step()
-        self._log_block(block.first_step, nlls, penalties, rates)
-        self.advance_steps(len(block))
-        return {"nlls": nlls, "rates": rates}
+        self._log_block(block.first_step, nlls, penalties, rates[:taken])
+        self.advance_steps(taken)
+        if diverged is not None:
+            where = f"at step {self.global_step:,}, learning rate {rates[taken]:g}"
+            raise DivergedError(f"the loss is {diverged} {where}; lower optimizer.lr")
+        return {"nlls": nlls, "rates": rates[:taken]}
 
     def _log_block(self, first_step: int, nlls: list[float], penalties: list[float], rates: list[float]) -> None:
         """Log the due steps of a block, each at its own step."""
         for step, (nll, penalty, rate) in enumerate(zip(nlls, penalties, rates, strict=True), first_step):
-            loss = nll + penalty
-            if not math.isfinite(loss):
-                raise UserError(f"the loss is {loss} at step {step}, learning rate {rate:g}; lower optimizer.lr")
             if step % self.log_every == 0:
-                self.log_row(step, {"train/loss": loss, "train/nll": nll, "train/penalty": penalty, "lr": rate})
+                row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": rate}
+                self.log_row(step, row)

@@ -1,6 +1,7 @@
 """Where a run's metrics go: TensorBoard, and `metrics.csv` with one row a logged step."""
 
 import csv
+import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,51 @@ class TensorBoard(TensorBoardLogger):
     def save(self) -> None:
         """Flush; the hyperparameters are in the events and in the run's `.hydra`."""
         self.experiment.flush()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the names and sizes of the files of events; each start of a run adds one."""
+        self.save()
+        return {path.name: _size_on_disk(path) for path in self._files()}
+
+    def load_state_dict(self, state: Mapping[str, int] | None) -> None:
+        """Delete and cut off what was written since, before anything else is written."""
+        state = state or {}
+        for path in self._files():
+            if path.name in state:
+                _truncate(path, state[path.name])
+            else:
+                path.unlink()
+
+    def _files(self) -> list[Path]:
+        return sorted(Path(self.save_dir).glob("events.out.tfevents.*"))
+
+
+def states(loggers: Iterable[Any]) -> dict[str, Any]:
+    """Return what has been written by now by the loggers that a resumed run can take back to here, by their kind."""
+    return {type(logger).__name__: logger.state_dict() for logger in loggers if isinstance(logger, _REWINDABLE)}
+
+
+def rewind(loggers: Iterable[Logger], saved: Mapping[str, Any]) -> None:
+    """Take the files of a run back to what `states` found; to nothing where it found none.
+
+    Raises:
+        OSError: they cannot be changed.
+    """
+    for logger in loggers:
+        if isinstance(logger, _REWINDABLE):
+            logger.load_state_dict(saved.get(type(logger).__name__))
+
+
+def _size_on_disk(path: Path) -> int:
+    """Return the size of a file, all of it flushed to disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def _truncate(path: Path, size: int) -> None:
+    if path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def tensorboards(loggers: Iterable[Logger]) -> list[SummaryWriter]:
@@ -69,12 +115,12 @@ class MetricsCsv(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`; a row is written when a later step comes."""
         if step != self._row.get("step"):
-            self.save()
+            self._write_row()
             self._row = {"step": step}
         self._row |= {name: value for name, value in metrics.items() if name in COLUMNS}
 
-    def save(self) -> None:
-        """Write the row at hand."""
+    def _write_row(self) -> None:
+        """Write the row at hand; not when Lightning saves its loggers, as more of that step may come."""
         if len(self._row) > 1:
             new = not self.path.exists()
             if self._file is None:
@@ -86,9 +132,24 @@ class MetricsCsv(Logger):
             writer.writerow(self._row)
         self._row = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the size of the file and the row that is not in it yet."""
+        return {"size": _size_on_disk(self.path) if self.path.exists() else 0, "row": dict(self._row)}
+
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
+        """Cut off what was written since."""
+        if state is not None and state["size"]:
+            _truncate(self.path, state["size"])
+        else:
+            self.path.unlink(missing_ok=True)
+        self._row = dict(state["row"]) if state else {}
+
     def finalize(self, status: str) -> None:
         """Write the last row and close the file."""
-        self.save()
+        self._write_row()
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+_REWINDABLE = (TensorBoard, MetricsCsv)

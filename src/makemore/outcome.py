@@ -1,6 +1,8 @@
 """What a run ends with: its final NLLs, names and hyperparameters, in files, in TensorBoard and as a value."""
 
 import json
+import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +15,20 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from makemore.atomic import replacing
 from makemore.checkpoint import load
+from makemore.checkpoint_file import step_of
 from makemore.checkpointing import Checkpoints
 from makemore.data.options import SPLITS
+from makemore.data.windows import CountedWindows
+from makemore.errors import UserError
 from makemore.evaluation import metrics_dict, split_nlls
+from makemore.language_model import DivergedError
 from makemore.metrics import NLL
+from makemore.models.ngram import NGram
 from makemore.sampling import sample
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,31 +70,69 @@ class Outcome(Callback):
         self.cfg = cfg
         self.checkpoints = checkpoints
         self.run_dir = run_dir
-        self.started = 0.0
+        self.seconds = 0.0
+        self.started: float | None = None
         self.result: TrainingResult | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds = self._seconds_in_training()
+        self.started = None
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the time that a resumed run has taken already."""
+        return {"seconds": self._seconds_in_training()}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take the time of the run that is resumed."""
+        self.seconds = state_dict["seconds"]
+
+    def _seconds_in_training(self) -> float:
+        return self.seconds + (0.0 if self.started is None else time.perf_counter() - self.started)
+
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate, sample, and write."""
-        seconds = time.perf_counter() - self.started
+        """Evaluate, sample, and write.
+
+        Raises:
+            UserError: fewer steps than planned, a checkpoint that cannot be read back, or an NLL that is not finite.
+        """
+        if trainer.global_step < trainer.max_steps and not trainer.should_stop:
+            raise UserError(
+                f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "
+                "take out what shortens it, such as trainer.limit_train_batches"
+            )
         assert self.checkpoints.newest is not None
         # what is reported is what the checkpoint gives when it is evaluated later
         model = load(self.checkpoints.newest)
         data = trainer.datamodule  # type: ignore[attr-defined]
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
-        best = None
-        if self.checkpoints.best is not None and (best_model := load(self.checkpoints.best)).step != model.step:
-            best = (self.checkpoints.best, split_nlls(best_model.network, windows))
+        if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
+            raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
         names = sample(model.network, model.vocabulary, self.cfg.num_samples, self.cfg.seed)
-        (self.run_dir / "samples.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": seconds}
-        (self.run_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        with replacing(self.run_dir / "samples.txt") as file:
+            file.write("".join(f"{name}\n" for name in names).encode())
+        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds}
+        with replacing(self.run_dir / "metrics.json") as file:
+            file.write((json.dumps(metrics, indent=2) + "\n").encode())
         self._log_hyperparameters(trainer.loggers, nlls)
-        self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, seconds)
+        best = self._best(model.step, windows)
+        self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, self.seconds)
+
+    def _best(self, final_step: int, windows: dict[str, CountedWindows]) -> tuple[Path, dict[str, NLL]] | None:
+        """Return the best checkpoint with its NLLs; None where it is the final one, or no longer whole."""
+        path = self.checkpoints.best
+        if path is None or step_of(path) == final_step:
+            return None
+        try:
+            return path, split_nlls(load(path).network, windows)
+        except UserError as error:
+            log.warning("the best checkpoint is left out: %s", error)
+            return None
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: what was configured, beside the final NLLs."""

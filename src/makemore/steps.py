@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import chain
 from typing import Any
 
@@ -17,16 +17,19 @@ from torch import Tensor, nn
 from torch.autograd.variable import Variable
 from torch.func import functional_call, grad_and_value
 
+from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block
 from makemore.models import Network
-from makemore.updates import ClassUpdate, functional_update, parameters_of
+from makemore.updates import ClassUpdate, functional_update, parameters_of, snapshot
 
 log = logging.getLogger(__name__)
 
-# NLL and penalty (K,) of each step of a block
+# NLL and penalty (K,) of each step of a block; fewer where a signal asks to stop
 Losses = tuple[Tensor, Tensor]
 TakeSteps = Callable[[Block, Sequence[float]], Losses]
+# NLL and penalty of each step that was taken, and the loss that is not finite where that was the end
+WholeSteps = Callable[[Block, Sequence[float]], tuple[list[float], list[float], float | None]]
 
 # Steps in one compiled function; docs/performance.md has what others cost.
 _UNROLLED = 10
@@ -60,6 +63,32 @@ class Objective(nn.Module):
         return self.l2 * squares / sum(weight.numel() for weight in weights)
 
 
+def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps:
+    """Return the function that takes only steps with a finite loss, and leaves the state of the last whole one.
+
+    Where a loss is not finite, its block is taken back, and taken anew up to there. Where a signal comes in between,
+    the block is taken back.
+    """
+
+    def whole(block: Block, rates: Sequence[float]) -> tuple[list[float], list[float], float | None]:
+        take_back = snapshot(optimizer)
+        try:
+            nlls, penalties = take(block, rates)
+        except signals.Stopped:
+            take_back()
+            raise
+        losses = nlls + penalties
+        diverged = None
+        if not (finite := losses.isfinite()).all():
+            last = int(finite.byte().argmin())
+            diverged = float(losses[last])
+            take_back()
+            nlls, penalties = take(block.steps(0, last), rates[:last])
+        return nlls.tolist(), penalties.tolist(), diverged
+
+    return whole
+
+
 def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
     """Return the function that takes the steps of a block one after another."""
     update = functional_update(optimizer) or ClassUpdate(optimizer)
@@ -72,14 +101,20 @@ def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeS
         nlls, penalties = [], []
         batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
         for batch, rate in zip(batches, rates, strict=True):
+            if signals.requested():
+                break
             nll, penalty = objective.forward(block.nll, batch)
             loss = nll + penalty if objective.l2 else nll
             update(list(run_backward((loss,), (one,), False, False, parameters, False, accumulate_grad=False)), rate)
             nlls.append(nll.detach())
             penalties.append(penalty.detach())
-        return torch.stack(nlls), torch.stack(penalties)
+        return (torch.stack(nlls), torch.stack(penalties)) if nlls else _no_losses(one.device)
 
     return take
+
+
+def _no_losses(device: torch.device) -> Losses:
+    return torch.zeros(0, device=device), torch.zeros(0, device=device)
 
 
 def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
@@ -92,6 +127,7 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
     from torch._dynamo.exc import TorchDynamoException  # half a second, and of no use otherwise
 
     eager: TakeSteps | None = None
+    compiled_lengths: set[int] = set()
     known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     names = [known[parameter] for parameter in parameters_of(optimizer)]
     update = functional_update(optimizer, compiled=True)
@@ -132,20 +168,23 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
     def take(block: Block, rates: Sequence[float]) -> Losses:
         nonlocal eager
         stacked, rate = block.stacked(), torch.tensor(rates, device=device)
-        losses, first = [], 0
-        while eager is None and first < len(block):
+        losses, first = [_no_losses(device)], 0
+        while eager is None and first < len(block) and not signals.requested():
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
             steps = [tensor[first:last] for tensor in stacked]
+            # the first call compiles, which takes long; what it leaves half done is taken back
+            interruptible = nullcontext() if last - first in compiled_lengths else signals.at_once()
             try:
-                with torch.no_grad():
+                with torch.no_grad(), interruptible:
                     part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
             except TorchDynamoException as error:
                 # nothing was changed: a function is compiled before it runs
                 log.warning("compile=true: %s; training goes on without", _first_sentence(error))
                 eager = eager_steps(objective, optimizer)
             else:
+                compiled_lengths.add(last - first)
                 # a captured graph writes its next results over these
-                losses.append(tuple(tensor.clone() for tensor in part))
+                losses.append((part[0].clone(), part[1].clone()))
                 first = last
         if eager is not None:
             losses.append(eager(block.steps(first, len(block)), rates[first:]))

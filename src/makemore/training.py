@@ -1,25 +1,30 @@
 """A training run: builds its parts from a composed config, checks them, and trains."""
 
 import logging
+import shutil
 import warnings
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import hydra
 import lightning as L
 from hydra.errors import InstantiationException
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
+from makemore import resuming, signals
 from makemore.callbacks import ProgressBar, SampledNames
-from makemore.checkpoint import checkpoints_of
+from makemore.checkpoint_file import checkpoints_of, find_newest
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, real_number, whole_number
-from makemore.language_model import LanguageModel
+from makemore.language_model import DivergedError, LanguageModel
+from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 
 log = logging.getLogger(__name__)
@@ -73,8 +78,10 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     Raises:
         UserError: whatever would stop the run from starting.
     """
-    if checkpoints_of(run_dir):
-        raise UserError(f"{run_dir}: holds the checkpoints of a run already; choose another hydra.run.dir")
+    if cfg.resume is None and (checkpoints_of(run_dir) or checkpoints_of(run_dir, best=True)):
+        raise UserError(
+            f"{run_dir}: holds the checkpoints of a run already; choose another hydra.run.dir, or go on with resume="
+        )
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
     model.configure_optimizers()
@@ -84,6 +91,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     if any(isinstance(callback, EarlyStopping) for callback in callbacks) and not datamodule.corpus.size("val"):
         raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
     whole_number("num_samples", cfg.num_samples)
+    _probe(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
     _trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
 
 
@@ -91,12 +99,35 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     """Train as a composed config says, and write the files of the run.
 
     Args:
-        cfg: conf/train.yaml, composed.
+        cfg: conf/train.yaml, composed; with `resume`, the run in `run_dir` goes on.
         run_dir: where the run's files go; it exists.
 
     Raises:
-        UserError: a bad value or text, or a loss that is no longer finite.
+        UserError: a bad value or text, a loss that is no longer finite, or files that cannot be written.
+        Stopped: a signal; what has been learnt is saved.
     """
+    with signals.handling(), resuming.sole_writer(run_dir):
+        try:
+            return _train(cfg, run_dir)
+        except signals.Stopped as stopped:
+            log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
+            log.warning("  python scripts/train.py resume=%s # goes on", run_dir)
+            if stopped.signum == signals.REQUEUE:
+                signals.requeue()
+            raise
+        except DivergedError as error:
+            raise UserError(f"{error}; {_last_good(run_dir)}") from error
+        except OSError as error:
+            what = f"{error.filename or run_dir}: cannot be written: {error.strerror}"
+            raise UserError(f"{what}; make room and go on with resume={run_dir}; {_last_good(run_dir)}") from error
+
+
+def _last_good(run_dir: Path) -> str:
+    newest = find_newest(run_dir)
+    return "there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
+
+
+def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
     for line in datamodule.corpus.report():
@@ -111,9 +142,14 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         outcome,
         checkpoints,
     ]
+    checkpoint = None
+    if cfg.resume is not None:
+        checkpoint = resuming.checkpoint_to_resume(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
+        resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
+        rewind(loggers, resuming.logs_of(checkpoint))
     trainer = _trainer(cfg, model, datamodule, run_dir, callbacks, loggers)
     try:
-        trainer.fit(model, datamodule=datamodule)
+        trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {_first_line(error)}") from error
     assert outcome.result is not None
@@ -142,12 +178,32 @@ def _trainer(
         limit_val_batches=None if datamodule.corpus.size("val") else 0,
         callbacks=callbacks,
         logger=loggers,
-        plugins=[AtomicCheckpointIO()],
+        # signals and requeueing are ours (see makemore.signals), under SLURM too
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         default_root_dir=str(run_dir),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     return trainer
+
+
+def _probe(run_dir: Path, model_bytes: int) -> None:
+    """Raise `UserError` where a run's directory could not be written to, or has no room for its checkpoints."""
+    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    try:
+        with TemporaryFile(dir=existing) as file:
+            file.write(bytes(4096))
+            file.flush()
+        free = shutil.disk_usage(existing).free
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be written: {error.strerror}; choose another hydra.run.dir") from error
+    # the last two, the best and the one that is being written, each with two moments a weight
+    needed = 4 * 3 * model_bytes
+    if free < needed:
+        raise UserError(
+            f"{run_dir}: {free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}; "
+            "make room or choose another hydra.run.dir"
+        )
 
 
 def _named(config: Any, key: str) -> list[Any]:

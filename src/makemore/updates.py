@@ -111,6 +111,32 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
     return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
 
 
+def snapshot(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Return a function that brings back what parameters and state hold now, in the same tensors."""
+    values = [(parameter, parameter.detach().clone()) for parameter in parameters_of(optimizer)]
+    states = {
+        parameter: {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
+        for parameter, state in optimizer.state.items()
+    }
+
+    @torch.no_grad()
+    def take_back() -> None:
+        for parameter, value in values:
+            parameter.copy_(value)
+        for parameter, state in optimizer.state.items():
+            kept = states.get(parameter, {})
+            for name in list(state):
+                if name not in kept:
+                    # made since
+                    del state[name]
+                elif isinstance(state[name], Tensor):
+                    state[name].copy_(kept[name])
+                else:
+                    state[name] = kept[name]
+
+    return take_back
+
+
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """Return what the optimiser keeps under `name`, one a parameter, made where there is none yet."""
     kept = []

@@ -49,7 +49,7 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
     assert len(checkpoints) == 3  # the last two, and the best
     assert names - events - checkpoints == {
         *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
-        *("train.log", "metrics.csv", "metrics.json", "samples.txt"),
+        *("train.log", "metrics.csv", "metrics.json", "samples.txt", ".lock"),
     }
 
 

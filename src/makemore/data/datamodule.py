@@ -85,6 +85,8 @@ class TextDataModule(L.LightningDataModule):
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
+        # of the step that training goes on from: it was interrupted
+        self.validation_due = False
         self._windows: dict[tuple[str, int], Windows] = {}
         self._counted: dict[tuple[str, int], CountedWindows] = {}
 
@@ -104,6 +106,19 @@ class TextDataModule(L.LightningDataModule):
         """T, that of the model that the Trainer has."""
         assert self.trainer is not None
         return int(self.trainer.lightning_module.block_size)  # type: ignore[arg-type]
+
+    def end_of_epoch(self, step: int) -> int:
+        """Return where the Lightning epoch ends that has a step: at the next validation, or at the end of training."""
+        assert self.trainer is not None
+        return min(_next_multiple(step, self.val_every), self.trainer.max_steps)
+
+    def state_dict(self) -> dict[str, bool]:
+        """Return what a resumed run needs to know."""
+        return {"validation_due": self.validation_due}
+
+    def load_state_dict(self, state_dict: dict[str, bool]) -> None:
+        """Take what the run knew that is resumed."""
+        self.validation_due = state_dict["validation_due"]
 
     def train_dataloader(self) -> Iterable[Block | Counts]:
         """Return the blocks from the current step to the next validation."""
@@ -183,7 +198,11 @@ class _TrainingBlocks:
             yield Counts(data.counted("train"))
             return
         step = trainer.global_step
-        last = min(_next_multiple(step, data.val_every), trainer.max_steps)
+        if data.validation_due:
+            data.validation_due = False
+            yield self.block(step, 0)
+            return
+        last = data.end_of_epoch(step)
         while step < last:
             end = min(step + self.most_steps, _next_multiple(step, data.checkpoint_every), last)
             yield self.block(step, end - step)
@@ -196,7 +215,8 @@ class _TrainingBlocks:
             return replace(self.full, first_step=first_step, length=steps)
         draw, total = DRAWS[data.draw], len(self.windows)
         rows = [draw(data.seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)]
-        return Minibatches(first_step, *self.windows.batch(torch.from_numpy(np.stack(rows))))
+        stacked = np.reshape(rows, (steps, data.batch_size)).astype(np.int64)
+        return Minibatches(first_step, *self.windows.batch(torch.from_numpy(stacked)))
 
 
 def _next_multiple(step: int, of: int) -> int:

@@ -1,0 +1,131 @@
+"""Checkpoints as files: what they hold, where a run keeps them, and which of them is the newest whole one.
+
+A checkpoint is Lightning's, of builtins and tensors alone, with a record of ours under one key, and sealed by a digest
+(see `makemore.sealed`). It is always read with `weights_only=True`.
+"""
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from makemore import sealed
+from makemore.errors import UserError, as_text
+
+log = logging.getLogger(__name__)
+
+# 2: sealed, and a run can go on from it; 1: neither
+FORMAT_VERSION = 2
+RECORD_KEY = "makemore"
+_NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint is not what was written, or none at all."""
+
+
+def record(
+    *,
+    architecture: str,
+    arguments: dict[str, Any],
+    vocabulary: dict[str, Any],
+    options: dict[str, Any],
+    sha256: dict[str, str],
+    step: int,
+    logs: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the record that a checkpoint holds under `RECORD_KEY`; all arguments are plain values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": {"architecture": architecture, "arguments": arguments},
+        "vocabulary": vocabulary,
+        "data": {"options": options, "sha256": sha256},
+        "step": step,
+        "logs": logs,
+    }
+
+
+def directory_of(run_dir: str | Path) -> Path:
+    """Return where a run keeps its checkpoints."""
+    return Path(run_dir) / "checkpoints"
+
+
+def path_of(run_dir: str | Path, step: int, best: bool = False) -> Path:
+    """Return where a run keeps the checkpoint of a step, or its best one, which has that step."""
+    return directory_of(run_dir) / f"{'best-' if best else ''}step-{step:08d}.ckpt"
+
+
+def step_of(path: Path) -> int:
+    """Return the step in the name of a checkpoint of a run."""
+    name = _NAME.fullmatch(path.name)
+    assert name is not None
+    return int(name[2])
+
+
+def checkpoints_of(run_dir: str | Path, best: bool = False) -> list[Path]:
+    """Return the step-named checkpoints of a run, or its best ones by validation, the newest last."""
+    found = directory_of(run_dir).glob("*.ckpt")
+    names = ((path, _NAME.fullmatch(path.name)) for path in found)
+    return sorted((path for path, name in names if name and bool(name[1]) == best), key=step_of)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what is in a checkpoint.
+
+    Raises:
+        DamagedCheckpointError: a torn, altered or foreign file.
+        UserError: one of a newer format, or of none of ours.
+    """
+    try:
+        content, has_seal = sealed.read(path)
+    except sealed.BrokenSealError as error:
+        raise DamagedCheckpointError(f"{path}: is damaged ({error}); use another one of the run") from error
+    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+        raise DamagedCheckpointError(
+            f"{path}: is damaged, or not a checkpoint at all; use another one of the run"
+        ) from error
+    own = content.get(RECORD_KEY) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(own, dict):
+        raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
+    version = own.get("format_version")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise UserError(f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; update it")
+    if version > 1 and not has_seal:
+        raise DamagedCheckpointError(f"{path}: is damaged (its end is missing); use another one of the run")
+    return content
+
+
+def find_newest(run_dir: str | Path) -> Path | None:
+    """Return the newest whole checkpoint of a run, naming each damaged one that it passes; None where there is none.
+
+    The best by validation NLL is among them: of a run that was killed it may be the newest.
+    """
+    candidates = [*checkpoints_of(run_dir, best=True), *checkpoints_of(run_dir)]
+    for path in sorted(candidates, key=lambda path: (step_of(path), not path.name.startswith("best-")), reverse=True):
+        try:
+            read(path)
+        except DamagedCheckpointError as error:
+            log.warning("%s", str(error).replace("use another one of the run", "the one before is used"))
+        else:
+            return path
+    return None
+
+
+def find(path: str | Path) -> Path:
+    """Return the checkpoint at `path`; of a run's directory, the newest whole one.
+
+    Raises:
+        UserError: where there is none.
+    """
+    path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
+    if path.is_dir():
+        run_dir = path.parent if path.name == "checkpoints" else path
+        if not (checkpoints_of(run_dir) or checkpoints_of(run_dir, best=True)):
+            raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
+        if (newest := find_newest(run_dir)) is None:
+            raise UserError(f"{path}: none of its checkpoints is whole; train again")
+        return newest
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint (from {Path.cwd()}); training prints the path of its own")
+    return path

@@ -1,0 +1,167 @@
+"""Going on with a run that was interrupted: in its directory, with its config, from its newest whole checkpoint."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from makemore.atomic import clear_temporaries, replacing
+from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, directory_of, find_newest, path_of, read, step_of
+from makemore.data.corpus import Corpus
+from makemore.errors import UserError, as_text
+from makemore.language_model import LanguageModel
+from makemore.saved_config import read_saved_config, saved_config_of
+
+log = logging.getLogger(__name__)
+
+# What may differ from the config that a run began with: all else would make it another run.
+_MAY_CHANGE = "trainer.max_steps"
+
+
+def take_over(config: DictConfig) -> None:
+    """Turn the config of a command with `resume=RUN_DIR` into the one that the run was started with.
+
+    Args:
+        config: as Hydra composed it, its own part included; it is changed.
+
+    Raises:
+        UserError: no such run, a config that is not to be trusted, or other changes than more steps.
+    """
+    run_dir = Path(os.path.expanduser(as_text("resume", config.resume)))
+    given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    others = [
+        override for override in given if override.partition("=")[0] not in ("resume", "hydra.mode", _MAY_CHANGE)
+    ]
+    if others:
+        raise UserError(
+            f"resume={run_dir} goes on with the run's own config, in which only {_MAY_CHANGE} may change; "
+            f"take out {' '.join(others)}"
+        )
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir}: no such directory (from {Path.cwd()}); training prints that of its run")
+    saved = read_saved_config(run_dir)
+    if any(override.startswith(f"{_MAY_CHANGE}=") for override in given):
+        saved.trainer.max_steps = config.trainer.max_steps
+    _replace(config, saved, run_dir)
+
+
+def take_over_requeued(config: DictConfig) -> None:
+    """Do the same for a job that SLURM has queued again and that had begun this very run; leave others alone."""
+    job = _slurm_job()
+    if job is None or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
+        return
+    for marker in sorted(Path(config.hydra.run.dir).parent.glob("*/.hydra/slurm_job"), reverse=True):
+        run_dir = marker.parent.parent
+        with suppress(OSError):
+            overrides = OmegaConf.load(marker.with_name("overrides.yaml"))
+            if marker.read_text() == job and overrides == config.hydra.overrides.task:
+                _replace(config, read_saved_config(run_dir), run_dir)
+                return
+
+
+def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
+    # the text was there when the run began, so nothing that the file names is downloaded or looked up
+    saved.data.update({"url": None, "copy_variable": "MAKEMORE_NAMES" if saved.data.get("copy_variable") else None})
+    with read_write(config), read_write(config.hydra), open_dict(config):
+        for key in [key for key in config if key != "hydra"]:
+            del config[key]
+        config.update(saved)
+        config.resume = str(run_dir)
+        config.hydra.run.dir = str(run_dir)
+        # the config of the run stays as it is
+        config.hydra.output_subdir = None
+
+
+@contextmanager
+def sole_writer(run_dir: Path) -> Iterator[None]:
+    """Hold a run's directory within the block; the system lets go of it when the process ends, however it does.
+
+    Raises:
+        UserError: another process trains there.
+    """
+    lock = FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{run_dir}: another process trains there; wait for it, or stop it") from error
+    try:
+        clear_temporaries(run_dir)
+        clear_temporaries(directory_of(run_dir))
+        if (job := _slurm_job()) is not None:
+            (run_dir / ".hydra").mkdir(exist_ok=True)
+            (run_dir / ".hydra" / "slurm_job").write_text(job)
+        yield
+    finally:
+        lock.release()
+
+
+def checkpoint_to_resume(run_dir: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> Path | None:
+    """Return the step-named checkpoint to go on from; None where the run has to begin anew, as it had none yet.
+
+    Damaged newer ones are set aside, so that they are not taken for the newest again.
+
+    Raises:
+        UserError: a checkpoint of another model or text, or with more steps than asked for.
+    """
+    newest = find_newest(run_dir)
+    if newest is None:
+        log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
+    else:
+        _check_same(newest, model, corpus, max_steps)
+    step = -1 if newest is None else step_of(newest)
+    for path in [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]:
+        if step_of(path) > step or (step_of(path) == step and not _is_whole(path)):
+            path.rename(path.with_name(f"{path.name}.damaged"))
+    if newest is None:
+        return None
+    if (named := path_of(run_dir, step)) != newest:
+        with newest.open("rb") as source, replacing(named) as target:
+            shutil.copyfileobj(source, target)
+    log.info("going on from step %s: %s", f"{step:,}", named)
+    return named
+
+
+def logs_of(checkpoint: Path | None) -> dict[str, Any]:
+    """Return how much the loggers had written at a checkpoint: nothing where there is none."""
+    return {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"])
+
+
+def keep_max_steps(run_dir: Path, max_steps: int) -> None:
+    """Let the saved config have the number of steps that is asked for now, for the next time it is resumed."""
+    saved = read_saved_config(run_dir)
+    if saved.trainer.max_steps != max_steps:
+        saved.trainer.max_steps = max_steps
+        with replacing(saved_config_of(run_dir)) as file:
+            file.write(OmegaConf.to_yaml(saved).encode())
+
+
+def _check_same(path: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> None:
+    own = read(path)[RECORD_KEY]
+    if own["format_version"] < 2:
+        raise UserError(f"{path}: an earlier version wrote it; it can be evaluated, but no run can go on from it")
+    if own["data"]["sha256"] != corpus.sha256:
+        raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
+    same = {"architecture": model.architecture, "arguments": model.arguments}
+    if own["model"] != same or own["vocabulary"] != asdict(corpus.vocabulary):
+        raise UserError(f"{path}: is of another model than {saved_config_of(path.parents[1])} says")
+    if own["step"] > max_steps:
+        raise UserError(f"{path}: has taken more steps than trainer.max_steps={max_steps}; ask for more")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read(path)
+    except UserError:
+        return False
+    return True
+
+
+def _slurm_job() -> str | None:
+    return os.environ.get("SLURM_JOB_ID")

@@ -1,0 +1,85 @@
+"""The config that a run has left in its directory, read back without trusting it.
+
+What a user types may name any target; a file may have come with a directory from somewhere else. So a saved config
+may only name what its group is for: classes of this package, torch.optim and lightning, of the right kind; and it
+may only refer to its own values.
+"""
+
+import re
+from collections.abc import Iterator
+from inspect import isclass, isfunction
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import get_object
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from makemore import schedules
+from makemore.data.datamodule import TextDataModule
+from makemore.errors import UserError
+from makemore.language_model import LanguageModel
+
+_KINDS = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, torch.optim.Optimizer)
+_PACKAGES = ("lightning.", "makemore.", "torch.optim.")
+# ${a.b} and nothing else: no resolver, which could read the environment
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
+
+
+def saved_config_of(run_dir: Path) -> Path:
+    """Return where a run keeps its config."""
+    return run_dir / ".hydra" / "config.yaml"
+
+
+def read_saved_config(run_dir: Path) -> DictConfig:
+    """Return the config of a run as it was composed.
+
+    Raises:
+        UserError: it is missing or damaged, names a target that no run of ours has, or reads something outside it.
+    """
+    path = saved_config_of(run_dir)
+    try:
+        config = OmegaConf.load(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: no such file; resume=DIR takes the directory of a run of scripts/train.py"
+        ) from error
+    except Exception as error:  # whatever a damaged file makes the parser raise
+        raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
+    if not isinstance(config, DictConfig) or "trainer" not in config:
+        raise UserError(f"{path}: is not the config of a run; start the run anew")
+    for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+        if isinstance(value, str) and "${" in _REFERENCE.sub("", value):
+            raise UserError(f"{path}: {key}={value} asks for something outside the file; write the value itself there")
+        if key.rpartition(".")[2] == "_target_" and not _is_ours(value):
+            raise UserError(f"{path}: {key}={value} is nothing that a saved config may name; start the run anew")
+    return config
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of everything in nested dicts and lists; keys are values too."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield f"{key}[key]", name
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{key}.{index}")
+    else:
+        yield key, value
+
+
+def _is_ours(target: Any) -> bool:
+    """Say whether a target is a class of a kind that configs have, or a schedule; by what it is, not by its name."""
+    if not isinstance(target, str) or not target.startswith(_PACKAGES):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:  # whatever a wrong name makes of an import
+        return False
+    if isfunction(found):
+        return found.__module__ == schedules.__name__ and not found.__name__.startswith("_")
+    return isclass(found) and issubclass(found, _KINDS) and f"{found.__module__}.".startswith(_PACKAGES)

@@ -51,7 +51,7 @@ def read_saved_config(run_dir: Path) -> DictConfig:
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
     if not isinstance(config, DictConfig) or "trainer" not in config:
         raise UserError(f"{path}: is not the config of a run; start the run anew")
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+    for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
         if isinstance(value, str) and "${" in _REFERENCE.sub("", value):
             raise UserError(f"{path}: {key}={value} asks for something outside the file; write the value itself there")
         if key.rpartition(".")[2] == "_target_" and not _is_ours(value):
@@ -59,17 +59,16 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     return config
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of everything in nested dicts and lists; keys are values too."""
+def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of everything in nested dicts and lists, and the names in dicts too."""
+    yield key, value
     if isinstance(value, dict):
         for name, item in value.items():
-            yield f"{key}[key]", name
-            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+            yield f"{key}[name]", name
+            yield from _entries(item, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{key}.{index}")
-    else:
-        yield key, value
+            yield from _entries(item, f"{key}.{index}")
 
 
 def _is_ours(target: Any) -> bool:

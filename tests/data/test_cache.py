@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from makemore import sealed
 from makemore.data import cache, corpus
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
@@ -115,12 +116,16 @@ def test_a_changed_text_and_a_given_vocabulary_are_other_entries(entries: Path, 
     assert len(list(entries.iterdir())) == 3
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "flipped", "unsealed"])
 def test_a_damaged_entry_is_made_anew(entries: Path, text: Path, damage: str) -> None:
     first = anew(CorpusOptions(str(text)))
     (entry,) = entries.iterdir()
     whole = entry.read_bytes()
-    entry.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "foreign": b"cos\nsystem\n"}[damage])
+    # among the tokens, where nothing but the seal would notice
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    damaged = {"truncated": whole[:middle], "empty": b"", "foreign": b"cos\nsystem\n", "flipped": flipped}
+    entry.write_bytes((damaged | {"unsealed": whole[: whole.rindex(b"\nmakemore")]})[damage])
     assert_same(first, anew(CorpusOptions(str(text))))
     assert torch.load(entry, weights_only=True)["vocabulary"] == vars(first.vocabulary)
 
@@ -129,7 +134,7 @@ def test_a_damaged_entry_is_made_anew(entries: Path, text: Path, damage: str) ->
 def test_an_entry_that_is_no_corpus_is_made_anew(entries: Path, text: Path, entry: object) -> None:
     first = anew(CorpusOptions(str(text)))
     (path,) = entries.iterdir()
-    torch.save(entry, path)
+    sealed.write(entry, path)
     assert_same(first, anew(CorpusOptions(str(text))))
 
 

@@ -17,7 +17,7 @@ from makemore.data.batches import replacement_rows
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.language_model import NeuralLanguageModel
-from makemore.loggers import MetricsCsv, TensorBoard, tensorboards
+from makemore.loggers import MetricsCsv, TensorBoard, rewind, states, tensorboards
 
 NAMES = Path(__file__).parents[1] / "data" / "names.txt"
 HEADER = ["step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll"]
@@ -195,3 +195,73 @@ def test_only_tensorboards_have_event_writers(tmp_path: Path) -> None:
     assert writer is board.experiment
     assert tensorboards([MetricsCsv(tmp_path)]) == []
     board.finalize("success")
+
+
+# --- going back
+
+
+def log(loggers: list[Logger], steps: range) -> None:
+    for step in steps:
+        for logger in loggers:
+            logger.log_metrics({"train/nll": float(step)}, step=step)
+
+
+def test_going_back_leaves_one_point_a_step_however_often(tmp_path: Path) -> None:
+    for directory in ("once", "often"):
+        (tmp_path / directory).mkdir()
+    whole: list[Logger] = [MetricsCsv(tmp_path / "once"), TensorBoard(tmp_path / "once")]
+    log(whole, range(12))
+    saved: dict[str, Any] = {}
+    for start, save_at, end in ((0, 3, 7), (3, 3, 5), (3, 6, 12), (6, 6, 6), (6, 12, 12)):
+        loggers: list[Logger] = [MetricsCsv(tmp_path / "often"), TensorBoard(tmp_path / "often")]
+        rewind(loggers, saved)
+        log(loggers, range(start, save_at))
+        saved = states(loggers)
+        log(loggers, range(save_at, end))
+        for logger in loggers:
+            logger.finalize("failed")
+    for logger in whole:
+        logger.finalize("success")
+    assert read(tmp_path / "often") == read(tmp_path / "once")
+    assert scalars(tmp_path / "often") == scalars(tmp_path / "once")
+    accumulator = EventAccumulator(str(tmp_path / "often")).Reload()
+    assert [event.step for event in accumulator.Scalars("train/nll")] == list(range(12))
+
+
+def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        loggers: list[Logger] = [MetricsCsv(tmp_path), TensorBoard(tmp_path)]
+        rewind(loggers, {})
+        assert not list(tmp_path.iterdir())
+        log(loggers, range(3))
+        for logger in loggers:
+            logger.finalize("failed")
+
+
+def test_a_row_that_waits_for_more_of_its_step_is_part_of_what_is_saved(tmp_path: Path) -> None:
+    logger = MetricsCsv(tmp_path)
+    logger.log_metrics({"train/nll": 1.0}, step=0)
+    logger.log_metrics({"val/nll": 2.0}, step=5)
+    saved = states([logger])
+    logger.log_metrics({"train/nll": 9.0}, step=6)
+    logger.finalize("failed")
+    again = MetricsCsv(tmp_path)
+    rewind([again], saved)
+    again.log_metrics({"train/nll": 3.0}, step=5)
+    again.finalize("success")
+    assert read(tmp_path)[1:] == [["0", "", "1.0", "", "", ""], ["5", "", "3.0", "", "", "2.0"]]
+
+
+def test_what_was_written_may_be_shorter_by_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logger = MetricsCsv(tmp_path)
+    log([logger], range(3))
+    saved = states([logger])
+    logger.finalize("failed")
+    logger.path.write_text("step\n")
+    rewind([MetricsCsv(tmp_path)], saved)
+    assert logger.path.read_text() == "step\n"
+    logger.path.unlink()
+    rewind([MetricsCsv(tmp_path)], saved)
+    assert [message.split(": ")[1] for message in caplog.messages] == [
+        "is shorter than when the checkpoint was written; what it lacks is lost"
+    ] * 2

@@ -1,6 +1,8 @@
 """K steps at once: bit-identical for every K, eagerly and compiled, and the arithmetic of plain PyTorch."""
 
+import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from makemore import signals
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import windows_of_lines
 from makemore.models import Network, build
-from makemore.steps import Objective, compiled_steps, eager_steps
+from makemore.steps import Objective, compiled_steps, eager_steps, whole_steps
 
 STEPS = 24
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -228,3 +231,72 @@ def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: P
     (line,) = done.stderr.splitlines()
     assert line.startswith("compile=true: InvalidCxxCompiler: No working C++ compiler found")
     assert line.endswith("; training goes on without")
+
+
+# --- whole steps
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return copies of the parameters and of all tensors of the state, in order."""
+    parameters = optimizer.param_groups[0]["params"]
+    tensors = [tensor for p in parameters for _, tensor in sorted(optimizer.state[p].items()) if tensor is not None]
+    return [tensor.detach().clone() for tensor in (*parameters, *tensors)]
+
+
+def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.optim.Optimizer, Minibatches]:
+    network = network_of("mlp")
+    optimizer = OPTIMIZERS[optimizer_name](network.parameters())
+    make = compiled_steps if compiled else eager_steps
+    return whole_steps(make(Objective(network, 0.1), optimizer), optimizer), optimizer, minibatches(network)
+
+
+@pytest.mark.parametrize(("optimizer", "compiled"), [*((name, False) for name in OPTIMIZERS), ("adamw", True)])
+@pytest.mark.parametrize("first", [0, 9, 14])
+def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
+    optimizer: str, compiled: bool, first: int
+) -> None:
+    # the update of step 13 is so long that the loss of step 14 overflows
+    rates = [*RATES[:13], 1e30, *RATES[14:]]
+    take, expected, block = whole_of(optimizer, compiled)
+    losses = take(block.steps(0, 14), rates[:14])
+    assert losses[2] is None
+    take, found, block = whole_of(optimizer, compiled)
+    before = take(block.steps(0, first), rates[:first])
+    nlls, penalties, diverged = take(block.steps(first, STEPS), rates[first:])
+    assert diverged is not None
+    assert not math.isfinite(diverged)
+    assert (before[0] + nlls, before[1] + penalties) == losses[:2]
+    for mine, theirs in zip(state_of(found), state_of(expected), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_signal_ends_a_block_after_a_whole_step(compiled: bool) -> None:
+    take, expected, block = whole_of("adamw", compiled)
+    take(block, RATES)
+    take, found, block = whole_of("adamw", compiled)
+    with signals.handling():
+        signals.hold()
+        take(block.steps(0, 12), RATES[:12])
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert take(block.steps(12, STEPS), RATES[12:]) == ([], [], None)
+    take(block.steps(12, STEPS), RATES[12:])
+    for mine, theirs in zip(state_of(found), state_of(expected), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_signal_within_a_step_that_may_be_torn_leaves_the_state_before_its_block() -> None:
+    network = network_of("mlp")
+    optimizer = OPTIMIZERS["adamw"](network.parameters())
+    take, block = eager_steps(Objective(network, 0.1), optimizer), minibatches(network)
+
+    def stopped_half_way(block: Any, rates: Any) -> Any:
+        take(block.steps(0, 3), rates[:3])
+        raise signals.Stopped(signal.SIGTERM)
+
+    take(block.steps(0, 5), RATES[:5])
+    before = state_of(optimizer)
+    with pytest.raises(signals.Stopped):
+        whole_steps(stopped_half_way, optimizer)(block.steps(5, STEPS), RATES[5:])
+    for mine, theirs in zip(state_of(optimizer), before, strict=True):
+        assert torch.equal(mine, theirs)

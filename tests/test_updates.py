@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from makemore.updates import ClassUpdate, functional_update
+from makemore.updates import ClassUpdate, functional_update, snapshot
 
 SHAPES = [(3, 2), (4,), (2, 3, 2)]
 STEPS = 4
@@ -149,4 +149,41 @@ def test_others_take_their_own_step(make: Callable[..., torch.optim.Optimizer]) 
         update(step, rate)
     expected, _ = by_class(make, rates)
     for mine, theirs in zip(optimizer.param_groups[0]["params"], expected, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.1),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: torch.optim.AdamW(p, lr=0.1),
+        lambda p: torch.optim.RMSprop(p, lr=0.1),
+        lambda p: torch.optim.NAdam(p, lr=0.1),
+    ],
+)
+def test_a_snapshot_brings_back_parameters_and_state_in_their_places(
+    make: Callable[..., torch.optim.Optimizer], before: int
+) -> None:
+    def take(optimizer: torch.optim.Optimizer, steps: list[list[Tensor]]) -> list[Tensor]:
+        values: list[Tensor] = optimizer.param_groups[0]["params"]
+        for step in steps:
+            for parameter, gradient in zip(values, step, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+        return values
+
+    never, taken_back = make(parameters()), make(parameters())
+    expected, found = take(never, gradients()[:before]), take(taken_back, gradients()[:before])
+    places = [parameter.data_ptr() for parameter in found]
+    take_back = snapshot(taken_back)
+    for _ in range(2):
+        take(taken_back, gradients()[before:])
+        take_back()
+        assert [parameter.data_ptr() for parameter in found] == places
+        for mine, theirs in zip(found, expected, strict=True):
+            assert torch.equal(mine, theirs)
+            assert str(dict(taken_back.state[mine])) == str(dict(never.state[theirs]))
+    for mine, theirs in zip(take(taken_back, gradients()), take(never, gradients()), strict=True):
         assert torch.equal(mine, theirs)

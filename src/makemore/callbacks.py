@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
-from makemore.language_model import DivergedError, LanguageModel, StepOutputs
+from makemore.errors import DivergedError
+from makemore.language_model import LanguageModel, StepOutputs
 from makemore.loggers import tensorboards
 from makemore.models.ngram import NGram
 from makemore.plots import learning_rate_range

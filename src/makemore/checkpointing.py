@@ -12,7 +12,7 @@ from makemore import sealed, signals
 from makemore.checkpoint_file import checkpoints_of, directory_of, path_of
 from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
-from makemore.language_model import DivergedError
+from makemore.errors import DivergedError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

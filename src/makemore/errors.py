@@ -14,6 +14,10 @@ class UserError(ValueError):
     """Says in one line what is wrong, where, and how to mend it."""
 
 
+class DivergedError(UserError):
+    """Gradient descent has left the finite numbers."""
+
+
 def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 - 1) -> int:
     """Return `value` where it is a whole number in [at_least, at_most]; raise `UserError` naming `key` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -21,7 +21,7 @@ from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
-from makemore.errors import UserError, real_number, true_or_false, whole_number
+from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.loggers import states
 from makemore.metrics import exact_nll
 from makemore.models import build
@@ -120,10 +120,6 @@ class LanguageModel(L.LightningModule):
         """
         del checkpoint["loops"]
         self.advance_steps(checkpoint[RECORD_KEY]["step"])
-
-
-class DivergedError(UserError):
-    """The loss of gradient descent is no longer a finite number."""
 
 
 class CountingLanguageModel(LanguageModel):

@@ -1,6 +1,7 @@
 """Where a run's metrics go: TensorBoard, and `metrics.csv` with one row a logged step."""
 
 import csv
+import logging
 import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import scalar
 
+log = logging.getLogger(__name__)
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
 
 
@@ -77,7 +79,10 @@ def _size_on_disk(path: Path) -> int:
 
 
 def _truncate(path: Path, size: int) -> None:
-    if path.stat().st_size > size:
+    found = path.stat().st_size if path.exists() else 0
+    if found < size:
+        log.warning("%s: is shorter than when the checkpoint was written; what it lacks is lost", path)
+    elif found > size:
         os.truncate(path, size)
 
 

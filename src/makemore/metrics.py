@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from makemore.data.windows import CountedWindows
-from makemore.errors import UserError
+from makemore.errors import DivergedError
 from makemore.models import Network
 
 # Rows of logits in memory at once: 16,384 x 27 float32 are 1.8 MB.
@@ -50,7 +50,7 @@ def exact_nll(network: Network, windows: CountedWindows) -> NLL:
     """Return the NLL of all examples of `windows`, each distinct context evaluated once, summed in float64.
 
     Raises:
-        UserError: the network gives no probabilities, as after a step that was too long.
+        DivergedError: the network gives no probabilities, as after a step that was too long.
     """
     total = 0.0
     for first in range(0, len(windows.contexts), _ROWS):
@@ -63,5 +63,5 @@ def exact_nll(network: Network, windows: CountedWindows) -> NLL:
         chosen = log_probs.flatten()[pairs]
         total -= float((chosen.cpu().double() * windows.pair_count[begin:end].cpu()).sum())
     if math.isnan(total):
-        raise UserError("the NLL is not a number, the weights are too large; train with a lower optimizer.lr")
+        raise DivergedError("the NLL is not a number, the weights are too large; train with a lower optimizer.lr")
     return NLL(total, windows.total)

@@ -21,9 +21,8 @@ from makemore.checkpoint_file import step_of
 from makemore.checkpointing import Checkpoints
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
-from makemore.errors import UserError
+from makemore.errors import DivergedError, UserError
 from makemore.evaluation import metrics_dict, split_nlls
-from makemore.language_model import DivergedError
 from makemore.metrics import NLL
 from makemore.models.ngram import NGram
 from makemore.sampling import sample

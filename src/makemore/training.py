@@ -22,8 +22,8 @@ from makemore.checkpoint_file import checkpoints_of, find_newest
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import UserError, real_number, whole_number
-from makemore.language_model import DivergedError, LanguageModel
+from makemore.errors import DivergedError, UserError, real_number, whole_number
+from makemore.language_model import LanguageModel
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 

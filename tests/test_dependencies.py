@@ -1,0 +1,40 @@
+"""Checks that the ranges of dependencies leave out releases known to be bad, and hold the locked versions."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DEPENDENCIES = {Requirement(line).name: Requirement(line) for line in PROJECT["dependencies"]}
+ALL = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+LOCKED = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}
+
+BAD = {
+    # malicious uploads, and holes in weights_only loading before 2.6.6
+    "lightning": ["2.4.0", "2.6.2", "2.6.3", "2.6.5"],
+    # holes in weights_only loading
+    "torch": ["2.5.1", "2.9.1"],
+    # a bypass of instantiate's target policy, and a release candidate that its plugins do not work with
+    "hydra-core": ["1.3.2", "1.3.7", "1.4.0rc3"],
+}
+
+
+@pytest.mark.parametrize(("name", "version"), [(name, version) for name, all_of in BAD.items() for version in all_of])
+def test_a_release_known_to_be_bad_is_left_out(name: str, version: str) -> None:
+    assert version not in DEPENDENCIES[name].specifier
+
+
+@pytest.mark.parametrize("line", ALL)
+def test_the_locked_version_of_each_dependency_is_in_its_range(line: str) -> None:
+    requirement = Requirement(line)
+    assert LOCKED[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_what_is_locked_is_locked_to_one_release() -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in LINES)

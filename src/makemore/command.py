@@ -50,6 +50,8 @@ def run(main: Callable[[], Any]) -> None:
         try:
             main()
             sys.stdout.flush()
+            # should some library have swallowed what a signal raised
+            signals.answer()
         except (UserError, HydraException, OmegaConfBaseException) as error:
             fail(_describe(error))
         except BrokenPipeError:

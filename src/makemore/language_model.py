@@ -71,6 +71,10 @@ class LanguageModel(L.LightningModule):
         logits: Tensor = self.network(contexts)
         return logits
 
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
+        """Return the optimisers and their schedules: none, where there is nothing to optimise."""
+        return [], []
+
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation split at the current step."""
         self._evaluation_step(windows, "val")
@@ -127,10 +131,6 @@ class CountingLanguageModel(LanguageModel):
 
     counts = True
     network: NGram
-
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """There is nothing to optimise."""
-        return []
 
     def training_step(self, block: Counts, _batch_idx: int) -> StepOutputs:
         """Log the NLL before counting, then count."""

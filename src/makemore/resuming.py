@@ -143,16 +143,25 @@ def keep_max_steps(run_dir: Path, max_steps: int) -> None:
 
 
 def _check_same(path: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> None:
-    own = read(path)[RECORD_KEY]
+    checkpoint = read(path)
+    own = checkpoint[RECORD_KEY]
     if own["format_version"] < 2:
         raise UserError(f"{path}: an earlier version wrote it; it can be evaluated, but no run can go on from it")
     if own["data"]["sha256"] != corpus.sha256:
         raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
     same = {"architecture": model.architecture, "arguments": model.arguments}
-    if own["model"] != same or own["vocabulary"] != asdict(corpus.vocabulary):
-        raise UserError(f"{path}: is of another model than {saved_config_of(path.parents[1])} says")
+    ours = [optimizer.state_dict() for optimizer in model.configure_optimizers()[0]]
+    alike = _options(checkpoint["optimizer_states"]) == _options(ours)
+    if own["model"] != same or own["vocabulary"] != asdict(corpus.vocabulary) or not alike:
+        raise UserError(f"{path}: is of another model or optimiser than {saved_config_of(path.parents[1])} says")
     if own["step"] > max_steps:
         raise UserError(f"{path}: has taken more steps than trainer.max_steps={max_steps}; ask for more")
+
+
+def _options(states: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the groups of optimisers were made with; the rate has moved since."""
+    groups = [group for state in states for group in state["param_groups"]]
+    return [{name: value for name, value in group.items() if name not in ("params", "lr")} for group in groups]
 
 
 def _is_whole(path: Path) -> bool:

@@ -106,6 +106,8 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         UserError: a bad value or text, a loss that is no longer finite, or files that cannot be written.
         Stopped: a signal; what has been learnt is saved.
     """
+    if cfg.resume is not None and Path(cfg.resume).resolve() != run_dir.resolve():
+        raise UserError(f"resume={cfg.resume} goes on with one run, in its directory; take out -m")
     with signals.handling(), resuming.sole_writer(run_dir):
         try:
             return _train(cfg, run_dir)

@@ -1,0 +1,198 @@
+"""Checks going on with a run: whose directory it is, which checkpoint is taken, and which config."""
+
+import multiprocessing
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from makemore import resuming
+from makemore.checkpoint_file import find, path_of
+from makemore.errors import UserError
+from makemore.training import build, train
+
+ROOT = Path(__file__).parents[1]
+SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every=3", "steps_per_execution=2"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Return the config that a command composes, Hydra's part included."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [*overrides], return_hydra_config=True)
+
+
+def task(config: DictConfig) -> DictConfig:
+    plain = config.copy()
+    OmegaConf.set_struct(plain, False)
+    del plain["hydra"]
+    return plain
+
+
+def run(run_dir: Path, *overrides: str) -> DictConfig:
+    """Train in a directory as the command does, and return the config."""
+    config = task(composed(*SHORT, *overrides))
+    (run_dir / ".hydra").mkdir(parents=True)
+    OmegaConf.save(config, run_dir / ".hydra" / "config.yaml")
+    OmegaConf.save([*SHORT, *overrides], run_dir / ".hydra" / "overrides.yaml")
+    train(config, run_dir)
+    return config
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+# --- the directory
+
+
+def hold(run_dir: Path, held: Any, done: Any) -> None:
+    with resuming.sole_writer(run_dir):
+        held.set()
+        done.wait()
+
+
+def test_a_directory_has_one_writer_at_a_time_and_is_free_when_that_one_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path, held, done))
+    other.start()
+    assert held.wait(60)
+    with pytest.raises(UserError, match="another process trains there"), resuming.sole_writer(tmp_path):
+        pass
+    other.kill()
+    other.join()
+    with resuming.sole_writer(tmp_path):
+        pass
+
+
+def test_what_killed_writers_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".metrics.json.1.tmp", "checkpoints/.step-00000001.ckpt.2.tmp"):
+        (tmp_path / name).touch()
+    with resuming.sole_writer(tmp_path):
+        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
+
+
+# --- the checkpoint
+
+
+def chosen(run_dir: Path, *overrides: str) -> Path | None:
+    data, model = build(task(composed(*SHORT, *overrides)))
+    return resuming.checkpoint_to_resume(run_dir, model, data.corpus, max_steps=6)
+
+
+def test_the_newest_whole_one_is_taken_and_damaged_newer_ones_are_set_aside(finished: Path) -> None:
+    newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    best.write_bytes(b"")
+    assert chosen(finished) == path_of(finished, 3)
+    assert sorted(path.name for path in newest.parent.iterdir()) == [
+        "best-step-00000006.ckpt.damaged",
+        "step-00000003.ckpt",
+        "step-00000006.ckpt.damaged",
+    ]
+    assert find(finished) == path_of(finished, 3)
+
+
+def test_the_best_serves_where_nothing_newer_is_whole(finished: Path) -> None:
+    newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
+    newest.write_bytes(b"")
+    assert chosen(finished) == newest
+    assert newest.read_bytes() == best.read_bytes()
+
+
+def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
+    for path in (finished / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    assert chosen(finished) is None
+    assert {path.suffix for path in (finished / "checkpoints").iterdir()} == {".damaged"}
+    assert resuming.logs_of(None) == {}
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model=mlp"], ["optimizer=sgd"], ["optimizer.lr=0.1"], ["data.boundary=separate"]]
+)
+def test_a_checkpoint_of_another_run_is_refused_and_nothing_is_moved(overrides: list[str], finished: Path) -> None:
+    before = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    with pytest.raises(UserError, match="is of another model or optimiser"):
+        chosen(finished, *overrides)
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == before
+
+
+def test_a_text_that_has_changed_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "names.txt"
+    shutil.copy(ROOT / "data" / "names.txt", text)
+    known = ("data=text", f"data.path={text}")
+    run(tmp_path / "run", *known)
+    text.write_text(text.read_text() + "anna\n")
+    with pytest.raises(UserError, match="its text has changed since"):
+        chosen(tmp_path / "run", *known)
+
+
+# --- the config
+
+
+def test_the_config_becomes_that_of_the_run(finished: Path) -> None:
+    config = composed(f"resume={finished}")
+    resuming.take_over(config)
+    saved = OmegaConf.load(finished / ".hydra" / "config.yaml")
+    saved.resume = str(finished)
+    saved.data.update({"url": None, "copy_variable": None})
+    assert task(config) == saved
+    assert config.hydra.run.dir == str(finished)
+    assert config.hydra.output_subdir is None
+
+
+def test_more_steps_may_be_asked_for_and_are_kept(finished: Path) -> None:
+    config = composed(f"resume={finished}", "trainer.max_steps=9")
+    resuming.take_over(config)
+    assert config.trainer.max_steps == 9
+    train(task(config), finished)
+    assert find(finished) == path_of(finished, 9)
+    assert OmegaConf.load(finished / ".hydra" / "config.yaml").trainer.max_steps == 9
+
+
+@pytest.mark.parametrize("other", ["seed=1", "trainer=gpu", "~callbacks", "hydra.run.dir=elsewhere"])
+def test_any_other_change_is_refused(other: str, finished: Path) -> None:
+    with pytest.raises(UserError, match="take out ") as caught:
+        resuming.take_over(composed(f"resume={finished}", other))
+    assert str(caught.value).endswith(f"take out {other}")
+
+
+def test_a_saved_config_downloads_nothing_and_reads_no_variable_of_its_own_choice(finished: Path) -> None:
+    path = finished / ".hydra" / "config.yaml"
+    saved = OmegaConf.load(path)
+    OmegaConf.update(saved, "data", {"url": "https://elsewhere/names.txt", "copy_variable": "HOME"}, force_add=True)
+    OmegaConf.save(saved, path)
+    config = composed(f"resume={finished}")
+    resuming.take_over(config)
+    assert (config.data.url, config.data.copy_variable) == (None, "MAKEMORE_NAMES")
+
+
+@pytest.mark.parametrize(
+    ("job", "restarts", "overrides", "taken"),
+    [
+        ("7", "1", SHORT, True),
+        ("7", "0", SHORT, False),
+        ("8", "1", SHORT, False),
+        ("7", "1", SHORT[:-1], False),
+    ],
+)
+def test_a_job_that_slurm_runs_again_takes_over_its_own_run(
+    job: str, restarts: str, overrides: list[str], taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    run(tmp_path / "first")
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    config = composed(*overrides, f"hydra.run.dir={tmp_path / 'second'}")
+    resuming.take_over_requeued(config)
+    assert config.hydra.run.dir == str(tmp_path / ("first" if taken else "second"))
+    assert (config.resume is not None) == taken
+    assert HydraConfig.instance().cfg is None

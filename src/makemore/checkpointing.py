@@ -115,8 +115,10 @@ class Checkpoints(Checkpoint):
         signals.answer()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save when a signal stopped training; whatever else did, the checkpoints stand as they are."""
+        """Save when a signal stopped training; when it diverged, leave out the weights that gave such a loss."""
         signals.release()
+        if isinstance(exception, DivergedError):
+            path_of(trainer.default_root_dir, trainer.global_step).unlink(missing_ok=True)
         unsaved = self.newest != path_of(trainer.default_root_dir, trainer.global_step)
         if self._training and unsaved and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)

@@ -33,12 +33,11 @@ MODELS = {
     "compiled": ("model=bigram", "optimizer=sgd", "compile=true"),
     "compiled, AdamW": (*SMALL, "compile=true"),
 }
-COMPILED = ("compiled", "compiled, AdamW")
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "checkpoints"
-# steps between interruptions, of every model in the full form
+# steps between interruptions; in the full form it is 1 for every model
 
 
-STRIDES = {"mlp, AdamW": 1, "momentum": 1}
+STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(("ngram", "momentum", "mlp, SGD", "full batch", "early stopping"), 5)
 
 
 @pytest.fixture(scope="module")
@@ -64,24 +63,24 @@ def interrupted(cwd: Path, model: str, every: int) -> Path:
     return run_in(cwd)
 
 
-def check_interrupted(models: Sequence[str], strides: dict[str, int], whole: Any, tmp_path: Path) -> None:
-    """Check each model, interrupted again and again."""
+def check_interrupted(strides: dict[str, int], whole: Any, tmp_path: Path) -> None:
+    """Check models, each interrupted after so many steps again and again."""
 
     def trial(model: str) -> None:
-        assert ending(interrupted(tmp_path / str(list(MODELS).index(model)), model, strides.get(model, 4))) == ending(
+        assert ending(interrupted(tmp_path / str(list(MODELS).index(model)), model, strides[model])) == ending(
             whole(model)
         ), model
 
-    in_parallel(trial, models)
+    in_parallel(trial, strides)
 
 
 def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_is_not(whole: Any, tmp_path: Path) -> None:
-    check_interrupted([model for model in MODELS if model not in COMPILED], STRIDES, whole, tmp_path)
+    check_interrupted(STRIDES, whole, tmp_path)
 
 
 @pytest.mark.slow
 def test_so_does_each_model_at_each_step(whole: Any, tmp_path: Path) -> None:
-    check_interrupted(list(MODELS), dict.fromkeys(MODELS, 1), whole, tmp_path)
+    check_interrupted(dict.fromkeys(MODELS, 1), whole, tmp_path)
 
 
 POINTS = [
@@ -127,7 +126,7 @@ def test_a_signal_at_any_point_leaves_a_run_that_can_go_on(whole: Any, tmp_path:
 
 @pytest.mark.slow
 def test_so_does_any_signal_for_any_model(whole: Any, tmp_path: Path) -> None:
-    models = ["ngram", "momentum", "early stopping", "range test", "compiled, AdamW"]
+    models = ["ngram", "momentum", "early stopping", "range test"]
     check_points(models, [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], whole, tmp_path)
 
 
@@ -232,7 +231,9 @@ def test_a_saved_config_that_names_another_target_is_refused(
         ("data.path", evil),
         ("hydra.job_logging.handlers.x", {"()": target} | evil),
     ]
-    for place, value in places:
+    # all places for one target, one for each of the others
+    first = TARGETS.index(target) % len(places)
+    for place, value in places if target == "os.system" else places[first : first + 1]:
         config = OmegaConf.create(before)
         OmegaConf.update(config, place, value)
         path.write_text(OmegaConf.to_yaml(config))
@@ -277,7 +278,7 @@ def test_a_torn_saved_config_is_refused(whole: Any, command: Any, tmp_path: Path
     run_dir = copied(whole("mlp, AdamW"), tmp_path)
     path = run_dir / ".hydra" / "config.yaml"
     content = path.read_bytes()
-    for size in range(0, len(content), 41):
+    for size in range(0, len(content), 161):
         path.write_bytes(content[:size])
         assert "config.yaml" in refused(command, run_dir), content[:size]
 

@@ -58,6 +58,11 @@ class Child:
             assert self.process.pid is not None
             os.kill(self.process.pid, signum)
 
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written a text to standard error, or has ended."""
+        while self.process.is_alive() and (not self.err.exists() or text not in self.err.read_text()):
+            time.sleep(0.005)
+
     def wait(self) -> Outcome:
         """Wait until it ends."""
         self.process.join(TIMEOUT)

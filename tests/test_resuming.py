@@ -82,16 +82,16 @@ def test_what_killed_writers_left_is_cleared(tmp_path: Path) -> None:
 # --- the checkpoint
 
 
-def chosen(run_dir: Path, *overrides: str) -> Path | None:
+def check(run_dir: Path, *overrides: str) -> None:
     data, model = build(task(composed(*SHORT, *overrides)))
-    return resuming.checkpoint_to_resume(run_dir, model, data.corpus, max_steps=6)
+    resuming.check(run_dir, model, data.corpus, max_steps=6)
 
 
 def test_the_newest_whole_one_is_taken_and_damaged_newer_ones_are_set_aside(finished: Path) -> None:
     newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
     newest.write_bytes(newest.read_bytes()[:-1])
     best.write_bytes(b"")
-    assert chosen(finished) == path_of(finished, 3)
+    assert resuming.checkpoint_to_resume(finished) == path_of(finished, 3)
     assert sorted(path.name for path in newest.parent.iterdir()) == [
         "best-step-00000006.ckpt.damaged",
         "step-00000003.ckpt",
@@ -103,14 +103,14 @@ def test_the_newest_whole_one_is_taken_and_damaged_newer_ones_are_set_aside(fini
 def test_the_best_serves_where_nothing_newer_is_whole(finished: Path) -> None:
     newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
     newest.write_bytes(b"")
-    assert chosen(finished) == newest
+    assert resuming.checkpoint_to_resume(finished) == newest
     assert newest.read_bytes() == best.read_bytes()
 
 
 def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
     for path in (finished / "checkpoints").iterdir():
         path.write_bytes(b"")
-    assert chosen(finished) is None
+    assert resuming.checkpoint_to_resume(finished) is None
     assert {path.suffix for path in (finished / "checkpoints").iterdir()} == {".damaged"}
     assert resuming.logs_of(None) == {}
 
@@ -121,7 +121,7 @@ def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
 def test_a_checkpoint_of_another_run_is_refused_and_nothing_is_moved(overrides: list[str], finished: Path) -> None:
     before = sorted(path.name for path in (finished / "checkpoints").iterdir())
     with pytest.raises(UserError, match="is of another model or optimiser"):
-        chosen(finished, *overrides)
+        check(finished, *overrides)
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == before
 
 
@@ -132,7 +132,7 @@ def test_a_text_that_has_changed_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "run", *known)
     text.write_text(text.read_text() + "anna\n")
     with pytest.raises(UserError, match="its text has changed since"):
-        chosen(tmp_path / "run", *known)
+        check(tmp_path / "run", *known)
 
 
 # --- the config

@@ -16,7 +16,7 @@ CONF = Path(__file__).parents[1] / "conf"
 def saved(run_dir: Path, content: str) -> Path:
     path = saved_config_of(run_dir)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(content)
+    path.write_text(content if content.endswith("\n") else f"{content}\n")
     return run_dir
 
 
@@ -124,3 +124,15 @@ def test_what_is_no_config_is_refused_in_one_line(content: str, tmp_path: Path) 
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no such file"):
         read_saved_config(tmp_path / "nowhere")
+
+
+def test_a_part_of_hydras_own_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not the config of a run"):
+        read_saved_config(saved(tmp_path, "trainer: {max_steps: 1}\nhydra: {callbacks: {a: {_target_: os.system}}}"))
+
+
+def test_a_torn_file_is_refused(tmp_path: Path) -> None:
+    run_dir = saved(tmp_path, "trainer: {max_steps: 1}\nseed: 10\n")
+    saved_config_of(run_dir).write_text("trainer: {max_steps: 1}\nseed: 1")
+    with pytest.raises(UserError, match="is not the config of a run"):
+        read_saved_config(run_dir)

@@ -96,8 +96,8 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def find_newest(run_dir: str | Path) -> Path | None:
-    """Return the newest whole checkpoint of a run, naming each damaged one that it passes; None where there is none.
+def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | None:
+    """Return the newest whole checkpoint of a run, logging each damaged one that it passes; None where there is none.
 
     The best by validation NLL is among them: of a run that was killed it may be the newest.
     """
@@ -106,7 +106,7 @@ def find_newest(run_dir: str | Path) -> Path | None:
         try:
             read(path)
         except DamagedCheckpointError as error:
-            log.warning("%s", str(error).replace("use another one of the run", "the one before is used"))
+            log.log(level, "%s", str(error).replace("use another one of the run", "the one before is used"))
         else:
             return path
     return None

@@ -47,6 +47,7 @@ class Checkpoints(Checkpoint):
         self.best_nll = math.inf
         self.stopped_early = False
         self._training = False
+        self._max_steps = -1
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to know."""
@@ -65,6 +66,10 @@ class Checkpoints(Checkpoint):
             self.newest = path_of(trainer.default_root_dir, trainer.global_step)
         self.best = self.best and directory_of(trainer.default_root_dir) / self.best.name
         trainer.should_stop = self.stopped_early
+        self._max_steps = trainer.max_steps
+        if _data(trainer).validation_due and trainer.global_step == trainer.max_steps:
+            # else the Trainer would find nothing left to do, and the last validation would be missing
+            trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hold signals back: from here on there is something to save."""
@@ -72,6 +77,12 @@ class Checkpoints(Checkpoint):
         # Lightning has set its own
         signals.install()
         signals.hold()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | Counts, batch_idx: int
+    ) -> None:
+        """End at the planned step after all, now that the Trainer has begun."""
+        trainer.fit_loop.epoch_loop.max_steps = self._max_steps
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block | Counts, batch_idx: int
@@ -104,12 +115,16 @@ class Checkpoints(Checkpoint):
         signals.answer()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save when a signal stopped training; whatever else did, the checkpoints stand as they are."""
+        """Save when a signal stopped training; when it diverged, leave out the weights that gave such a loss."""
         signals.release()
+        if isinstance(exception, DivergedError):
+            path_of(trainer.default_root_dir, trainer.global_step).unlink(missing_ok=True)
         unsaved = self.newest != path_of(trainer.default_root_dir, trainer.global_step)
         if self._training and unsaved and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
-            self._save_newest(trainer)
+            # a model that counts begins anew where its only validation was interrupted
+            if not (trainer.validating and getattr(pl_module, "counts", False)):
+                self._save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:
         if trainer.global_step % self.every == 0:

@@ -52,12 +52,10 @@ def run(main: Callable[[], Any]) -> None:
             sys.stdout.flush()
             # should some library have swallowed what a signal raised
             signals.answer()
-        except (UserError, HydraException, OmegaConfBaseException) as error:
-            fail(_describe(error))
         except BrokenPipeError:
             _leave_pipe()
-        except OSError as error:
-            fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+            fail(_describe(error))
         except signals.Stopped as stopped:
             raise SystemExit(stopped.exit_code) from None
 
@@ -75,12 +73,12 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     def wrapped(cfg: DictConfig) -> Any:
         try:
             return function(cfg)
-        except (UserError, OmegaConfBaseException) as error:
+        except BrokenPipeError:
+            _leave_pipe()
+        except (UserError, OmegaConfBaseException, OSError) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             fail(_describe(error))
-        except BrokenPipeError:
-            _leave_pipe()
 
     return wrapped
 
@@ -137,6 +135,8 @@ def _describe(error: Exception) -> str:
     """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'standard output'}: {error.strerror or error}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):

@@ -67,6 +67,8 @@ def take_over_requeued(config: DictConfig) -> None:
 
 
 def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
+    if missing := [str(key) for key in config if key != "hydra" and key not in saved]:
+        raise UserError(f"{saved_config_of(run_dir)}: is not whole, it has no {missing[0]}; start the run anew")
     # the text was there when the run began, so nothing that the file names is downloaded or looked up
     saved.data.update({"url": None, "copy_variable": "MAKEMORE_NAMES" if saved.data.get("copy_variable") else None})
     with read_write(config), read_write(config.hydra), open_dict(config):
@@ -102,19 +104,21 @@ def sole_writer(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def checkpoint_to_resume(run_dir: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> Path | None:
+def check(run_dir: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> None:
+    """Raise `UserError` where the newest checkpoint is of another model or text, or has more steps than asked for."""
+    newest = find_newest(run_dir, level=logging.DEBUG)
+    if newest is not None:
+        _check_same(newest, model, corpus, max_steps)
+
+
+def checkpoint_to_resume(run_dir: Path) -> Path | None:
     """Return the step-named checkpoint to go on from; None where the run has to begin anew, as it had none yet.
 
     Damaged newer ones are set aside, so that they are not taken for the newest again.
-
-    Raises:
-        UserError: a checkpoint of another model or text, or with more steps than asked for.
     """
     newest = find_newest(run_dir)
     if newest is None:
         log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
-    else:
-        _check_same(newest, model, corpus, max_steps)
     step = -1 if newest is None else step_of(newest)
     for path in [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]:
         if step_of(path) > step or (step_of(path) == step and not _is_whole(path)):

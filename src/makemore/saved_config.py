@@ -42,19 +42,21 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     """
     path = saved_config_of(run_dir)
     try:
-        config = OmegaConf.load(path)
+        text = path.read_text(encoding="utf-8")
+        config = OmegaConf.create(text)
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file; resume=DIR takes the directory of a run of scripts/train.py"
         ) from error
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
-    if not isinstance(config, DictConfig) or "trainer" not in config:
+    # Hydra's own part would say which code to run; a whole file ends with its last line
+    if not isinstance(config, DictConfig) or "trainer" not in config or "hydra" in config or not text.endswith("\n"):
         raise UserError(f"{path}: is not the config of a run; start the run anew")
     for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
         if isinstance(value, str) and "${" in _REFERENCE.sub("", value):
             raise UserError(f"{path}: {key}={value} asks for something outside the file; write the value itself there")
-        if key.rpartition(".")[2] == "_target_" and not _is_ours(value):
+        if "_target_" in key.split(".") and not _is_ours(value):
             raise UserError(f"{path}: {key}={value} is nothing that a saved config may name; start the run anew")
     return config
 

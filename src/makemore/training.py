@@ -84,6 +84,8 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
         )
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
+    if cfg.resume is not None:
+        resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
     model.configure_optimizers()
     callbacks = _named(cfg.callbacks, "callbacks")
     if not all(callable(make) for make in _named(cfg.logger, "logger")):
@@ -146,7 +148,8 @@ def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     ]
     checkpoint = None
     if cfg.resume is not None:
-        checkpoint = resuming.checkpoint_to_resume(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
+        resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
+        checkpoint = resuming.checkpoint_to_resume(run_dir)
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
         rewind(loggers, resuming.logs_of(checkpoint))
     trainer = _trainer(cfg, model, datamodule, run_dir, callbacks, loggers)

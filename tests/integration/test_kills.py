@@ -1,0 +1,172 @@
+"""Trials of kills: whatever moment a process is killed at, the run goes on to the end that it would have had."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from trials import ending, forked, in_parallel, resume, run, run_in, signal_at_step, start, train
+
+from makemore.atomic import clear_temporaries
+from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, directory_of, find_newest, read, step_of
+from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
+
+OFTEN = ("log_every=7", "val_every=101", "checkpoint_every=37", "steps_per_execution=50", "data.max_lines=3000")
+MODELS = {
+    "ngram": ("model=ngram", "model.order=4"),
+    "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
+    "mlp, SGD": ("model.hidden_dim=16", "optimizer=sgd"),
+    "mlp, AdamW": ("model.hidden_dim=16", "scheduler.milestones=[200,900]"),
+    "mlp, compiled": ("model.hidden_dim=16", "compile=true"),
+}
+# seconds after the start of a process, or of its training, that it is killed at the latest; compiling takes some
+LONGEST = {"ngram": 0.1, "mlp, compiled": 6.0}
+
+
+def killed_again_and_again(cwd: Path, model: str, arguments: tuple[str, ...], kills: int) -> Counter[str]:
+    """Kill a run that often, each time at a random moment, let it end, and return where the kills have hit."""
+    moments = random.Random(model)
+    hits: Counter[str] = Counter()
+    run_dir = None
+    while sum(hits.values()) < kills:
+        child = start("train", *(arguments if run_dir is None else (f"resume={run_dir}",)), cwd=cwd)
+        if moments.random() < 0.8:
+            # the last line before the first step
+            child.wait_for("examples:")
+        time.sleep(moments.uniform(0, LONGEST.get(model, 0.6)))
+        child.send(signal.SIGKILL)
+        outcome = child.wait()
+        assert outcome.code in (-9, 0), outcome.err
+        made = [path.parent.parent for path in cwd.glob("logs/train/runs/*/.hydra/overrides.yaml")]
+        run_dir = max(made) if made else None
+        ended = run_dir is not None and (run_dir / "metrics.json").exists()
+        hits["after" if ended else "inside" if "examples:" in outcome.err else "before"] += 1
+    if run_dir is None:
+        run_dir = train(cwd, *arguments)
+    assert resume(run_dir).code == 0
+    return hits
+
+
+def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
+    """Check that each model ends as if nothing had been."""
+
+    def trial(model: str) -> None:
+        steps = kills * 400
+        arguments = (*OFTEN, *MODELS[model], f"trainer.max_steps={steps}")
+        began = time.perf_counter()
+        cwd = tmp_path / str(list(MODELS).index(model))
+        hits = killed_again_and_again(cwd / "killed", model, arguments, kills)
+        print(f"{model}: {steps} steps, {dict(hits)}, {time.perf_counter() - began:.0f} s")
+        (run_dir,) = (path.parent for path in (cwd / "killed").glob("logs/train/runs/*/metrics.json"))
+        assert ending(run_dir) == ending(train(cwd / "whole", *arguments)), model
+        assert not list(run_dir.rglob("*.tmp"))
+
+    in_parallel(trial, models)
+
+
+def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    check_kills(["bigram", "mlp, AdamW"], 3, tmp_path)
+
+
+@pytest.mark.slow
+def test_each_model_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    check_kills(list(MODELS), 20, tmp_path)
+
+
+def save_again_and_again(run_dir: Path, step: int, temporaries: str) -> None:
+    """Save checkpoints of 4 MB, one after another."""
+    os.environ["TMPDIR"] = temporaries
+    callback = Checkpoints(every=1)
+    module: Any = torch.nn.Linear(1, 1)
+    trainer: Any = SimpleNamespace(default_root_dir=run_dir, lightning_module=module)
+    while True:
+        step += 1
+        content = {RECORD_KEY: {"format_version": 2, "step": step}, "state_dict": torch.full((2**20,), float(step))}
+        trainer.global_step = step
+        trainer.save_checkpoint = lambda path, content=content: AtomicCheckpointIO().save_checkpoint(content, path)
+        callback.on_train_end(trainer, module)
+
+
+def test_a_hundred_kills_while_checkpoints_are_saved_tear_none(tmp_path: Path) -> None:
+    # what is made on another file system could not be renamed to where it belongs
+    temporaries = "/dev/shm" if Path("/dev/shm").is_dir() else str(tmp_path)
+    moments = random.Random(0)
+
+    def trial(run_dir: Path) -> int:
+        newest, hits = 0, 0
+        for _ in range(50):
+            process = forked(save_again_and_again, run_dir, newest, temporaries)
+            deadline = time.monotonic() + 60
+            while not [path for path in checkpoints_of(run_dir) if step_of(path) > newest]:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, 0.06))
+            process.kill()
+            process.join()
+            found = find_newest(run_dir)
+            assert found is not None
+            assert step_of(found) > newest
+            newest = step_of(found)
+            for path in checkpoints_of(run_dir):
+                content = read(path)
+                assert content[RECORD_KEY]["step"] == step_of(path)
+                assert torch.equal(content["state_dict"], torch.full((2**20,), float(step_of(path))))
+            # the last two, and perhaps a third that was about to be deleted
+            assert 1 <= len(checkpoints_of(run_dir)) <= 3
+            hits += bool(list(directory_of(run_dir).glob(".*.tmp")))
+            clear_temporaries(directory_of(run_dir))
+            assert set(directory_of(run_dir).iterdir()) == set(checkpoints_of(run_dir))
+        return hits
+
+    hits = in_parallel(trial, [tmp_path / "a", tmp_path / "b"])
+    print(f"{sum(hits)} of 100 kills hit inside a save")
+    assert sum(hits) > 0
+
+
+def flip_a_byte(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:-1000], flip_a_byte, lambda content: bytes(len(content)), lambda content: b""],
+    ids=["truncated", "a byte flipped", "zeroed", "empty"],
+)
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    arguments = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
+    assert run("train", *arguments, cwd=tmp_path / "a", prepare=signal_at_step(10)).code == 143
+    run_dir = run_in(tmp_path / "a")
+    newest = directory_of(run_dir) / "step-00000010.ckpt"
+    newest.write_bytes(damage(newest.read_bytes()))
+    (directory_of(run_dir) / "best-step-00000010.ckpt").unlink(missing_ok=True)
+    for script in ("evaluate", "sample"):
+        outcome = run(script, f"ckpt_path={run_dir}", cwd=tmp_path)
+        assert outcome.code == 0
+        assert [line for line in outcome.err.splitlines() if f"{newest}: is damaged" in line], outcome.err
+    outcome = resume(run_dir)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count(f"{newest}: is damaged") == 1
+    assert "going on from step 8" in outcome.err
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
+
+
+def test_where_no_checkpoint_is_whole_the_run_begins_anew(tmp_path: Path) -> None:
+    arguments = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
+    whole = train(tmp_path / "b", *arguments)
+    run_dir = Path(shutil.copytree(whole, tmp_path / "a" / whole.relative_to(tmp_path / "b")))
+    for path in directory_of(run_dir).iterdir():
+        path.write_bytes(b"")
+    assert "training begins at step 0" in resume(run_dir).err
+    assert ending(run_dir) == ending(whole)

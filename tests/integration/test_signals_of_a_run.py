@@ -1,0 +1,231 @@
+"""Trials of signals: a run saves what it has learnt, says how to go on, and ends quickly, without a traceback."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trials import (
+    ROOT,
+    TIMEOUT,
+    Outcome,
+    at_call,
+    ending,
+    in_parallel,
+    resume,
+    run,
+    run_in,
+    send_myself,
+    signal_at,
+    signal_at_step,
+    start,
+    train,
+)
+
+from makemore.checkpoint_file import checkpoints_of, find_newest, step_of
+
+SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
+LONG = ("trainer.max_steps=6000", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+def stopped(cwd: Path, signum: int, *arguments: object, when: str = "step 100 of", **options: Any) -> Outcome:
+    """Start a training, send it a signal once it has said `when`, print how long it took to end."""
+    child = start("train", *arguments, cwd=cwd, **options)
+    child.wait_for(when)
+    began = time.perf_counter()
+    child.send(signum)
+    outcome = child.wait()
+    print(f"{signal.Signals(signum).name}: {time.perf_counter() - began:.2f} s to the end, code {outcome.code}")
+    return outcome
+
+
+def check_stopped(outcome: Outcome, code: int, run_dir: Path) -> None:
+    """Check that a run says what is saved and how to go on, and nothing more."""
+    assert outcome.code == code, outcome.err
+    assert "Traceback" not in outcome.err
+    said, how = outcome.err.splitlines()[-2:]
+    assert said == f"stopped by {signal.Signals(code - 128).name}; the last good checkpoint is {find_newest(run_dir)}"
+    assert how == f"  python scripts/train.py resume={run_dir} # goes on"
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_signal_in_training_saves_and_the_run_goes_on(signum: int, code: int, tmp_path: Path) -> None:
+    outcome = stopped(tmp_path / "a", signum, *LONG)
+    run_dir = run_in(tmp_path / "a")
+    check_stopped(outcome, code, run_dir)
+    assert 100 <= step_of(checkpoints_of(run_dir)[-1]) < 6000
+    assert resume(run_dir).code == 0
+    assert ending(run_dir) == ending(train(tmp_path / "b", *LONG))
+
+
+def send_twice(signum: int) -> None:
+    send_myself(signum)
+    send_myself(signum)
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_second_signal_quits_at_once(signum: int, code: int, tmp_path: Path) -> None:
+    twice = partial(at_call, "makemore.signals:requested", 7, partial(send_twice, signum))
+    outcome = run("train", *SHORT, cwd=tmp_path, prepare=twice)
+    assert outcome.code == code
+    assert "stopped by" not in outcome.err
+    assert resume(run_in(tmp_path)).code == 0
+
+
+def started_and_stopped(cwd: Path, signum: int, seconds: float) -> tuple[int, str]:
+    """Start a process as a user does, send it a signal so many seconds later, and return how it ended."""
+    cwd.mkdir(parents=True)
+    line = [sys.executable, str(ROOT / "scripts" / "train.py"), *LONG, "trainer.max_steps=1000000"]
+    child = subprocess.Popen(line, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    child.send_signal(signum)
+    _, err = child.communicate(timeout=TIMEOUT)
+    return child.returncode, err
+
+
+def check_starts(moments: list[float], tmp_path: Path) -> None:
+    """Check a signal at each moment, in seconds after the start."""
+
+    def trial(item: tuple[int, float]) -> tuple[float, int, int, bool]:
+        number, seconds = item
+        signum, _ = SIGNALS[number % 2]
+        code, err = started_and_stopped(tmp_path / str(number), signum, seconds)
+        return seconds, signum, code, "Traceback" in err
+
+    ends = sorted(in_parallel(trial, enumerate(moments)))
+    for seconds, signum, code, traceback in ends:
+        print(f"{signal.Signals(signum).name} at {seconds:.2f} s: code {code}{', a traceback' * traceback}")
+        # before the script has run its first lines, Python answers
+        assert code == 128 + signum or seconds < EARLIEST
+        assert not traceback or seconds < EARLIEST
+
+
+# seconds until the handlers are set, on a machine with much else to do
+EARLIEST = 2.0
+
+
+def test_a_signal_while_a_run_starts_leaves_no_traceback(tmp_path: Path) -> None:
+    check_starts([2.5, 4.0], tmp_path)
+
+
+@pytest.mark.slow
+def test_nor_does_one_at_any_moment(tmp_path: Path) -> None:
+    moments = random.Random(0)
+    check_starts([moments.uniform(0.05, 1.0) for _ in range(10)], tmp_path / "early")
+    check_starts([moments.uniform(0.1, 6.0) for _ in range(30)], tmp_path / "all")
+
+
+def test_a_block_that_takes_long_is_left_in_the_middle(tmp_path: Path) -> None:
+    # some 0.1 s a step, 250 steps a block
+    big = ("model.hidden_dim=2000", "model.block_size=16", "data.batch_size=2048", "val_every=1000", "num_samples=0")
+    child = start("train", *big, cwd=tmp_path)
+    child.wait_for("examples:")
+    time.sleep(3)
+    began = time.perf_counter()
+    child.send(signal.SIGTERM)
+    outcome = child.wait()
+    print(f"in the middle of a block: {time.perf_counter() - began:.2f} s to the end")
+    run_dir = run_in(tmp_path)
+    check_stopped(outcome, 143, run_dir)
+    assert step_of(checkpoints_of(run_dir)[-1]) < 250
+
+
+@pytest.mark.slow
+def test_compiling_is_left_at_once(tmp_path: Path) -> None:
+    arguments = (*LONG, "compile=true", "trainer.max_steps=300")
+    whole = train(tmp_path / "whole", *arguments)
+    for seconds in (0, 1, 3, 6, 10):
+        cwd = tmp_path / str(seconds)
+        child = start("train", *arguments, cwd=cwd, env={"XDG_CACHE_HOME": str(cwd / "cache")})
+        child.wait_for("examples:")
+        time.sleep(seconds)
+        began = time.perf_counter()
+        child.send(signal.SIGTERM)
+        outcome = child.wait()
+        print(f"{seconds} s into compiling: {time.perf_counter() - began:.2f} s to the end, code {outcome.code}")
+        check_stopped(outcome, 143, run_in(cwd))
+        assert resume(run_in(cwd)).code == 0
+        assert ending(run_in(cwd)) == ending(whole)
+
+
+def scontrol(tmp_path: Path) -> dict[str, str]:
+    """Return an environment whose `scontrol` writes its arguments to `tmp_path/asked`."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "asked"}\n')
+    script.chmod(0o755)
+    return {"PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("array", "job"), [({}, "123"), ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, "120_7")]
+)
+def test_slurm_queues_a_run_again_and_it_goes_on_where_it_was(array: dict[str, str], job: str, tmp_path: Path) -> None:
+    cwd = tmp_path / "a"
+    slurm = {"SLURM_JOB_ID": "123"} | array | scontrol(tmp_path)
+    outcome = run("train", *SHORT, cwd=cwd, env=slurm, prepare=signal_at_step(7, signal.SIGUSR1))
+    run_dir = run_in(cwd)
+    assert outcome.code == 128 + signal.SIGUSR1
+    assert outcome.err.splitlines()[-1] == "SLURM job 123 is queued again".replace("123", job)
+    assert (tmp_path / "asked").read_text() == f"requeue {job}\n"
+    # other commands and other jobs have runs of their own
+    for arguments, env in (([*SHORT, "seed=1"], slurm), (SHORT, slurm | {"SLURM_JOB_ID": "124"})):
+        before = set(run_dir.parent.iterdir())
+        assert run("train", *arguments, cwd=cwd, env=env | {"SLURM_RESTART_COUNT": "1"}).code == 0
+        assert len(set(run_dir.parent.iterdir()) - before) == 1
+    outcome = run("train", *SHORT, cwd=cwd, env=slurm | {"SLURM_RESTART_COUNT": "1"})
+    assert "going on from step 7" in outcome.err
+    assert ending(run_dir) == ending(train(tmp_path / "b", *SHORT))
+
+
+def test_without_scontrol_the_run_says_so(tmp_path: Path) -> None:
+    env = {"SLURM_JOB_ID": "123", "PATH": str(tmp_path)}
+    outcome = run("train", *SHORT, cwd=tmp_path, env=env, prepare=signal_at_step(7, signal.SIGUSR1))
+    assert outcome.code == 128 + signal.SIGUSR1
+    assert outcome.err.splitlines()[-1].endswith("submit the job again")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "at"),
+    [
+        ("evaluate", [], "makemore.evaluation:split_nlls"),
+        ("sample", ["num_samples=3"], "makemore.checkpoint:samples"),
+        ("score", ["words=[anna]"], "makemore.checkpoint:find"),
+        ("score", ["words=[anna]"], "makemore.scoring:read_words"),
+    ],
+)
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_the_other_commands_end_without_a_word(
+    script: str, arguments: list[str], at: str, signum: int, code: int, trained: Path, tmp_path: Path
+) -> None:
+    outcome = run(script, f"ckpt_path={trained}", *arguments, cwd=tmp_path, prepare=signal_at(at, 1, signum))
+    assert (outcome.code, outcome.out, outcome.err) == (code, "", "")
+
+
+def test_sampling_without_end_is_left_at_once(trained: Path, tmp_path: Path) -> None:
+    child = start("sample", f"ckpt_path={trained}", "num_samples=100000000", cwd=tmp_path)
+    while child.process.is_alive() and (not child.out.exists() or not child.out.stat().st_size):
+        time.sleep(0.01)
+    child.send(signal.SIGINT)
+    outcome = child.wait()
+    assert (outcome.code, outcome.err) == (130, "")
+
+
+def test_ten_runs_that_start_at_the_same_instant_have_ten_directories(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("anna\nbob\neve\ndan\n")
+    at = time.time() + 3
+    arguments = ("data=text", "data.path=names.txt", "data.splits=[1,0,0]", "model=ngram")
+    children = [start("train", *arguments, cwd=tmp_path, prepare=partial(wait_until, at)) for _ in range(10)]
+    assert [child.wait().code for child in children] == [0] * 10
+    assert len(list((tmp_path / "logs" / "train" / "runs").glob("*/metrics.json"))) == 10
+
+
+def wait_until(moment: float) -> None:
+    time.sleep(max(moment - time.time(), 0))

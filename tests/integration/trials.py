@@ -1,0 +1,227 @@
+"""Commands in processes of their own that start quickly, and what an interrupted run must share with one that was not.
+
+A server that has imported the heavy modules forks a process for each command, which costs a third of a second in
+place of five.
+"""
+
+import atexit
+import json
+import multiprocessing
+import os
+import pkgutil
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+# a machine with other work to do may take its time
+TIMEOUT = 120
+
+_NUMBERS = count()
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    ["makemore.training", "makemore.outcome", "makemore.console", "makemore.resuming", "torch.utils.tensorboard"]
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended; the code is negative where a signal ended it."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Child:
+    """A command in a process of its own."""
+
+    def __init__(self, script: str, arguments: Sequence[object], cwd: Path, prepare: Any, env: dict[str, str]) -> None:
+        number = next(_NUMBERS)
+        cwd.mkdir(parents=True, exist_ok=True)
+        self.out, self.err = cwd / f"{number}.out", cwd / f"{number}.err"
+        line = [f"{script}.py", *map(str, arguments)]
+        where = (cwd, self.out, self.err)
+        self.process = forked(_run, script, line, where, prepare, dict(os.environ) | env)
+
+    def send(self, signum: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.process.is_alive():
+            assert self.process.pid is not None
+            os.kill(self.process.pid, signum)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written a text to standard error, or has ended."""
+        while self.process.is_alive() and (not self.err.exists() or text not in self.err.read_text()):
+            time.sleep(0.005)
+
+    def wait(self) -> Outcome:
+        """Wait until it ends."""
+        self.process.join(TIMEOUT)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise AssertionError(f"still running: {self.err.read_text()}")
+        return Outcome(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+
+def forked(function: Callable[..., None], *arguments: Any) -> Any:
+    """Start a function of a module in a process of its own."""
+    process = _SERVER.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def start(
+    script: str,
+    *arguments: object,
+    cwd: Path,
+    prepare: Callable[[], None] | None = None,
+    env: dict[str, str] | None = None,
+) -> Child:
+    """Start a script in a process of its own; `prepare` is called there first."""
+    return Child(script, arguments, cwd, prepare, env or {})
+
+
+def run(script: str, *arguments: object, **options: Any) -> Outcome:
+    """Run a script in a process of its own."""
+    return start(script, *arguments, **options).wait()
+
+
+def train(cwd: Path, *arguments: object, **options: Any) -> Path:
+    """Run a training to its end and return its directory, the only one in `cwd`."""
+    outcome = run("train", *arguments, cwd=cwd, **options)
+    assert outcome.code == 0, outcome.err
+    return run_in(cwd)
+
+
+def resume(run_dir: Path, *arguments: object, **options: Any) -> Outcome:
+    """Go on with a run."""
+    return run("train", f"resume={run_dir}", *arguments, cwd=run_dir.parents[3], **options)
+
+
+def run_in(cwd: Path) -> Path:
+    """Return the directory of the only run in `cwd`."""
+    (run_dir,) = (cwd / "logs" / "train" / "runs").iterdir()
+    return run_dir
+
+
+def in_parallel(function: Callable[..., Any], items: Iterable[Any]) -> list[Any]:
+    """Return `function` of each item, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(function, items))
+
+
+def _run(script: str, line: list[str], where: tuple[Path, Path, Path], prepare: Any, env: dict[str, str]) -> None:
+    cwd, out, err = where
+    for path, descriptor in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = line
+    if prepare is not None:
+        prepare()
+    try:
+        runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+    finally:
+        # as at the end of any process; multiprocessing leaves them out
+        atexit._run_exitfuncs()
+
+
+def at_call(target: str, number: int, action: Callable[[], Any]) -> None:
+    """Have `action` done just before the call of that number (from 1) of a function, `module:name`."""
+    module, name = target.split(":")
+    owner = (
+        pkgutil.resolve_name(f"{module}:{name.rpartition('.')[0]}") if "." in name else pkgutil.resolve_name(module)
+    )
+    name = name.rpartition(".")[2]
+    original = getattr(owner, name)
+    calls = count(1)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == number:
+            action()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, counting)
+
+
+def send_myself(signum: int) -> None:
+    """Send this process a signal, and let it arrive."""
+    os.kill(os.getpid(), signum)
+    time.sleep(0)
+
+
+def signal_at(target: str, number: int = 1, signum: int = signal.SIGTERM) -> Callable[[], None]:
+    """Return what makes a process send itself a signal at a call; see `at_call`."""
+    return partial(at_call, target, number, partial(send_myself, signum))
+
+
+def signal_at_step(step: int, signum: int = signal.SIGTERM) -> Callable[[], None]:
+    """Return what makes a training process send itself a signal before the step of that number after its start."""
+    return signal_at("makemore.signals:requested", step + 1, signum)
+
+
+def ending(run_dir: Path) -> dict[str, Any]:
+    """Return all that a run ended with, but for wall times: plain values, tensors as bytes, to be compared by `==`."""
+    final = max((run_dir / "checkpoints").glob("step-*.ckpt"))
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    del metrics["seconds"]
+    return {
+        "final": {final.name: checkpoint(final)},
+        "best": {path.name: checkpoint(path) for path in (run_dir / "checkpoints").glob("best-*.ckpt")},
+        "metrics.csv": (run_dir / "metrics.csv").read_text(),
+        "metrics.json": metrics,
+        "samples.txt": (run_dir / "samples.txt").read_text(),
+        "points": points(run_dir),
+    }
+
+
+def checkpoint(path: Path) -> Any:
+    """Return what a checkpoint holds of the state of a run, without what depends on how often it was interrupted."""
+    from makemore.checkpoint_file import RECORD_KEY, read
+
+    content = read(path)
+    # Lightning's count of epochs begins anew at each start, and nothing depends on it
+    del content["loops"], content["epoch"], content["callbacks"]["Outcome"], content[RECORD_KEY]["logs"]
+    for name, state in content["callbacks"].items():
+        if name.startswith("EarlyStopping"):
+            del state["stopped_epoch"]
+    for schedule in content["lr_schedulers"]:
+        # calls, one a block
+        del schedule["_step_count"]
+    return _plain(content)
+
+
+def _plain(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), value.contiguous().numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def points(run_dir: Path) -> dict[tuple[str, int], bytes]:
+    """Return what TensorBoard has in the files of a run, by tag and step; there is one of each."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    found: dict[tuple[str, int], bytes] = {}
+    for path in sorted(run_dir.glob("events.out.tfevents.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                key = (value.tag, event.step)
+                assert key not in found, f"{key} twice"
+                found[key] = value.tensor.SerializeToString()
+    return found

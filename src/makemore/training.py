@@ -101,6 +101,14 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     datamodule, model = build(cfg)
     for line in datamodule.corpus.report():
         log.info(line)
+    if model.block_size > (longest := int(datamodule.corpus.lengths.max()) - 1):
+        lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
+        log.warning(
+            "contexts of %d characters are longer than the longest line, of %d; lower %s",
+            model.block_size,
+            longest,
+            lower,
+        )
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, run_dir)
     loggers = [make(save_dir=str(run_dir)) for make in _named(cfg.logger, "logger")]

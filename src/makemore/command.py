@@ -20,6 +20,9 @@ from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError, whole_number
 
+# What Hydra raises a bare ValueError with, for data=1 or model=null.
+_NO_CHOICE = "Config group override must be a string"
+
 
 def fail(error: Exception | str) -> NoReturn:
     """Print one line on standard error and exit with code 2."""
@@ -44,6 +47,10 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         fail(_describe(error))
+    except ValueError as error:
+        if not str(error).startswith(_NO_CHOICE):
+            raise
+        fail(f"a group takes the name of one of its files, as in model=mlp: {error}")
     except BrokenPipeError:
         _leave_pipe()
     except KeyboardInterrupt:
@@ -99,6 +106,8 @@ def _check_text(data: DictConfig) -> None:
     plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     names = {field.name for field in fields(CorpusOptions)}
+    if "path" not in plain:
+        raise UserError("data.path must be given: data.path=...")
     options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
     if plain.get("sha256") is None:
         for path in options.paths.values():

@@ -81,6 +81,8 @@ def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int
     contexts = [line[place : place + block_size] for place in range(len(tokens) + 1)]
     targets = torch.tensor(line[block_size:])
     log_probs = F.log_softmax(network(torch.tensor(contexts, dtype=torch.int64)).double(), dim=-1)
+    if log_probs.isnan().any():
+        raise UserError("the model gives no probabilities, its weights are too large; train with a lower optimizer.lr")
     chosen = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1).tolist()
     labels = vocabulary.labels
     return WordScore(word, [labels[token] for token in targets.tolist()], chosen)

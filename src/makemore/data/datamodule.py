@@ -17,7 +17,7 @@ from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
-from makemore.errors import one_of, whole_number
+from makemore.errors import as_text, one_of, whole_number
 
 # In a block at the most, where a minibatch has no more: 64 MB of int64.
 _BLOCK_TOKENS = 2**23
@@ -80,6 +80,9 @@ class TextDataModule(L.LightningDataModule):
         )
         self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, 1, 2**24)
         self.draw = one_of("data.draw", draw, tuple(DRAWS))
+        for key, text in (("data.url", url), ("data.sha256", sha256), ("data.copy_variable", copy_variable)):
+            if text is not None:
+                as_text(key, text)
         self.url = url
         self.sha256 = sha256
         self.copy_variable = copy_variable

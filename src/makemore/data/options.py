@@ -1,6 +1,7 @@
 """What decides which text is read and how it is split: plain values, checked without anything heavy imported."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -74,7 +75,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
     if (
         not isinstance(ratios, Sequence)
         or len(ratios) != len(SPLITS)
-        or not all(isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios)
+        or not all(isinstance(ratio, int | float) and 0 <= ratio <= sys.float_info.max for ratio in ratios)
     ):
         raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {ratios}")
     if not math.isclose(sum(ratios), 1, abs_tol=1e-9):

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -19,9 +20,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError, whole_number
-
-# What Hydra raises a bare ValueError with, for data=1 or model=null.
-_NO_CHOICE = "Config group override must be a string"
 
 
 def fail(error: Exception | str) -> NoReturn:
@@ -47,14 +45,22 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         fail(_describe(error))
-    except ValueError as error:
-        if not str(error).startswith(_NO_CHOICE):
+    except (TypeError, ValueError) as error:
+        if not _raised_by_hydra(error):
             raise
-        fail(f"a group takes the name of one of its files, as in model=mlp: {error}")
+        fail(f"Hydra cannot read the overrides ({error}); a group takes the name of one of its files, as in model=mlp")
     except BrokenPipeError:
         _leave_pipe()
+    except OSError as error:
+        fail(_describe(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Return whether Hydra itself raised a builtin error, as it does for data=1 or model=null."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"]).startswith("hydra.")
 
 
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -70,6 +76,8 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             fail(_describe(error))
         except BrokenPipeError:
             _leave_pipe()
+        except OSError as error:
+            fail(_describe(error))
 
     return wrapped
 
@@ -118,6 +126,8 @@ def _describe(error: Exception) -> str:
     """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'standard output'}: {error.strerror or error}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):

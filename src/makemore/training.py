@@ -8,6 +8,7 @@ from typing import Any
 
 import hydra
 import lightning as L
+import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -19,7 +20,7 @@ from makemore.checkpoint import checkpoints_of
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import UserError, real_number, whole_number
+from makemore.errors import UserError, one_of, real_number, whole_number
 from makemore.language_model import LanguageModel
 from makemore.outcome import Outcome, TrainingResult
 
@@ -81,7 +82,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
         raise UserError(f"{run_dir}: holds the checkpoints of a run already; choose another hydra.run.dir")
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
-    model.configure_optimizers()
+    _try_step(model)
     callbacks = _named(cfg.callbacks, "callbacks")
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
@@ -92,10 +93,35 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
             raise UserError(
                 f"logger: {error}; each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
             ) from error
-    if any(isinstance(callback, EarlyStopping) for callback in callbacks) and not datamodule.corpus.size("val"):
-        raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            _check_early_stopping(callback, datamodule)
     whole_number("num_samples", cfg.num_samples)
     _trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
+
+
+def _try_step(model: LanguageModel) -> None:
+    """Take a step without a gradient, in which an optimiser finds wrong what its constructor takes."""
+    if model.counts:
+        return
+    configured: Any = model.configure_optimizers()
+    (optimizer,), _ = configured
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        optimizer.step()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"optimizer: {_first_line(error)}") from error
+
+
+def _check_early_stopping(callback: EarlyStopping, datamodule: TextDataModule) -> None:
+    if not datamodule.corpus.size("val"):
+        raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
+    one_of("callbacks.early_stopping.monitor", callback.monitor, ("val/nll",))
+    whole_number("callbacks.early_stopping.patience", callback.patience)
+    for name in ("min_delta", "stopping_threshold", "divergence_threshold"):
+        if (value := getattr(callback, name)) is not None:
+            real_number(f"callbacks.early_stopping.{name}", value)
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:

@@ -78,6 +78,24 @@ FILES = {
         ("+logger.mine._target_=lightning.pytorch.loggers.CSVLogger", "logger: "),
         ("~model", "Missing key model"),
         ("model=null", "a group takes the name of one of its files"),
+        ("scheduler=[1]", "a group takes the name of one of its files"),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=loss",
+            "monitor must be one of val/nll, not 'loss'",
+        ),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.min_delta=x",
+            "min_delta must be a finite number",
+        ),
+        ("callbacks=early_stopping callbacks.early_stopping.patience=x", "patience must be a whole number, not 'x'"),
+        ("optimizer.betas=[0.9]", "optimizer: list index out of range"),
+        ("+optimizer.amsgrad=x", "optimizer: "),
+        (
+            "optimizer._target_=torch.optim.LBFGS ~optimizer.betas ~optimizer.weight_decay ~optimizer.fused",
+            "optimizer: ",
+        ),
+        ("hydra.run.dir=two.txt", "two.txt: File exists"),
+        ("hydra.run.dir=two.txt/run", "two.txt/run: Not a directory"),
         ("optimizer._partial_=1", "optimizer: Instantiation: _partial_ flag must be a bool"),
         ("~data.path", "data.path must be given"),
         ("data=text data.path=two.txt +data.sha256=1", "data.sha256: 1 is not text to Hydra"),
@@ -107,6 +125,8 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
         ("evaluate", "ckpt_path=nul.txt", "nul.txt: is damaged, or not a checkpoint"),
         ("evaluate", "ckpt_path=truncated.ckpt", "truncated.ckpt: is damaged, or not a checkpoint"),
         ("evaluate", "ckpt_path=.", "has no checkpoints"),
+        ("evaluate", "ckpt_path=" + "x" * 5000, "File name too long"),
+        ("evaluate", "ckpt_path=nowhere data=1", "a group takes the name of one of its files"),
         ("evaluate", "ckpt_path={trained} output=no/such/directory.json", "cannot be written"),
         ("evaluate", "ckpt_path={trained} data.path=nowhere.txt", "nowhere.txt: no such file"),
         (

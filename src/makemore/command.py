@@ -1,9 +1,11 @@
 """How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
 
 import difflib
+import io
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -41,6 +43,12 @@ def run(main: Callable[[], Any]) -> None:
     Hydra would print a config error over several lines and exit with 1; asked for full errors, it raises them here.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # what a terminal cannot show is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
+    for argument in sys.argv[1:]:
+        if any(unicodedata.category(character) == "Cs" for character in argument):
+            fail(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
     try:
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:

@@ -147,6 +147,25 @@ def test_contexts_beyond_the_longest_line_are_warned_of_once(
     assert warning == f"contexts of 5 characters are longer than the longest line, of 4; lower {lower}"
 
 
+def test_what_a_terminal_cannot_show_is_escaped(
+    tmp_path: Path, process: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (tmp_path / "text.txt").write_text("ann\u00e9\n\U0001f600\n", encoding="utf-8")
+    trained = process("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, "hydra.run.dir=run")
+    assert trained.code == 0, trained.err
+    scored = process("score", "ckpt_path=run", "words=['ann\u00e9','\U0001f600']")
+    assert scored.code == 0, scored.err
+    assert "\\U0001f600" in scored.out
+    assert "ann\\xe9" in scored.out
+
+
+def test_an_argument_that_is_not_utf8_is_refused(tmp_path: Path, process: Command) -> None:
+    (tmp_path / "te\udcff").write_text("anna\n")
+    assert "is not UTF-8" in process("train", *COUNTING, "data=text", "data.path='te\udcff'").error
+    assert not (tmp_path / "logs").exists()
+
+
 def test_contexts_as_long_as_the_longest_line_are_not_warned_of(command: Command, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("emma\nava\n")
     outcome = command("train", "model=ngram", "model.order=5", "data=text", "data.path=text.txt", ONE_SPLIT)

@@ -86,8 +86,18 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             _leave_pipe()
         except OSError as error:
             fail(_describe(error))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            fail(f"there is not enough memory ({error}); lower data.batch_size or the sizes of the model")
 
     return wrapped
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Return whether an error is NumPy's or torch's for want of memory; torch's on the CPU has no type of its own."""
+    wants = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in wants)
 
 
 def set_threads(threads: Any) -> None:

@@ -28,6 +28,8 @@ import makemore.training  # noqa: F401 - forked commands need not import it
 from makemore.checkpoint import find
 from makemore.checkpointing import AtomicCheckpointIO
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of forks")
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 MEMORY = 3 * 2**30
@@ -70,7 +72,10 @@ def run(script: str, arguments: list[str], cwd: Path) -> Ended:
     """Run a command in a fork of this process, within limits of time and memory."""
     cwd.mkdir(exist_ok=True)
     sys.stdout.flush()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # newer Pythons warn of threads, which the child never looks at
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _be(script, arguments, cwd)
     status = os.waitpid(child, 0)[1]

@@ -95,6 +95,7 @@ FILES = {
         ("callbacks=early_stopping callbacks.early_stopping.patience=x", "patience must be a whole number, not 'x'"),
         ("optimizer.betas=[0.9]", "optimizer: list index out of range"),
         ("+optimizer.amsgrad=x", "optimizer: "),
+        ("+optimizer.capturable=true optimizer.fused=false", "optimizer: If capturable=True"),
         (
             "optimizer._target_=torch.optim.LBFGS ~optimizer.betas ~optimizer.weight_decay ~optimizer.fused",
             "optimizer: ",

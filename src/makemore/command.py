@@ -77,21 +77,31 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @wraps(function)
     def wrapped(cfg: DictConfig) -> Any:
         try:
-            return function(cfg)
+            return _with_what_it_needs(function, cfg)
         except (UserError, OmegaConfBaseException) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             fail(_describe(error))
         except BrokenPipeError:
             _leave_pipe()
-        except OSError as error:
-            fail(_describe(error))
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            fail(f"there is not enough memory ({error}); lower data.batch_size or the sizes of the model")
 
     return wrapped
+
+
+def _with_what_it_needs(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """Return what a command returns; a file or memory that cannot be had is a `UserError`."""
+    try:
+        return function(cfg)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(_describe(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"there is not enough memory ({error}); lower data.batch_size or the sizes of the model"
+        ) from error
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
-
-from makemore.command import task
 
 Command = Callable[..., Any]
 
@@ -174,14 +171,11 @@ def test_checkpoint_commands(
 
 
 @pytest.mark.parametrize("allocate", [np.empty, torch.empty])
-def test_too_little_memory_is_one_line(allocate: Callable[[int], Any], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        task(lambda cfg: allocate(10**17))(OmegaConf.create())
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: there is not enough memory")
-    with pytest.raises(RuntimeError):
-        task(lambda cfg: torch.ones(2) @ torch.ones(3))(OmegaConf.create())
+def test_too_little_memory_is_one_line(
+    allocate: Callable[[int], Any], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("makemore.checkpoint.load", lambda path: allocate(10**17))
+    assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 
 
 def test_in_a_new_process_it_is_one_line_too(process: Command, tmp_path: Path) -> None:

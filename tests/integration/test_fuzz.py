@@ -200,6 +200,8 @@ GROUPS = {
     "logger": ("default", "null"),
     "experiment": ("lessons/counts", "lessons/lr_range", "null"),
 }
+# many keys take one of these, so that what follows the first check is tried too
+GOOD = ("0", "1", "2", "3", "5", "0.5", "0.01", "1e-3", "null", "true", "false", "[1,2]", "[0.5,0.9]", "text", "first")
 # larger values are what was asked for, and take their time
 SMALL = {
     "trainer.max_steps": tuple(value for value in NASTY if not value.isdigit() or len(value) == 1 or len(value) > 300),
@@ -253,7 +255,8 @@ def override(random: random.Random, known: list[str]) -> str:
         return f"+{key}.{random.choice(ADDED)}={random.choice(NASTY)}"
     if key in GROUPS and what < 0.8:
         return f"{key}={random.choice(GROUPS[key])}"
-    return f"{key}={random.choice(SMALL.get(key, NASTY))}"
+    values = GOOD if random.random() < 0.5 and key != "compile" else SMALL.get(key, NASTY)
+    return f"{key}={random.choice(values)}"
 
 
 def config_case(

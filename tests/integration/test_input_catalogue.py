@@ -166,6 +166,12 @@ def test_an_argument_that_is_not_utf8_is_refused(tmp_path: Path, process: Comman
     assert not (tmp_path / "logs").exists()
 
 
+def test_a_number_beyond_floats_that_is_not_used_does_no_harm(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("emma\nava\n")
+    unused = "optimizer.lr=1" + "0" * 400
+    assert command("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, unused).code == 0
+
+
 def test_contexts_as_long_as_the_longest_line_are_not_warned_of(command: Command, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("emma\nava\n")
     outcome = command("train", "model=ngram", "model.order=5", "data=text", "data.path=text.txt", ONE_SPLIT)

@@ -396,6 +396,62 @@ def test_a_missing_part_is_noticed(altered: Callable[..., Path], keys: list[str]
     assert "is damaged" in refusal(altered(remove))
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ("vocabulary characters", "ahlnozz"),
+        ("vocabulary characters", "ahlno\n\u00eb"),
+        ("vocabulary characters", "ahlnoz\ud800"),
+        ("vocabulary characters", ["a"]),
+        ("vocabulary boundary", torch.ones(3)),
+        ("model arguments", {"hidden_dim": 10**12}),
+        ("model arguments", {"hidden_dim": 10**6, "embedding_dim": 10**6}),
+        ("model arguments", {1: 2}),
+        ("model arguments", {"init": torch.ones(2)}),
+        ("data options", {"path": "words.txt", "splits": [10**400, 0, 0]}),
+        ("data options", {"path": "words.txt", "normalize": []}),
+        ("data sha256", {}),
+        ("data sha256", {"train": 1}),
+        ("data sha256", {"val": "abc"}),
+        ("step", float("inf")),
+        ("step", -1),
+        ("step", torch.ones(3)),
+        ("format_version", torch.ones(3)),
+        ("format_version", True),
+    ],
+)
+def test_a_part_that_is_altered_is_noticed(altered: Callable[..., Path], keys: str, value: Any) -> None:
+    *parents, last = keys.split()
+
+    def change(checkpoint: Any) -> None:
+        for key in (RECORD_KEY, *parents):
+            checkpoint = checkpoint[key]
+        checkpoint[last] = value
+
+    refusal(altered(change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update({"network.codes": state["network.codes"][:, None]}),
+        lambda state: state.update({"network.codes": state["network.codes"][:-1]}),
+        lambda state: state.update({"network.counts": state["network.counts"].double()}),
+        lambda state: state.update({"network.base": 3}),
+    ],
+)
+def test_altered_counts_are_noticed(altered: Callable[..., Path], change: Callable[[dict[str, Any]], None]) -> None:
+    assert "is damaged" in refusal(altered(lambda checkpoint: change(checkpoint["state_dict"]), "ngram"))
+
+
+def test_weights_that_are_no_numbers_end_in_one_line_each(altered: Callable[..., Path]) -> None:
+    model = load(altered(lambda checkpoint: checkpoint["state_dict"]["network.W1"].fill_(torch.nan)))
+    with pytest.raises(UserError, match="gives no probabilities"):
+        model.nll(["anna"])
+    with pytest.raises(UserError, match="gives no probabilities"):
+        model.sample(1)
+
+
 def test_an_unknown_part_of_the_record_is_noticed(altered: Callable[..., Path]) -> None:
     assert "is damaged" in refusal(
         altered(lambda checkpoint: checkpoint[RECORD_KEY]["vocabulary"].update(language="en"))

@@ -111,6 +111,12 @@ def test_a_word_is_scored_by_the_lessons_loop(words: list[str]) -> None:
         assert scored.nll == pytest.approx(-sum(expected) / (len(word) + 1), rel=1e-5, abs=1e-6)
 
 
+def test_a_long_word_is_scored_in_parts(smoothed: NGram, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = score(smoothed, LETTERS, ["emma" * 5])
+    monkeypatch.setattr("makemore.scoring._ROWS", 4)
+    assert score(smoothed, LETTERS, ["emma" * 5]) == [whole]
+
+
 def test_the_empty_word_is_the_end_right_after_the_start(smoothed: NGram) -> None:
     scored = score(smoothed, LETTERS, [""])[0]
     assert scored.labels == ["."]

@@ -15,7 +15,7 @@ from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, true_or_false, whole_number
-from makemore.models import Network, build
+from makemore.models import Network, restore
 from makemore.sampling import SamplingOptions, samples
 from makemore.scoring import score
 
@@ -141,14 +141,15 @@ def load(path: str | Path) -> TrainedModel:
     try:
         vocabulary = Vocabulary(**own["vocabulary"])
         model = own["model"]
-        network = build(model["architecture"], vocabulary.size, model["arguments"], seed=0)
-        state = checkpoint["state_dict"].items()
-        network.load_state_dict({name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in state})
+        state = {name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
+        network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
         options = CorpusOptions(**own["data"]["options"])
-        sha256, step = dict(own["data"]["sha256"]), int(own["step"])
+        sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
+        if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
+            raise ValueError("the digests are not those of the text's files")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         what = str(error).split("\n")[0]
         raise UserError(f"{path}: is damaged ({type(error).__name__}: {what}); use another one of the run") from error
     return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)

@@ -1,10 +1,13 @@
 """How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
 
 import difflib
+import io
 import logging
 import os
 import sys
 import threading
+import traceback
+import unicodedata
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
@@ -46,6 +49,12 @@ def run(main: Callable[[], Any]) -> None:
     # a full disk is said once, not at every line of train.log
     logging.raiseExceptions = False
     threading.excepthook = _report_thread
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # what a terminal cannot show is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
+    for argument in sys.argv[1:]:
+        if any(unicodedata.category(character) == "Cs" for character in argument):
+            fail(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
     with signals.handling():
         try:
             main()
@@ -56,6 +65,11 @@ def run(main: Callable[[], Any]) -> None:
             _leave_pipe()
         except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
             fail(_describe(error))
+        except (TypeError, ValueError) as error:
+            if not _raised_by_hydra(error):
+                raise
+            what = f"Hydra cannot read the overrides ({error})"
+            fail(f"{what}; a group takes the name of one of its files, as in model=mlp")
         except signals.Stopped as stopped:
             raise SystemExit(stopped.exit_code) from None
 
@@ -66,21 +80,49 @@ def _report_thread(arguments: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(arguments)
 
 
+def _raised_by_hydra(error: Exception) -> bool:
+    """Return whether Hydra itself raised a builtin error, as it does for data=1 or model=null."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"]).startswith("hydra.")
+
+
 def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Wrap what a command does: a `UserError` ends a single run in one line; a sweep is left to go on."""
 
     @wraps(function)
     def wrapped(cfg: DictConfig) -> Any:
         try:
-            return function(cfg)
+            return _with_what_it_needs(function, cfg)
         except BrokenPipeError:
             _leave_pipe()
-        except (UserError, OmegaConfBaseException, OSError) as error:
+        except (UserError, OmegaConfBaseException) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             fail(_describe(error))
 
     return wrapped
+
+
+def _with_what_it_needs(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """Return what a command returns; a file or memory that cannot be had is a `UserError`."""
+    try:
+        return function(cfg)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(_describe(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"there is not enough memory ({error}); lower data.batch_size or the sizes of the model"
+        ) from error
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Return whether an error is NumPy's or torch's for want of memory; torch's on the CPU has no type of its own."""
+    wants = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in wants)
 
 
 def set_threads(threads: Any) -> None:
@@ -124,6 +166,8 @@ def _check_text(data: DictConfig) -> None:
     plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     names = {field.name for field in fields(CorpusOptions)}
+    if "path" not in plain:
+        raise UserError("data.path must be given: data.path=...")
     options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
     if plain.get("sha256") is None:
         for name in ("path", "val_path", "test_path"):
@@ -135,7 +179,7 @@ def _describe(error: Exception) -> str:
     """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'standard output'}: {error.strerror or error}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."

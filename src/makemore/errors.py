@@ -41,7 +41,7 @@ def real_number(key: str, value: Any, at_least: float = -math.inf, above: float 
 
 def one_of(key: str, value: Any, choices: Sequence[str | None]) -> Any:
     """Return `value` where it is one of `choices`; raise `UserError` naming `key` and the choices otherwise."""
-    if value not in choices:
+    if not isinstance(value, str | None) or value not in choices:
         names = ", ".join("null" if choice is None else choice for choice in choices)
         raise UserError(f"{key} must be one of {names}, not {value!r}")
     return value

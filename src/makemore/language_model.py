@@ -175,7 +175,7 @@ class NeuralLanguageModel(LanguageModel):
         """Return the optimiser and its schedule, which counts optimiser steps."""
         try:
             optimizer = self.optimizer(self.network.parameters())
-        except (ValueError, TypeError, RuntimeError) as error:
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
         if self.compile_steps and not has_functional_form(optimizer):
             raise UserError(

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,5 +154,7 @@ def _flat(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         elif key not in ("_partial_", "_target_"):
-            flat[f"{prefix}{key}"] = value
+            # TensorBoard makes floats of numbers; what is beyond them was not used
+            too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+            flat[f"{prefix}{key}"] = str(value) if too_large else value
     return flat

@@ -12,6 +12,9 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
 from makemore.models import Network
 
+# Characters of a word that are scored at once, for words beyond all measure.
+_ROWS = 2**14
+
 
 @dataclass(frozen=True)
 class WordScore:
@@ -76,11 +79,17 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
 
 
 def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int]) -> WordScore:
-    block_size = network.block_size
-    line = [vocabulary.start] * block_size + tokens + [vocabulary.end]
-    contexts = [line[place : place + block_size] for place in range(len(tokens) + 1)]
-    targets = torch.tensor(line[block_size:])
-    log_probs = F.log_softmax(network(torch.tensor(contexts, dtype=torch.int64)).double(), dim=-1)
-    chosen = log_probs.gather(1, targets.unsqueeze(1)).squeeze(1).tolist()
+    line = torch.tensor([vocabulary.start] * network.block_size + tokens + [vocabulary.end])
+    targets = line[network.block_size :]
+    contexts = line.unfold(0, network.block_size, 1)[: len(targets)]
+    chosen: list[float] = []
+    for first in range(0, len(targets), _ROWS):
+        part, wanted = contexts[first : first + _ROWS], targets[first : first + _ROWS]
+        log_probs = F.log_softmax(network(part).double(), dim=-1)
+        if log_probs.isnan().any():
+            raise UserError(
+                "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
+            )
+        chosen += log_probs.gather(1, wanted.unsqueeze(1)).squeeze(1).tolist()
     labels = vocabulary.labels
     return WordScore(word, [labels[token] for token in targets.tolist()], chosen)

@@ -1,5 +1,6 @@
 """A training run: builds its parts from a composed config, checks them, and trains."""
 
+import inspect
 import logging
 import shutil
 import warnings
@@ -9,6 +10,7 @@ from typing import Any
 
 import hydra
 import lightning as L
+import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -22,12 +24,13 @@ from makemore.checkpoint_file import checkpoints_of, find_newest
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import DivergedError, UserError, real_number, whole_number
+from makemore.errors import DivergedError, UserError, one_of, real_number, whole_number
 from makemore.language_model import LanguageModel
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 
 log = logging.getLogger(__name__)
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 # Lightning sets itself to INFO on import and says which devices there are not
@@ -41,7 +44,7 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         UserError: a value out of range, or a text that cannot be used.
     """
     seed = whole_number("seed", cfg.seed)
-    datamodule: TextDataModule = _instantiate(
+    datamodule = _instantiate(
         cfg.data,
         "data",
         seed=seed,
@@ -49,6 +52,8 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         val_every=cfg.val_every,
         checkpoint_every=cfg.checkpoint_every,
     )
+    if not isinstance(datamodule, TextDataModule):
+        raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
     datamodule.prepare_data()
     make_model = _instantiate(cfg.model, "model")
     arguments = {"vocabulary": datamodule.corpus.vocabulary, "seed": seed, "log_every": cfg.log_every}
@@ -57,14 +62,14 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
     if not kind.counts:
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
-        arguments |= {
-            "optimizer": _instantiate(cfg.optimizer, "optimizer"),
-            "schedule": _instantiate(cfg.scheduler, "scheduler"),
-            "compile": cfg.compile,
-        }
+        schedule = _instantiate(cfg.scheduler, "scheduler")
+        if not callable(schedule):
+            raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler")
+        optimizer = _instantiate(cfg.optimizer, "optimizer")
+        arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile}
     try:
         return datamodule, make_model(**arguments)
-    except (RuntimeError, MemoryError) as error:
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"model: {_first_line(error)}") from error
 
 
@@ -87,14 +92,46 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     if cfg.resume is not None:
         resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
     model.configure_optimizers()
+    if cfg.trainer.get("accelerator") == "cpu" and not model.counts:
+        _try_step(model)
     callbacks = _named(cfg.callbacks, "callbacks")
-    if not all(callable(make) for make in _named(cfg.logger, "logger")):
-        raise UserError("logger: each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml")
-    if any(isinstance(callback, EarlyStopping) for callback in callbacks) and not datamodule.corpus.size("val"):
-        raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
+    if not all(isinstance(callback, Callback) for callback in callbacks):
+        raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
+    for make in _named(cfg.logger, "logger"):
+        try:
+            inspect.signature(make).bind(save_dir=str(run_dir))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"logger: {error}; each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
+            ) from error
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            _check_early_stopping(callback, datamodule)
     whole_number("num_samples", cfg.num_samples)
     _probe(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
     _trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
+
+
+def _try_step(model: LanguageModel) -> None:
+    """Take a step without a gradient, in which an optimiser finds wrong what its constructor takes."""
+    configured: Any = model.configure_optimizers()
+    (optimizer,), _ = configured
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        optimizer.step()
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise UserError(f"optimizer: {_first_line(error)}") from error
+
+
+def _check_early_stopping(callback: EarlyStopping, datamodule: TextDataModule) -> None:
+    if not datamodule.corpus.size("val"):
+        raise UserError("callbacks=early_stopping needs a validation split; give data.splits a second ratio above 0")
+    one_of("callbacks.early_stopping.monitor", callback.monitor, ("val/nll",))
+    whole_number("callbacks.early_stopping.patience", callback.patience)
+    for name in ("min_delta", "stopping_threshold", "divergence_threshold"):
+        if (value := getattr(callback, name)) is not None:
+            real_number(f"callbacks.early_stopping.{name}", value)
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
@@ -136,6 +173,14 @@ def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     datamodule, model = build(cfg)
     for line in datamodule.corpus.report():
         log.info(line)
+    if model.block_size > (longest := int(datamodule.corpus.lengths.max()) - 1):
+        lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
+        log.warning(
+            "contexts of %d characters are longer than the longest line, of %d; lower %s",
+            model.block_size,
+            longest,
+            lower,
+        )
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, run_dir)
     loggers = [make(save_dir=str(run_dir)) for make in _named(cfg.logger, "logger")]
@@ -170,12 +215,13 @@ def _trainer(
     loggers: list[Logger],
 ) -> L.Trainer:
     max_steps = whole_number("trainer.max_steps", cfg.trainer.max_steps, at_least=1)
-    trainer: L.Trainer = _instantiate(
+    trainer = _instantiate(
         cfg.trainer,
         "trainer",
         max_steps=1 if model.counts else max_steps,
         # one run is one device; many runs are how one scales
         devices=1,
+        num_nodes=1,
         # an epoch is the steps up to the next validation, so there is no telling how many
         max_epochs=-1,
         check_val_every_n_epoch=1,
@@ -189,6 +235,11 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    if not isinstance(trainer, L.Trainer):
+        raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
+    # converting the inputs, as others do, is refused by Lightning for what a block is
+    if trainer.precision not in _PRECISIONS:
+        raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
     return trainer
 
 
@@ -213,7 +264,10 @@ def _probe(run_dir: Path, model_bytes: int) -> None:
 
 def _named(config: Any, key: str) -> list[Any]:
     """Instantiate a group of named things; `null` under a name switches it off."""
-    return [made for made in _instantiate(config, key).values() if made is not None]
+    named = _instantiate(config, key)
+    if not isinstance(named, dict):
+        raise UserError(f"{key} must be things by name, not {named!r}; see conf/{key}/default.yaml")
+    return [made for made in named.values() if made is not None]
 
 
 def _instantiate(config: Any, key: str, **arguments: Any) -> Any:
@@ -225,6 +279,8 @@ def _instantiate(config: Any, key: str, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         raise UserError(f"{key}: {_first_line(cause)}") from error
+    except TypeError as error:  # a `_partial_` or `_recursive_` that is neither true nor false
+        raise UserError(f"{key}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

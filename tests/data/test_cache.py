@@ -72,7 +72,7 @@ def test_three_files_come_back_with_what_was_dropped_from_each(
 ) -> None:
     for name in ("val", "test"):
         text.with_name(f"{name}.txt").write_text(f"  {name.translate({118: 97, 115: 97, 116: 98})}\nafk\n")
-    options = CorpusOptions(str(text), str(text.with_name("val.txt")), str(text.with_name("test.txt")))
+    options = CorpusOptions(str(text), str(text.with_name("val.txt")), str(text.with_name("test.txt")), max_length=3)
     first = anew(options)
     monkeypatch.setattr(corpus, "_encode", no_reading)
     assert_same(first, anew(options))

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -213,6 +214,56 @@ def test_two_files_leave_the_third_split_empty(tmp_path: Path) -> None:
     assert [corpus.size(split) for split in ("train", "val", "test")] == [5, 0, 8]
     assert len(corpus.windows("val", 2)) == 0
     assert set(corpus.overlaps) == {"test"}
+
+
+def test_lines_beyond_max_length_are_in_neither_the_splits_nor_the_vocabulary(tmp_path: Path) -> None:
+    options = CorpusOptions(
+        write(tmp_path, "a.txt", "emma", "xxxxx", "ava", "zoe"),
+        val_path=write(tmp_path, "b.txt", "yyyyyy", "mia"),
+        max_length=4,
+        max_lines=2,
+    )
+    corpus = read_corpus(options)
+    assert lines_of(corpus, "train") == ["emma", "ava"]
+    assert lines_of(corpus, "val") == ["mia"]
+    assert corpus.vocabulary.characters == "aeimovz"
+    assert [line.partition("(")[2] for line in corpus.report()[:2]] == ["1 long lines dropped)"] * 2
+
+
+def test_options_of_a_checkpoint_from_before_max_length_have_no_limit(tmp_path: Path) -> None:
+    options = CorpusOptions(write(tmp_path, "a.txt", "a" * 5000), splits=(1, 0, 0)).as_plain()
+    del options["max_length"]
+    assert read_corpus(CorpusOptions(**options)).size("train") == 5001
+
+
+def test_characters_that_training_never_sees_are_reported(tmp_path: Path) -> None:
+    options = CorpusOptions(
+        write(tmp_path, "train.txt", "emma", "ava"),
+        val_path=write(tmp_path, "val.txt", "zoe", "ava"),
+        test_path=write(tmp_path, "test.txt", "ida", "z"),
+    )
+    for boundary in ("shared", "separate"):
+        corpus = read_corpus(replace(options, boundary=boundary))
+        assert corpus.unseen_in_training() == "dioz"
+        assert corpus.report()[-1].endswith("training never sees them: 4, 'd' 'i' 'o' 'z'")
+
+
+def test_only_the_first_few_of_the_characters_that_training_never_sees_are_named(tmp_path: Path) -> None:
+    test = write(tmp_path, "test.txt", "abcdefghijklmnopqrstuvwxyz")
+    corpus = read_corpus(CorpusOptions(write(tmp_path, "train.txt", "emma"), test_path=test))
+    assert corpus.report()[-1].endswith("23, 'b' 'c' 'd' 'f' 'g' 'h' 'i' 'j' 'k' 'l' ...")
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10**6])
+def test_nothing_is_reported_where_training_sees_all_characters(
+    tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("makemore.data.corpus._CHUNK", chunk)
+    # the character of a line beyond max_lines is in no split
+    path = write(tmp_path, "a.txt", "b", "a", "c")
+    corpus = read_corpus(CorpusOptions(path, val_path=write(tmp_path, "b.txt", "ab"), max_lines=2))
+    assert corpus.unseen_in_training() == ""
+    assert len(corpus.report()) == 4
 
 
 def test_max_lines_takes_the_first_lines_in_the_vocabulary_of_all(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_ratios_are_given_back(ratios: tuple[float, ...]) -> None:
         ({"boundary_at": "middle"}, r"data\.boundary_at "),
         ({"normalize": "NFE"}, r"data\.normalize must be one of null, NFC"),
         ({"max_lines": 0}, r"data\.max_lines"),
+        ({"max_length": 0}, r"data\.max_length must be at least 1"),
+        ({"max_length": "long"}, r"data\.max_length must be a whole number"),
     ],
 )
 def test_options_out_of_range_are_errors_naming_their_key(change: dict[str, Any], message: str) -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from makemore.data.text import PROJECT_ROOT, Cleaning, clean, read_text
+from makemore.data.text import PROJECT_ROOT, Cleaning, clean, lines_of, read_text
 from makemore.errors import UserError
 
 
@@ -49,9 +50,67 @@ def test_lines_and_what_was_dropped(tmp_path: Path, raw: str, lines: list[str], 
     assert text.cleaning == cleaning
 
 
+@pytest.mark.parametrize(
+    ("raw", "max_length", "lines", "dropped"),
+    [
+        pytest.param("abc\nabcd\nab\n", 3, ["abc", "ab"], 1, id="one too long"),
+        pytest.param("abc\nabcd\nab\n", 4, ["abc", "abcd", "ab"], 0, id="none too long"),
+        pytest.param("abcd\nab\nabcde", 2, ["ab"], 2, id="first and last, without a final newline"),
+        pytest.param("  abc  \r\n", 3, ["abc"], 0, id="counted after cleaning"),
+        pytest.param("Zoe\u0308\n", 3, ["Zo\u00eb"], 0, id="counted after normalisation"),
+        pytest.param("👩👩\nééé\n", 2, ["👩👩"], 1, id="characters, not bytes"),
+        pytest.param("ab\n", 10**30, ["ab"], 0, id="a limit beyond any file"),
+    ],
+)
+def test_lines_beyond_max_length_are_dropped_and_counted(
+    tmp_path: Path, raw: str, max_length: int, lines: list[str], dropped: int
+) -> None:
+    text = read_text(write(tmp_path, raw.encode()), max_length=max_length)
+    assert text.lines() == lines
+    assert text.cleaning.long_lines == dropped
+
+
+def test_a_text_of_long_lines_alone_names_the_limit(tmp_path: Path) -> None:
+    path = write(tmp_path, b"abcd\n\nabcde\n")
+    with pytest.raises(UserError, match=r"all its lines have more than data\.max_length=3 characters") as caught:
+        read_text(path, max_length=3)
+    assert str(path) in str(caught.value)
+
+
+def test_a_line_of_ten_megabytes_is_dropped_and_counted(tmp_path: Path) -> None:
+    text = read_text(write(tmp_path, b"emma\n" + b"x" * 10**7 + b"\nava\n"), max_length=1000)
+    assert text.lines() == ["emma", "ava"]
+    assert text.cleaning == Cleaning(long_lines=1)
+
+
+@given(
+    raw=st.text(alphabet="ab \u00e9\u0308\u3000\r\n\n", max_size=60),
+    max_length=st.integers(1, 8),
+    chunk_bytes=st.integers(0, 40),
+)
+@settings(deadline=None, max_examples=300)
+def test_what_max_length_leaves_is_what_is_short_enough(raw: str, max_length: int, chunk_bytes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("makemore.data.text._CHUNK_BYTES", chunk_bytes)
+        try:
+            chunks, cleaning = clean(raw.encode(), "it", "NFC")
+        except UserError:
+            return
+        lines = lines_of(chunks)
+        short = [line for line in lines if len(line) <= max_length]
+        if not short:
+            with pytest.raises(UserError, match=r"data\.max_length"):
+                clean(raw.encode(), "it", "NFC", max_length)
+            return
+        limited, counted = clean(raw.encode(), "it", "NFC", max_length)
+    assert lines_of(limited) == short
+    assert counted == replace(cleaning, long_lines=len(lines) - len(short))
+
+
 def test_counts_are_reported_by_name_and_zeros_are_not() -> None:
     assert str(Cleaning()) == ""
-    shown = str(Cleaning(carriage_returns=32033, blank_lines=1))
+    shown = str(Cleaning(carriage_returns=32033, blank_lines=1, long_lines=2))
+    assert "2 long lines" in shown
     assert "32,033 carriage returns" in shown
     assert "1 blank lines" in shown
     assert "mark" not in shown

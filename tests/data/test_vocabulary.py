@@ -1,6 +1,7 @@
 """Checks characters and boundaries to tokens and back: sizes, places and labels as in the lessons, and errors."""
 
 import string
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +141,19 @@ def test_the_message_about_a_large_vocabulary_stays_short() -> None:
 def test_other_boundaries_are_refused(boundary: str, at: str, key: str) -> None:
     with pytest.raises(UserError, match=rf"data\.{key} must be one of"):
         Vocabulary("abc", boundary, at)
+
+
+@pytest.mark.parametrize(
+    ("characters", "message"),
+    [
+        ("aba", "a character twice"),
+        ("a\nb", "'\\\\n', which no text may have"),
+        ("a\x1b", "'\\\\x1b', which no text may have"),
+        ("a\ud800", "'\\\\ud800', which no text may have"),
+        (["a", "b"], "are not text"),
+        (None, "are not text"),
+    ],
+)
+def test_characters_that_no_text_gives_are_refused(characters: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Vocabulary(characters)

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 Command = Callable[..., Any]
 
@@ -77,6 +79,37 @@ FILES = {
         ("+callbacks.mine._target_=nowhere.Thing", "callbacks: "),
         ("+logger.mine._target_=lightning.pytorch.loggers.CSVLogger", "logger: "),
         ("~model", "Missing key model"),
+        ("model=null", "a group takes the name of one of its files"),
+        ("scheduler=[1]", "a group takes the name of one of its files"),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=loss",
+            "monitor must be one of val/nll, not 'loss'",
+        ),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.min_delta=x",
+            "min_delta must be a finite number",
+        ),
+        ("callbacks=early_stopping callbacks.early_stopping.patience=x", "patience must be a whole number, not 'x'"),
+        ("optimizer.betas=[0.9]", "optimizer: list index out of range"),
+        ("+optimizer.amsgrad=x", "optimizer: "),
+        ("+optimizer.capturable=true optimizer.fused=false", "optimizer: If capturable=True"),
+        (
+            "optimizer._target_=torch.optim.LBFGS ~optimizer.betas ~optimizer.weight_decay ~optimizer.fused",
+            "optimizer: ",
+        ),
+        ("hydra.run.dir=two.txt", "two.txt: cannot be written: Not a directory; choose another hydra.run.dir"),
+        ("hydra.run.dir=two.txt/run", "two.txt/run: cannot be written: Not a directory"),
+        ("optimizer._partial_=1", "optimizer: Instantiation: _partial_ flag must be a bool"),
+        ("~data.path", "data.path must be given"),
+        ("data=text data.path=two.txt +data.sha256=1", "data.sha256: 1 is not text to Hydra"),
+        ("data.splits=[1" + "0" * 400 + ",0,0]", "data.splits must be three ratios"),
+        ("data._target_=builtins.dict", "data._target_ must be makemore.data.datamodule.TextDataModule"),
+        ("~model.architecture", "model: "),
+        ("scheduler=constant scheduler._target_=os.getcwd", "scheduler._target_ must make a function of the step"),
+        ("trainer._target_=builtins.dict", "trainer._target_ must be lightning.pytorch.Trainer"),
+        ("+trainer.precision=64", "trainer.precision must be 32-true, 16-mixed or bf16-mixed, not 64-true"),
+        ("+callbacks.mine.patience=1", "callbacks: each must be a callback of Lightning"),
+        ("+logger.csv.depth=1", "has incorrect arguments; each must have _partial_: true, and takes save_dir"),
         ("data", "data is not KEY=VALUE"),
     ],
 )
@@ -95,6 +128,8 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
         ("evaluate", "ckpt_path=nul.txt", "nul.txt: is damaged, or not a checkpoint"),
         ("evaluate", "ckpt_path=truncated.ckpt", "truncated.ckpt: is damaged, or not a checkpoint"),
         ("evaluate", "ckpt_path=.", "has no checkpoints"),
+        ("evaluate", "ckpt_path=" + "x" * 5000, "File name too long"),
+        ("evaluate", "ckpt_path=nowhere data=1", "a group takes the name of one of its files"),
         ("evaluate", "ckpt_path={trained} output=no/such/directory.json", "cannot be written"),
         ("evaluate", "ckpt_path={trained} data.path=nowhere.txt", "nowhere.txt: no such file"),
         (
@@ -133,6 +168,14 @@ def test_checkpoint_commands(
     before = sorted(tmp_path.iterdir())
     assert says in command(script, *arguments.format(trained=trained).split()).error
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("allocate", [np.empty, torch.empty])
+def test_too_little_memory_is_one_line(
+    allocate: Callable[[int], Any], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("makemore.checkpoint.load", lambda path: allocate(10**17))
+    assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 
 
 def test_in_a_new_process_it_is_one_line_too(process: Command, tmp_path: Path) -> None:

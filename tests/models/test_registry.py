@@ -1,6 +1,7 @@
 """Checks the registry of networks: what is registered, how it is built, and what a wrong request is told."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import makemore.models
 from makemore.errors import UserError
-from makemore.models import Network, architectures, build, register
+from makemore.models import Network, architectures, build, register, restore
 
 ARCHITECTURES = ["bigram", "mlp", "ngram"]
 
@@ -110,3 +111,38 @@ def test_a_name_cannot_be_registered_twice() -> None:
     architectures()
     with pytest.raises(AssertionError):
         register("mlp")(Network)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_network_is_restored_with_the_very_weights(architecture: str) -> None:
+    network = build(architecture, 7, {}, seed=0)
+    state = network.state_dict()
+    again = restore(architecture, 7, {}, state)
+    assert all(tensor.data_ptr() == state[name].data_ptr() for name, tensor in again.state_dict().items())
+    contexts = torch.randint(0, 7, (5, network.block_size))
+    assert torch.equal(again(contexts), network(contexts))
+
+
+def test_restoring_a_network_far_larger_than_its_weights_needs_no_memory() -> None:
+    # 4 TB
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        restore("mlp", 7, {"hidden_dim": 10**6, "embedding_dim": 10**6}, build("mlp", 7, {}, seed=0).state_dict())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        torch.Tensor.double,
+        torch.Tensor.bool,
+        torch.Tensor.to_sparse,
+        lambda tensor: tensor.to(torch.complex64),
+        # one number in the file, and 49 asked for
+        lambda tensor: tensor[:1, :1].expand(7, 7),
+    ],
+)
+def test_weights_that_are_no_plain_tensor_of_their_type_are_refused(
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    state = {name: change(tensor) for name, tensor in build("bigram", 7, {}, seed=0).state_dict().items()}
+    with pytest.raises((ValueError, RuntimeError)):
+        restore("bigram", 7, {}, state)

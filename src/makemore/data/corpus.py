@@ -24,6 +24,9 @@ from makemore.data.windows import Windows, padded, positions_of
 
 # Bytes of text; less is read anew as quickly as it is looked up.
 _WORTH_KEEPING = 2**20
+# Examples that are looked through at once, and characters that a report names.
+_CHUNK = 2**21
+_NAMED = 10
 _ARRAYS = ("tokens", "lengths", "membership")
 
 
@@ -85,7 +88,28 @@ class Corpus:
         if shares and self.options.by == "example":
             shares.append("as the examples of a line are split")
         lines.append(", ".join([f"examples: {sizes}", *shares]))
+        if unseen := self.unseen_in_training():
+            named = " ".join(map(repr, unseen[:_NAMED])) + (" ..." if len(unseen) > _NAMED else "")
+            lines.append(
+                f"characters that only val or test have, so training never sees them: {len(unseen):,}, {named}"
+            )
         return lines
+
+    def unseen_in_training(self) -> str:
+        """Return the characters that only the examples of val or test have."""
+        has = np.zeros((len(SPLITS), self.vocabulary.size), dtype=bool)
+        first = self.vocabulary.offset
+        characters = slice(first, first + len(self.vocabulary.characters))
+        for start in range(0, len(self.tokens), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            has[self.membership[part], self.tokens[part]] = True
+            # mostly so after the first examples already
+            if has[0, characters].all():
+                return ""
+        only = has[1:].any(0) & ~has[0]
+        return self.vocabulary.decode(
+            [token for token in np.flatnonzero(only).tolist() if token != self.vocabulary.end]
+        )
 
 
 def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) -> Corpus:
@@ -150,7 +174,7 @@ def _key(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[st
 
 
 def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
-    texts = {split: read_text(path, options.normalize) for split, path in options.paths.items()}
+    texts = {split: read_text(path, options.normalize, options.max_length) for split, path in options.paths.items()}
     if vocabulary is None:
         characters = set[str]().union(*(chunk for text in texts.values() for chunk in text.chunks)) - {"\n"}
         vocabulary = Vocabulary("".join(sorted(characters)), options.boundary, options.boundary_at)

@@ -17,7 +17,7 @@ from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
-from makemore.errors import one_of, whole_number
+from makemore.errors import as_text, one_of, whole_number
 
 # In a block at the most, where a minibatch has no more: 64 MB of int64.
 _BLOCK_TOKENS = 2**23
@@ -27,8 +27,8 @@ class TextDataModule(L.LightningDataModule):
     """Trains on the lines of a text, in contexts as long as the `block_size` of the model that the Trainer has.
 
     Args:
-        path, val_path, test_path, splits, split_seed, by, boundary, boundary_at, normalize, max_lines:
-            see `CorpusOptions`.
+        path, val_path, test_path, splits, split_seed, by, boundary, boundary_at, normalize, max_lines,
+            max_length: see `CorpusOptions`.
         batch_size: B, examples a step; None is the whole training split at once, over its counted windows.
         draw: "replacement" (rows drawn with replacement, as in L2) or "permutation" (each example once an epoch).
         sha256: of a known text, whose `path` is relative to the project's root; see `makemore.data.download.obtain`.
@@ -53,6 +53,7 @@ class TextDataModule(L.LightningDataModule):
         boundary_at: str = "first",
         normalize: str | None = "NFC",
         max_lines: int | None = None,
+        max_length: int | None = None,
         batch_size: int | None = 32,
         draw: str = "replacement",
         sha256: str | None = None,
@@ -75,9 +76,13 @@ class TextDataModule(L.LightningDataModule):
             boundary_at=boundary_at,
             normalize=normalize,
             max_lines=max_lines,
+            max_length=max_length,
         )
         self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, 1, 2**24)
         self.draw = one_of("data.draw", draw, tuple(DRAWS))
+        for key, text in (("data.url", url), ("data.sha256", sha256), ("data.copy_variable", copy_variable)):
+            if text is not None:
+                as_text(key, text)
         self.url = url
         self.sha256 = sha256
         self.copy_variable = copy_variable

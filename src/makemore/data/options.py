@@ -1,6 +1,7 @@
 """What decides which text is read and how it is split: plain values, checked without anything heavy imported."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class CorpusOptions:
         boundary_at: "first" or "last".
         normalize: a Unicode normal form, or None.
         max_lines: take only the first lines of `path`, after the vocabulary was made of all of them; None is all.
+        max_length: characters in a line at the most; longer lines are skipped and counted; None is no limit.
     """
 
     path: str
@@ -38,6 +40,7 @@ class CorpusOptions:
     boundary_at: str = "first"
     normalize: str | None = "NFC"
     max_lines: int | None = None
+    max_length: int | None = None
 
     def __post_init__(self) -> None:
         as_text("data.path", self.path)
@@ -50,8 +53,9 @@ class CorpusOptions:
         one_of("data.boundary", self.boundary, ("shared", "separate"))
         one_of("data.boundary_at", self.boundary_at, ("first", "last"))
         one_of("data.normalize", self.normalize, (None, "NFC", "NFD", "NFKC", "NFKD"))
-        if self.max_lines is not None:
-            whole_number("data.max_lines", self.max_lines, at_least=1)
+        for key, limit in (("data.max_lines", self.max_lines), ("data.max_length", self.max_length)):
+            if limit is not None:
+                whole_number(key, limit, at_least=1)
 
     @property
     def paths(self) -> dict[str, str]:
@@ -71,7 +75,7 @@ def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
     if (
         not isinstance(ratios, Sequence)
         or len(ratios) != len(SPLITS)
-        or not all(isinstance(ratio, int | float) and math.isfinite(ratio) and ratio >= 0 for ratio in ratios)
+        or not all(isinstance(ratio, int | float) and 0 <= ratio <= sys.float_info.max for ratio in ratios)
     ):
         raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {ratios}")
     if not math.isclose(sum(ratios), 1, abs_tol=1e-9):

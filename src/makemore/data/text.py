@@ -1,9 +1,10 @@
 """A text file as clean lines: one item (a name, a place, a molecule) a line.
 
 Cleaning: UTF-8; lines end at the newline only (`str.splitlines` would also split at U+2028 and its kin); a byte order
-mark, a carriage return at a line's end, spaces and tabs at its edges and blank lines are dropped and counted; NFC
-unless told otherwise. A text is cleaned and kept in chunks of whole lines, so that a large one needs little memory.
-Undecodable bytes, control characters and a file without text are errors that name file, line and cause.
+mark, a carriage return at a line's end, spaces and tabs at its edges, blank lines and lines beyond a given length are
+dropped and counted; NFC unless told otherwise. A text is cleaned and kept in chunks of whole lines, so that a large
+one needs little memory. Undecodable bytes, control characters and a file without text are errors that name file, line
+and cause.
 """
 
 import codecs
@@ -37,6 +38,7 @@ class Cleaning:
     carriage_returns: int = 0
     edge_spaces: int = 0
     blank_lines: int = 0
+    long_lines: int = 0
 
     def __str__(self) -> str:
         counts = {name.replace("_", " "): count for name, count in vars(self).items() if count}
@@ -103,29 +105,31 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_text(path: str | Path, normalize: str | None = "NFC") -> Text:
+def read_text(path: str | Path, normalize: str | None = "NFC", max_length: int | None = None) -> Text:
     """Read and clean a text file.
 
     Args:
         path: absolute, or relative to the working directory.
         normalize: a Unicode normal form ("NFC", "NFD", "NFKC", "NFKD"), or None to take the characters as they are.
+        max_length: characters in a line at the most, longer ones are dropped; None is no limit.
 
     Raises:
         UserError: a missing, unreadable, undecodable or empty file, or one with control characters.
     """
     path = locate(path)
     raw = read_bytes(path)
-    chunks, cleaning = clean(raw, str(path), normalize)
+    chunks, cleaning = clean(raw, str(path), normalize, max_length)
     return Text(path, hashlib.sha256(raw).hexdigest(), chunks, cleaning)
 
 
-def clean(raw: bytes, source: str, normalize: str | None) -> tuple[list[str], Cleaning]:
+def clean(raw: bytes, source: str, normalize: str | None, max_length: int | None = None) -> tuple[list[str], Cleaning]:
     """Return the lines in `raw`, each ended by one newline, in chunks, and what was dropped.
 
     Args:
         raw: UTF-8.
         source: what it is, for messages.
         normalize: a Unicode normal form, or None.
+        max_length: characters in a clean line at the most, longer ones are dropped; None is no limit.
 
     Raises:
         UserError: undecodable bytes, control characters, or no text.
@@ -133,10 +137,15 @@ def clean(raw: bytes, source: str, normalize: str | None) -> tuple[list[str], Cl
     byte_order_mark = raw.startswith(codecs.BOM_UTF8)
     chunks, dropped = [], Counter(byte_order_marks=int(byte_order_mark))
     for start, end in _whole_lines(raw, len(codecs.BOM_UTF8) if byte_order_mark else 0):
-        chunk, cleaning = _clean_chunk(raw, start, end, source, normalize)
+        chunk, cleaning = _clean_chunk(raw, start, end, source, normalize, max_length)
         dropped.update(vars(cleaning))
         if chunk:
             chunks.append(chunk)
+    if not chunks and dropped["long_lines"]:
+        raise UserError(
+            f"{source}: all its lines have more than data.max_length={max_length} characters; "
+            "raise data.max_length, or name a file with one item a line"
+        )
     if not chunks:
         raise UserError(f"{source}: has no text in it; name a file with one item a line")
     return chunks, Cleaning(**dropped)
@@ -151,7 +160,9 @@ def _whole_lines(raw: bytes, start: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _clean_chunk(raw: bytes, start: int, end: int, source: str, normalize: str | None) -> tuple[str, Cleaning]:
+def _clean_chunk(
+    raw: bytes, start: int, end: int, source: str, normalize: str | None, max_length: int | None
+) -> tuple[str, Cleaning]:
     content = normalized(_decode(raw, start, end, source), normalize)
     if not content.endswith("\n"):
         content += "\n"
@@ -163,7 +174,8 @@ def _clean_chunk(raw: bytes, start: int, end: int, source: str, normalize: str |
             "is it a text file? Remove the character or name another file"
         )
     content, blank_lines = _drop_blank_lines(content)
-    return content, Cleaning(0, carriage_returns, edge_spaces, blank_lines)
+    content, long_lines = (content, 0) if max_length is None else _drop_long_lines(content, max_length)
+    return content, Cleaning(0, carriage_returns, edge_spaces, blank_lines, long_lines)
 
 
 def normalized(content: str, normalize: str | None) -> str:
@@ -202,3 +214,19 @@ def _drop_blank_lines(content: str) -> tuple[str, int]:
     before = content.count("\n")
     content = re.sub("\n{2,}", "\n", content).removeprefix("\n")
     return content, before - content.count("\n")
+
+
+def _drop_long_lines(content: str, max_length: int) -> tuple[str, int]:
+    """Return the content without its lines of more than `max_length` characters, and how many there were."""
+    start = 0
+    while start < len(content):
+        # leaps over all lines that end within the length of the longest allowed
+        newline = content.rfind("\n", start, start + max_length + 1)
+        if newline < 0:
+            break
+        start = newline + 1
+    else:
+        return content, 0
+    lines = content.split("\n")
+    kept = [line for line in lines if len(line) <= max_length]
+    return "\n".join(kept), len(lines) - len(kept)

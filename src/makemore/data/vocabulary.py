@@ -4,6 +4,7 @@
 ends (28 tokens). Either stands before or after the characters, as in the lessons (L0, L3).
 """
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from makemore.errors import UserError, one_of
+
+# Unicode's categories of control characters, the newline among them, and of surrogates.
+_NO_CHARACTERS = ("Cc", "Cs")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Vocabulary:
     boundary_at: str = "first"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.characters, str):
+            raise UserError("the vocabulary's characters are not text")
+        if len(set(self.characters)) < len(self.characters):
+            raise UserError("the vocabulary has a character twice")
+        if wrong := [character for character in self.characters if unicodedata.category(character) in _NO_CHARACTERS]:
+            raise UserError(f"the vocabulary has {wrong[0]!r}, which no text may have")
         one_of("data.boundary", self.boundary, ("shared", "separate"))
         one_of("data.boundary_at", self.boundary_at, ("first", "last"))
 

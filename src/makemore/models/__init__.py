@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from makemore.errors import UserError, one_of
 
@@ -71,3 +71,28 @@ def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: i
         raise UserError(f"model {architecture} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
     generator = torch.Generator().manual_seed(seed)
     return network(vocab_size=vocab_size, generator=generator, **arguments)
+
+
+def restore(architecture: str, vocab_size: int, arguments: dict[str, Any], state: dict[str, Tensor]) -> Network:
+    """Return a network with the weights in `state`, which are all the memory that it takes.
+
+    Args:
+        architecture: as for `build`.
+        vocab_size: as for `build`.
+        arguments: as for `build`.
+        state: its `state_dict`, kept as it is.
+
+    Raises:
+        UserError: as `build`.
+        ValueError, RuntimeError: the weights are not those of such a network.
+    """
+    # without numbers, however many the arguments ask for
+    with torch.device("meta"):
+        network = build(architecture, vocab_size, arguments, seed=0)
+    wanted = network.state_dict()
+    network.load_state_dict(state, assign=True)
+    for name, tensor in network.state_dict().items():
+        # assigning checks neither; what is contiguous has all its numbers in the file
+        if tensor.dtype != wanted[name].dtype or not tensor.is_contiguous():
+            raise ValueError(f"{name} is not a plain tensor of {wanted[name].dtype}")
+    return network

@@ -85,8 +85,10 @@ class NGram(Network):
 
 def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     """Give the empty buffers the sizes of those that are about to be loaded, which must be of the same V and order."""
-    if not torch.equal(state_dict[prefix + "base"], module.base.to(state_dict[prefix + "base"].device)):
+    if state_dict[prefix + "base"].tolist() != [module.vocab_size, module.order]:
         raise ValueError("the counts are of another vocabulary or order")
-    for name in ("codes", "counts"):
-        if isinstance(loaded := state_dict.get(prefix + name), Tensor):
-            setattr(module, name, torch.zeros_like(loaded))
+    codes, counts = state_dict.get(prefix + "codes"), state_dict.get(prefix + "counts")
+    if isinstance(codes, Tensor) and isinstance(counts, Tensor):
+        if codes.ndim != 1 or codes.shape != counts.shape:
+            raise ValueError("there is not one count for each code")
+        module.codes, module.counts = (torch.zeros_like(sized, device=module.base.device) for sized in (codes, counts))

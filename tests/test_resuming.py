@@ -1,9 +1,7 @@
-"""Checks going on with a run: whose directory it is, which checkpoint is taken, and which config."""
+"""Checks going on with a run: which checkpoint is taken, and which config."""
 
-import multiprocessing
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -11,9 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from makemore import resuming
+from makemore.building import build
 from makemore.checkpoint_file import find, path_of
 from makemore.errors import UserError
-from makemore.training import build, train
+from makemore.training import train
 
 ROOT = Path(__file__).parents[1]
 SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every=3", "steps_per_execution=2"]
@@ -46,37 +45,6 @@ def run(run_dir: Path, *overrides: str) -> DictConfig:
 def finished(tmp_path: Path) -> Path:
     run(tmp_path / "run")
     return tmp_path / "run"
-
-
-# --- the directory
-
-
-def hold(run_dir: Path, held: Any, done: Any) -> None:
-    with resuming.sole_writer(run_dir):
-        held.set()
-        done.wait()
-
-
-def test_a_directory_has_one_writer_at_a_time_and_is_free_when_that_one_is_killed(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(tmp_path, held, done))
-    other.start()
-    assert held.wait(60)
-    with pytest.raises(UserError, match="another process trains there"), resuming.sole_writer(tmp_path):
-        pass
-    other.kill()
-    other.join()
-    with resuming.sole_writer(tmp_path):
-        pass
-
-
-def test_what_killed_writers_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    for name in (".metrics.json.1.tmp", "checkpoints/.step-00000001.ckpt.2.tmp"):
-        (tmp_path / name).touch()
-    with resuming.sole_writer(tmp_path):
-        assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
 
 
 # --- the checkpoint

@@ -9,21 +9,16 @@ import threading
 import traceback
 import unicodedata
 from collections.abc import Callable
-from dataclasses import fields
 from functools import wraps
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from makemore import signals
-from makemore.data.options import CorpusOptions
-from makemore.data.text import locate
 from makemore.errors import UserError, whole_number
 
 
@@ -64,7 +59,7 @@ def run(main: Callable[[], Any]) -> None:
         except BrokenPipeError:
             _leave_pipe()
         except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
-            fail(_describe(error))
+            fail(describe(error))
         except (TypeError, ValueError) as error:
             if not _raised_by_hydra(error):
                 raise
@@ -98,7 +93,7 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except (UserError, OmegaConfBaseException) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            fail(_describe(error))
+            fail(describe(error))
 
     return wrapped
 
@@ -110,7 +105,7 @@ def _with_what_it_needs(function: Callable[[DictConfig], Any], cfg: DictConfig) 
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UserError(_describe(error)) from error
+        raise UserError(describe(error)) from error
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -132,50 +127,7 @@ def set_threads(threads: Any) -> None:
     torch.set_num_threads(whole_number("threads", threads, at_least=1, at_most=1024))
 
 
-class CheckBeforeRun(Callback):
-    """A Hydra callback that checks a training run before its directory is made.
-
-    An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind. With `resume`, the config
-    becomes that of the run to go on with; Hydra uses it from here on.
-    """
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Build the parts of the run; the first thing wrong with them ends it."""
-        try:
-            if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
-                from makemore import resuming  # seconds, which others need not wait for yet
-
-                resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
-                resume(config)
-            _check_text(config.data)
-            cfg = config.copy()
-            OmegaConf.set_struct(cfg, False)
-            del cfg["hydra"]
-            from makemore.training import check  # seconds, which a wrong path need not wait for
-
-            check(cfg, Path(config.hydra.run.dir))
-        except (UserError, OmegaConfBaseException) as error:
-            fail(_describe(error))
-
-
-def _check_text(data: DictConfig) -> None:
-    """Raise `UserError` where the options of a text are wrong, or it is not there; a known text is found later.
-
-    Paths become absolute, as the run may go on from another working directory.
-    """
-    plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
-    assert isinstance(plain, dict)
-    names = {field.name for field in fields(CorpusOptions)}
-    if "path" not in plain:
-        raise UserError("data.path must be given: data.path=...")
-    options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
-    if plain.get("sha256") is None:
-        for name in ("path", "val_path", "test_path"):
-            if getattr(options, name) is not None:
-                data[name] = str(locate(getattr(options, name)))
-
-
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)

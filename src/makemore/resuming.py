@@ -3,20 +3,19 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from makemore.atomic import clear_temporaries, replacing
-from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, directory_of, find_newest, path_of, read, step_of
+from makemore.atomic import replacing
+from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, find_newest, path_of, read, step_of
 from makemore.data.corpus import Corpus
 from makemore.errors import UserError, as_text
 from makemore.language_model import LanguageModel
+from makemore.run_directory import SLURM_MARKER, slurm_job
 from makemore.saved_config import read_saved_config, saved_config_of
 
 log = logging.getLogger(__name__)
@@ -54,10 +53,10 @@ def take_over(config: DictConfig) -> None:
 
 def take_over_requeued(config: DictConfig) -> None:
     """Do the same for a job that SLURM has queued again and that had begun this very run; leave others alone."""
-    job = _slurm_job()
+    job = slurm_job()
     if job is None or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return
-    for marker in sorted(Path(config.hydra.run.dir).parent.glob("*/.hydra/slurm_job"), reverse=True):
+    for marker in sorted(Path(config.hydra.run.dir).parent.glob(f"*/{SLURM_MARKER}"), reverse=True):
         run_dir = marker.parent.parent
         with suppress(OSError):
             overrides = OmegaConf.load(marker.with_name("overrides.yaml"))
@@ -79,29 +78,6 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
         config.hydra.run.dir = str(run_dir)
         # the config of the run stays as it is
         config.hydra.output_subdir = None
-
-
-@contextmanager
-def sole_writer(run_dir: Path) -> Iterator[None]:
-    """Hold a run's directory within the block; the system lets go of it when the process ends, however it does.
-
-    Raises:
-        UserError: another process trains there.
-    """
-    lock = FileLock(run_dir / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(f"{run_dir}: another process trains there; wait for it, or stop it") from error
-    try:
-        clear_temporaries(run_dir)
-        clear_temporaries(directory_of(run_dir))
-        if (job := _slurm_job()) is not None:
-            (run_dir / ".hydra").mkdir(exist_ok=True)
-            (run_dir / ".hydra" / "slurm_job").write_text(job)
-        yield
-    finally:
-        lock.release()
 
 
 def check(run_dir: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -> None:
@@ -174,7 +150,3 @@ def _is_whole(path: Path) -> bool:
     except UserError:
         return False
     return True
-
-
-def _slurm_job() -> str | None:
-    return os.environ.get("SLURM_JOB_ID")

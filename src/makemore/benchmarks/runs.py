@@ -22,10 +22,11 @@ from omegaconf import DictConfig
 
 from makemore.benchmarks.measure import Measurement, timed
 from makemore.benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
+from makemore.building import build
 from makemore.console import ConsoleHandler
 from makemore.data.text import PROJECT_ROOT
 from makemore.outcome import TrainingResult
-from makemore.training import build, train
+from makemore.training import train
 
 
 class Screen(io.TextIOBase):

@@ -13,11 +13,11 @@ from torch import Tensor
 from makemore.benchmarks.baselines import Parameters, dataset_loop, mlp_parameters
 from makemore.benchmarks.loading import BLOCK_SIZE
 from makemore.benchmarks.runs import composed, run
+from makemore.building import build
 from makemore.checkpoint import TrainedModel, load
 from makemore.data.corpus import Corpus
 from makemore.data.windows import CountedWindows
 from makemore.errors import whole_number
-from makemore.training import build
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""The parts of a training run, built from its composed config: data, model, Trainer, and what has a name."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+from hydra.errors import InstantiationException
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig
+
+from makemore.checkpointing import AtomicCheckpointIO
+from makemore.data.datamodule import TextDataModule
+from makemore.errors import UserError, real_number, whole_number
+from makemore.language_model import LanguageModel
+
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+# Lightning calls what torch has deprecated
+warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+# Lightning sets itself to INFO on import and says which devices there are not
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
+    """Build the data and the model of a composed config.
+
+    Raises:
+        UserError: a value out of range, or a text that cannot be used.
+    """
+    seed = whole_number("seed", cfg.seed)
+    datamodule = instantiate(
+        cfg.data,
+        "data",
+        seed=seed,
+        steps_per_execution=cfg.steps_per_execution,
+        val_every=cfg.val_every,
+        checkpoint_every=cfg.checkpoint_every,
+    )
+    if not isinstance(datamodule, TextDataModule):
+        raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
+    datamodule.prepare_data()
+    make_model = instantiate(cfg.model, "model")
+    arguments = {"vocabulary": datamodule.corpus.vocabulary, "seed": seed, "log_every": cfg.log_every}
+    kind = getattr(make_model, "func", None)
+    if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
+        raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
+    if not kind.counts:
+        real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
+        schedule = instantiate(cfg.scheduler, "scheduler")
+        if not callable(schedule):
+            raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler")
+        optimizer = instantiate(cfg.optimizer, "optimizer")
+        arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile}
+    try:
+        return datamodule, make_model(**arguments)
+    except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
+        raise UserError(f"model: {first_line(error)}") from error
+
+
+def build_trainer(
+    cfg: DictConfig,
+    model: LanguageModel,
+    datamodule: TextDataModule,
+    run_dir: Path,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+) -> L.Trainer:
+    """Build the Trainer of a run.
+
+    Raises:
+        UserError: a value out of range, or no Trainer at all.
+    """
+    max_steps = whole_number("trainer.max_steps", cfg.trainer.max_steps, at_least=1)
+    trainer = instantiate(
+        cfg.trainer,
+        "trainer",
+        max_steps=1 if model.counts else max_steps,
+        # one run is one device; many runs are how one scales
+        devices=1,
+        num_nodes=1,
+        # an epoch is the steps up to the next validation, so there is no telling how many
+        max_epochs=-1,
+        check_val_every_n_epoch=1,
+        num_sanity_val_steps=0,
+        limit_val_batches=None if datamodule.corpus.size("val") else 0,
+        callbacks=callbacks,
+        logger=loggers,
+        # signals and requeueing are ours (see makemore.signals), under SLURM too
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        default_root_dir=str(run_dir),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    if not isinstance(trainer, L.Trainer):
+        raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
+    # converting the inputs, as others do, is refused by Lightning for what a block is
+    if trainer.precision not in _PRECISIONS:
+        raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
+    return trainer
+
+
+def named(config: Any, key: str) -> list[Any]:
+    """Instantiate a group of named things; `null` under a name switches it off."""
+    named = instantiate(config, key)
+    if not isinstance(named, dict):
+        raise UserError(f"{key} must be things by name, not {named!r}; see conf/{key}/default.yaml")
+    return [made for made in named.values() if made is not None]
+
+
+def instantiate(config: Any, key: str, **arguments: Any) -> Any:
+    """Instantiate a config group; what its target finds wrong becomes a `UserError`."""
+    try:
+        return hydra.utils.instantiate(config, **arguments, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{key}: {first_line(cause)}") from error
+    except TypeError as error:  # a `_partial_` or `_recursive_` that is neither true nor false
+        raise UserError(f"{key}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

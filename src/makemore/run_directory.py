@@ -1,0 +1,64 @@
+"""The directory of a training run: whether it can be written to, and by whom."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from filelock import FileLock, Timeout
+
+from makemore.atomic import clear_temporaries
+from makemore.checkpoint_file import directory_of
+from makemore.errors import UserError
+
+# by which a job that SLURM runs again knows its run
+SLURM_MARKER = Path(".hydra") / "slurm_job"
+
+
+def check_writable(run_dir: Path, model_bytes: int) -> None:
+    """Raise `UserError` where a run's directory could not be written to, or has no room for its checkpoints."""
+    existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    try:
+        with TemporaryFile(dir=existing) as file:
+            file.write(bytes(4096))
+            file.flush()
+        free = shutil.disk_usage(existing).free
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be written: {error.strerror}; choose another hydra.run.dir") from error
+    # the last two, the best and the one that is being written, each with two moments a weight
+    needed = 4 * 3 * model_bytes
+    if free < needed:
+        raise UserError(
+            f"{run_dir}: {free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}; "
+            "make room or choose another hydra.run.dir"
+        )
+
+
+@contextmanager
+def sole_writer(run_dir: Path) -> Iterator[None]:
+    """Hold a run's directory within the block; the system lets go of it when the process ends, however it does.
+
+    Raises:
+        UserError: another process trains there.
+    """
+    lock = FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{run_dir}: another process trains there; wait for it, or stop it") from error
+    try:
+        clear_temporaries(run_dir)
+        clear_temporaries(directory_of(run_dir))
+        if (job := slurm_job()) is not None:
+            (run_dir / SLURM_MARKER).parent.mkdir(exist_ok=True)
+            (run_dir / SLURM_MARKER).write_text(job)
+        yield
+    finally:
+        lock.release()
+
+
+def slurm_job() -> str | None:
+    """Return the number of the SLURM job that this process is part of; None elsewhere."""
+    return os.environ.get("SLURM_JOB_ID")

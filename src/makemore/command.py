@@ -133,7 +133,7 @@ def _describe(error: Exception) -> str:
     """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'standard output'}: {error.strerror or error}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."

@@ -141,7 +141,7 @@ def test_a_block_that_takes_long_is_left_in_the_middle(tmp_path: Path) -> None:
 def test_compiling_is_left_at_once(tmp_path: Path) -> None:
     arguments = (*LONG, "compile=true", "trainer.max_steps=300")
     whole = train(tmp_path / "whole", *arguments)
-    for seconds in (0, 1, 3, 6, 10):
+    for seconds in (0, 3, 8):
         cwd = tmp_path / str(seconds)
         child = start("train", *arguments, cwd=cwd, env={"XDG_CACHE_HOME": str(cwd / "cache")})
         child.wait_for("examples:")

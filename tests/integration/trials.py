@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
-TIMEOUT = 120
+TIMEOUT = 600
 
 _NUMBERS = count()
 _SERVER = multiprocessing.get_context("forkserver")

@@ -34,10 +34,9 @@ MODELS = {
     "compiled, AdamW": (*SMALL, "compile=true"),
 }
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "checkpoints"
+SHORT_FORM = ("ngram", "momentum", "mlp, SGD", "full batch", "early stopping", "range test")
 # steps between interruptions; in the full form it is 1 for every model
-
-
-STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(("ngram", "momentum", "mlp, SGD", "full batch", "early stopping"), 5)
+STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(SHORT_FORM, 5)
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,16 @@ def test_a_second_signal_quits_at_once(signum: int, code: int, tmp_path: Path) -
     assert resume(run_in(tmp_path)).code == 0
 
 
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_signal_in_a_sweep_ends_all_of_it(signum: int, code: int, tmp_path: Path) -> None:
+    outcome = run("train", "-m", *SHORT, "seed=0,1,2", cwd=tmp_path, prepare=signal_at_step(7, signum))
+    assert outcome.code == code, outcome.err
+    assert "Traceback" not in outcome.err
+    (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
+    assert len(list(sweep.glob("*/.hydra"))) == 1
+    assert step_of(checkpoints_of(sweep / "0")[-1]) == 7
+
+
 def started_and_stopped(cwd: Path, signum: int, seconds: float) -> tuple[int, str]:
     """Start a process as a user does, send it a signal so many seconds later, and return how it ended."""
     cwd.mkdir(parents=True)
@@ -211,7 +221,7 @@ def test_the_other_commands_end_without_a_word(
 
 def test_sampling_without_end_is_left_at_once(trained: Path, tmp_path: Path) -> None:
     child = start("sample", f"ckpt_path={trained}", "num_samples=100000000", cwd=tmp_path)
-    while child.process.is_alive() and (not child.out.exists() or not child.out.stat().st_size):
+    while child.process.is_alive() and not child.out.stat().st_size:
         time.sleep(0.01)
     child.send(signal.SIGINT)
     outcome = child.wait()

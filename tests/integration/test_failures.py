@@ -147,9 +147,11 @@ def check_full(outcome: Any, run_dir: Path) -> None:
         load(newest)
 
 
-@pytest.mark.parametrize("left", [30_000, 60_000, 90_000, 120_000])
+@pytest.mark.parametrize(
+    "left", [30_000, 90_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 200_000, 7_000))]
+)
 def test_a_run_whose_disk_is_full_goes_on_when_there_is_room(left: int, disk: Any, tmp_path: Path) -> None:
-    arguments = (*SHORT, "trainer.max_steps=2000", "checkpoint_every=100", "val_every=300")
+    arguments = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
     path = disk("size=4m")
     run_dir = path / "run"
     run_dir.mkdir()
@@ -181,9 +183,11 @@ def limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", [8_000, 30_000, 60_000])
+@pytest.mark.parametrize(
+    "size", [8_000, 60_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 100_000, 7_000))]
+)
 def test_a_run_whose_files_may_not_grow_goes_on_when_they_may(size: int, tmp_path: Path) -> None:
-    arguments = (*SHORT, "trainer.max_steps=2000", "checkpoint_every=100", "val_every=300")
+    arguments = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
     outcome = run("train", *arguments, cwd=tmp_path / "a", prepare=partial(limit, size))
     run_dir = run_in(tmp_path / "a")
     check_full(outcome, run_dir)

@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from makemore.checkpoint import load
 from makemore.data.cache import directory
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
 
 Command = Callable[..., Any]
@@ -128,15 +125,6 @@ def test_another_seed_leaves_the_splits_as_they_are(command: Command, tmp_path: 
     nlls = ("train/nll", "val/nll", "test/nll")
     assert [first[name] for name in nlls] == [second[name] for name in nlls]
     assert [first[name] for name in nlls] != [other_splits[name] for name in nlls]
-
-
-def test_two_runs_that_start_at_once_have_two_directories(tmp_path: Path) -> None:
-    line = [sys.executable, str(SCRIPT), "model=ngram"]
-    started = [
-        subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in "ab"
-    ]
-    assert [process.wait() for process in started] == [0, 0]
-    assert len(runs(tmp_path)) == 2
 
 
 def test_an_ngram_may_end_with_an_infinite_nll(command: Command, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
-TIMEOUT = 120
+TIMEOUT = 600
 
 _NUMBERS = count()
 _SERVER = multiprocessing.get_context("forkserver")
@@ -48,6 +48,8 @@ class Child:
         number = next(_NUMBERS)
         cwd.mkdir(parents=True, exist_ok=True)
         self.out, self.err = cwd / f"{number}.out", cwd / f"{number}.err"
+        for path in (self.out, self.err):
+            path.touch()
         line = [f"{script}.py", *map(str, arguments)]
         where = (cwd, self.out, self.err)
         self.process = forked(_run, script, line, where, prepare, dict(os.environ) | env)
@@ -60,7 +62,7 @@ class Child:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has written a text to standard error, or has ended."""
-        while self.process.is_alive() and (not self.err.exists() or text not in self.err.read_text()):
+        while self.process.is_alive() and text not in self.err.read_text():
             time.sleep(0.005)
 
     def wait(self) -> Outcome:
@@ -122,7 +124,7 @@ def in_parallel(function: Callable[..., Any], items: Iterable[Any]) -> list[Any]
 def _run(script: str, line: list[str], where: tuple[Path, Path, Path], prepare: Any, env: dict[str, str]) -> None:
     cwd, out, err = where
     for path, descriptor in ((out, 1), (err, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

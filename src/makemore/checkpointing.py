@@ -62,7 +62,8 @@ class Checkpoints(Checkpoint):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Find the checkpoints of a resumed run where this one has its own, and stop again where it had stopped."""
-        if trainer.global_step:
+        # one whose validation is still due is written anew after it
+        if trainer.global_step and not _data(trainer).validation_due:
             self.newest = path_of(trainer.default_root_dir, trainer.global_step)
         self.best = self.best and directory_of(trainer.default_root_dir) / self.best.name
         trainer.should_stop = self.stopped_early

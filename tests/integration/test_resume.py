@@ -122,7 +122,8 @@ def check_points(
 
 
 def test_a_signal_at_any_point_leaves_a_run_that_can_go_on(whole: Any, tmp_path: Path) -> None:
-    check_points(POINTS[::2], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path)
+    check_points(POINTS[::2], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path / "a")
+    check_points(POINTS[:2], ["early stopping"], [signal.SIGTERM], whole, tmp_path / "b")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from makemore.command import run, task
+from makemore.command import override, run, task
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
@@ -24,9 +24,9 @@ def main(cfg: DictConfig) -> float:
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
     logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
     print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
-    print(f"  python scripts/sample.py ckpt_path={result.checkpoint}")
+    print(f"  python scripts/sample.py {override('ckpt_path', result.checkpoint)}")
     if result.best is not None:
-        print(f"  python scripts/sample.py ckpt_path={result.best[0]} # the best by validation")
+        print(f"  python scripts/sample.py {override('ckpt_path', result.best[0])} # the best by validation")
     return result.objective
 
 

@@ -4,6 +4,8 @@ import difflib
 import io
 import logging
 import os
+import re
+import shlex
 import sys
 import threading
 import traceback
@@ -118,6 +120,15 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Return whether an error is NumPy's or torch's for want of memory; torch's on the CPU has no type of its own."""
     wants = ("can't allocate memory", "out of memory")
     return isinstance(error, MemoryError) or any(words in str(error) for words in wants)
+
+
+def override(key: str, value: object) -> str:
+    """Return KEY=VALUE as one pastes it: in quotes for Hydra and for the shell where it needs them."""
+    if re.fullmatch(r"[\w./+-]+", str(value), re.ASCII):
+        return f"{key}={value}"
+    # a backslash is one to Hydra, unless a quote follows
+    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
+    return shlex.quote(f"{key}='{quoted}'")
 
 
 def set_threads(threads: Any) -> None:

@@ -11,7 +11,7 @@ from makemore.building import build, build_trainer, first_line, named
 from makemore.callbacks import ProgressBar, SampledNames
 from makemore.checkpoint_file import find_newest
 from makemore.checkpointing import Checkpoints
-from makemore.command import set_threads
+from makemore.command import override, set_threads
 from makemore.errors import DivergedError, UserError
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
@@ -38,7 +38,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
             return _train(cfg, run_dir)
         except signals.Stopped as stopped:
             log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
-            log.warning("  python scripts/train.py resume=%s # goes on", run_dir)
+            log.warning("  python scripts/train.py %s # goes on", override("resume", run_dir))
             if stopped.signum == signals.REQUEUE:
                 signals.requeue()
             raise
@@ -46,7 +46,9 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
             raise UserError(f"{error}; {_last_good(run_dir)}") from error
         except OSError as error:
             what = f"{error.filename or run_dir}: {error.strerror or error}"
-            raise UserError(f"{what}; mend that and go on with resume={run_dir}; {_last_good(run_dir)}") from error
+            raise UserError(
+                f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}"
+            ) from error
 
 
 def _last_good(run_dir: Path) -> str:

@@ -22,6 +22,8 @@ BAD = {
     "torch": ["2.5.1", "2.9.1"],
     # a bypass of instantiate's target policy, and a release candidate that its plugins do not work with
     "hydra-core": ["1.3.2", "1.3.7", "1.4.0rc3"],
+    # symbolic links are followed: CVE-2025-68146, CVE-2026-22701
+    "filelock": ["3.20.0", "3.20.2"],
 }
 
 

@@ -126,6 +126,20 @@ def test_more_steps_may_be_asked_for_and_are_kept(finished: Path) -> None:
     assert OmegaConf.load(finished / ".hydra" / "config.yaml").trainer.max_steps == 9
 
 
+def test_a_schedule_that_follows_the_number_of_steps_is_not_extended(tmp_path: Path) -> None:
+    run(tmp_path / "run", "scheduler=exponential_ramp")
+    with pytest.raises(UserError, match=r"scheduler.ramp_steps follows trainer.max_steps"):
+        resuming.take_over(composed(f"resume={tmp_path / 'run'}", "trainer.max_steps=9"))
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "checkpoints/step-00000006.ckpt", ".hydra/config.yaml", "train.log"])
+def test_a_directory_with_symbolic_links_is_refused(name: str, finished: Path, tmp_path: Path) -> None:
+    (finished / name).unlink(missing_ok=True)
+    (finished / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{name}: is a symbolic link"):
+        resuming.take_over(composed(f"resume={finished}"))
+
+
 @pytest.mark.parametrize("other", ["seed=1", "trainer=gpu", "~callbacks", "hydra.run.dir=elsewhere"])
 def test_any_other_change_is_refused(other: str, finished: Path) -> None:
     with pytest.raises(UserError, match="take out ") as caught:

@@ -43,7 +43,7 @@ def test_what_killed_writers_left_is_cleared(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for run_dir in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(UserError, match="cannot be written: Not a directory; choose another"):
+        with pytest.raises(UserError, match="cannot be written: Not a directory; mend that or"):
             check_writable(run_dir, 100)
     check_writable(tmp_path / "new" / "run", 100)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

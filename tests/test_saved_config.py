@@ -98,11 +98,16 @@ def test_a_target_within_a_list_is_refused_too(tmp_path: Path) -> None:
         "${ oc.env:HOME }",
         "${eval:1}",
         "\\${oc.env:HOME}",
+        # what values become a reference of when they are put in their places
+        "${d}{oc.env:HOME}",
+        "/x/${d}{oc.env:HOME}",
+        "${d}{oc.create:{_target_:torch.load,f:x.pt,weights_only:false}}",
+        "/x/${seed}",
     ],
 )
 def test_nothing_outside_the_file_is_read(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/the/secret")
-    content = OmegaConf.to_yaml({"trainer": {"max_steps": 1}, "seed": 0, "data": {"path": value}})
+    content = OmegaConf.to_yaml({"trainer": {"max_steps": 1}, "seed": 0, "d": "$", "data": {"path": value}})
     with pytest.raises(UserError, match="asks for something outside the file") as caught:
         read_saved_config(saved(tmp_path, content))
     assert "secret" not in str(caught.value)

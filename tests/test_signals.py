@@ -17,7 +17,7 @@ from makemore.signals import Stopped
 
 @pytest.fixture
 def _handling() -> Iterator[None]:
-    with signals.handling():
+    with signals.answering():
         yield
 
 
@@ -67,7 +67,7 @@ def test_after_at_once_signals_are_held_as_before() -> None:
 def test_handlers_and_state_are_as_before_after_the_block() -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
     for _ in range(2):
-        with signals.handling():
+        with signals.answering():
             # a block within does not end it
             with signals.handling():
                 pass
@@ -95,7 +95,7 @@ def test_another_thread_leaves_the_handlers_alone() -> None:
 TWICE = """
 import os, signal, time
 from makemore import signals
-with signals.handling():
+with signals.answering():
     signals.hold()
     os.kill(os.getpid(), signal.SIGTERM)
     assert signals.requested()
@@ -105,6 +105,25 @@ with signals.handling():
     finally:
         print("not at once")
 """
+
+
+BEFORE = """
+import os, signal, sys
+from makemore import signals
+with signals.handling():
+    print("so far", end="")
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    finally:
+        print("not at once")
+"""
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_before_there_is_a_run_a_signal_quits_on_the_spot(signum: int, code: int) -> None:
+    line = [sys.executable, "-c", BEFORE, str(int(signum))]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "so far", "")
 
 
 def test_a_second_signal_quits_on_the_spot() -> None:
@@ -117,7 +136,7 @@ def test_sigusr1_is_ours_only_where_slurm_runs_the_job(monkeypatch: pytest.Monke
     with signals.handling():
         assert signal.getsignal(signal.SIGUSR1) == before
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with pytest.raises(Stopped) as stopped, signals.handling():
+    with pytest.raises(Stopped) as stopped, signals.answering():
         send(signal.SIGUSR1)
     assert stopped.value.signum == signals.REQUEUE
     assert signal.getsignal(signal.SIGUSR1) == before

@@ -275,7 +275,7 @@ def test_a_signal_ends_a_block_after_a_whole_step(compiled: bool) -> None:
     take, expected, block = whole_of("adamw", compiled)
     take(block, RATES)
     take, found, block = whole_of("adamw", compiled)
-    with signals.handling():
+    with signals.answering():
         signals.hold()
         take(block.steps(0, 12), RATES[:12])
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,7 @@
 """Before a run's directory is made: the config of a run to go on with is found, and everything is checked."""
 
 import os
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ class CheckBeforeRun(Callback):
     becomes that of the run to go on with; Hydra uses it from here on.
     """
 
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """A sweep does not go on with one run."""
+        if any(override.startswith("resume=") for override in config.hydra.overrides.task):
+            fail("resume goes on with one run, in its directory; take out -m")
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Build the parts of the run; the first thing wrong with them ends it."""
         try:
@@ -39,6 +45,9 @@ class CheckBeforeRun(Callback):
             check(cfg, Path(config.hydra.run.dir))
         except (UserError, OmegaConfBaseException) as error:
             fail(describe(error))
+        except Exception as error:  # Hydra would go on
+            traceback.print_exc()
+            raise SystemExit(1) from error
 
 
 def _check_text(data: DictConfig) -> None:

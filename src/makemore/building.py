@@ -75,6 +75,9 @@ def build_trainer(
         UserError: a value out of range, or no Trainer at all.
     """
     max_steps = whole_number("trainer.max_steps", cfg.trainer.max_steps, at_least=1)
+    for key in ("fast_dev_run", "max_time"):
+        if cfg.trainer.get(key):
+            raise UserError(f"trainer.{key}: a run ends after trainer.max_steps, or by early stopping; take it out")
     trainer = instantiate(
         cfg.trainer,
         "trainer",

@@ -37,8 +37,6 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     if cfg.resume is not None:
         resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
     model.configure_optimizers()
-    if cfg.trainer.get("accelerator") == "cpu" and not model.counts:
-        _try_step(model)
     callbacks = named(cfg.callbacks, "callbacks")
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
@@ -52,9 +50,12 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     for callback in callbacks:
         if isinstance(callback, EarlyStopping):
             _check_early_stopping(callback, datamodule)
-    whole_number("num_samples", cfg.num_samples)
+    # at each validation, while a signal waits; sample.py makes more
+    whole_number("num_samples", cfg.num_samples, at_most=1000)
     check_writable(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
-    build_trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
+    trainer = build_trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
+    if trainer.strategy.root_device.type == "cpu" and not model.counts:
+        _try_step(model)
 
 
 def _try_step(model: LanguageModel) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from makemore import sampling
-from makemore.checkpoint_file import RECORD_KEY, find, read
+from makemore.checkpoint_file import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
@@ -137,19 +138,23 @@ def load(path: str | Path) -> TrainedModel:
     """
     path = find(path)
     checkpoint = read(path)
-    own = checkpoint[RECORD_KEY]
     try:
-        vocabulary = Vocabulary(**own["vocabulary"])
-        model = own["model"]
-        state = {name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
-        network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
-        options = CorpusOptions(**own["data"]["options"])
-        sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
-        if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
-            raise ValueError("the digests are not those of the text's files")
+        with naming_damage(path):
+            return _trained_model(path, checkpoint)
+    except DamagedCheckpointError:
+        raise
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        what = str(error).split("\n")[0]
-        raise UserError(f"{path}: is damaged ({type(error).__name__}: {what}); use another one of the run") from error
+
+
+def _trained_model(path: Path, checkpoint: dict[str, Any]) -> TrainedModel:
+    own = checkpoint[RECORD_KEY]
+    vocabulary = Vocabulary(**own["vocabulary"])
+    model = own["model"]
+    state = {name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
+    network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
+    options = CorpusOptions(**own["data"]["options"])
+    sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
+    if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
+        raise ValueError("the digests are not those of the text's files")
     return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)

@@ -7,6 +7,8 @@ A checkpoint is Lightning's, of builtins and tensors alone, with a record of our
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,17 @@ _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint is not what was written, or none at all."""
+    """A checkpoint is not what was written, or none at all.
+
+    Args:
+        path: where it is.
+        cause: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(f"{path}: is damaged ({cause}); use another one of the run")
+        self.path = path
+        self.cause = cause
 
 
 def record(
@@ -80,11 +92,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content, has_seal = sealed.read(path)
     except sealed.BrokenSealError as error:
-        raise DamagedCheckpointError(f"{path}: is damaged ({error}); use another one of the run") from error
+        raise DamagedCheckpointError(path, str(error)) from error
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
-        raise DamagedCheckpointError(
-            f"{path}: is damaged, or not a checkpoint at all; use another one of the run"
-        ) from error
+        raise DamagedCheckpointError(path, "or not a checkpoint at all") from error
     own = content.get(RECORD_KEY) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(own, dict):
         raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
@@ -92,8 +102,20 @@ def read(path: Path) -> dict[str, Any]:
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise UserError(f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; update it")
     if version > 1 and not has_seal:
-        raise DamagedCheckpointError(f"{path}: is damaged (its end is missing); use another one of the run")
+        raise DamagedCheckpointError(path, "its end is missing")
     return content
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Within the block, whatever a checkpoint with other contents than ours makes go wrong is its damage."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        what = str(error).partition("\n")[0]
+        raise DamagedCheckpointError(path, f"{type(error).__name__}: {what}") from error
 
 
 def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | None:
@@ -101,12 +123,12 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
 
     The best by validation NLL is among them: of a run that was killed it may be the newest.
     """
-    candidates = [*checkpoints_of(run_dir, best=True), *checkpoints_of(run_dir)]
-    for path in sorted(candidates, key=lambda path: (step_of(path), not path.name.startswith("best-")), reverse=True):
+    candidates = [*checkpoints_of(run_dir)[::-1], *checkpoints_of(run_dir, best=True)]
+    for path in sorted(candidates, key=step_of, reverse=True):
         try:
             read(path)
         except DamagedCheckpointError as error:
-            log.log(level, "%s", str(error).replace("use another one of the run", "the one before is used"))
+            log.log(level, "%s: is damaged (%s); the one before is used", error.path, error.cause)
         else:
             return path
     return None

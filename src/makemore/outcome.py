@@ -72,11 +72,14 @@ class Outcome(Callback):
         self.run_dir = run_dir
         self.seconds = 0.0
         self.started: float | None = None
+        # training has, or there is nothing left of it: all of a checkpoint is restored
+        self.began = False
         self.result: TrainingResult | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
+        self.began = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
@@ -100,6 +103,7 @@ class Outcome(Callback):
         Raises:
             UserError: fewer steps than planned, a checkpoint that cannot be read back, or an NLL that is not finite.
         """
+        self.began = True
         if trainer.global_step < trainer.max_steps and not trainer.should_stop:
             raise UserError(
                 f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "

@@ -11,12 +11,22 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from makemore.atomic import replacing
-from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, find_newest, path_of, read, step_of
+from makemore.checkpoint import load
+from makemore.checkpoint_file import (
+    RECORD_KEY,
+    DamagedCheckpointError,
+    checkpoints_of,
+    find_newest,
+    naming_damage,
+    path_of,
+    read,
+    step_of,
+)
 from makemore.data.corpus import Corpus
 from makemore.errors import UserError, as_text
 from makemore.language_model import LanguageModel
 from makemore.run_directory import SLURM_MARKER, slurm_job
-from makemore.saved_config import read_saved_config, saved_config_of
+from makemore.saved_config import read_saved_config, refers_to, saved_config_of
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +53,16 @@ def take_over(config: DictConfig) -> None:
             f"resume={run_dir} goes on with the run's own config, in which only {_MAY_CHANGE} may change; "
             f"take out {' '.join(others)}"
         )
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir}: no such directory (from {Path.cwd()}); training prints that of its run")
+    if not config.resume or not run_dir.is_dir():
+        raise UserError(
+            f"resume={config.resume}: no such directory (from {Path.cwd()}); training prints that of its run"
+        )
+    if links := [path for path in run_dir.rglob("*") if path.is_symlink()]:
+        raise UserError(f"{links[0]}: is a symbolic link, through which resume does not write; put the file there")
     saved = read_saved_config(run_dir)
     if any(override.startswith(f"{_MAY_CHANGE}=") for override in given):
+        if others := refers_to(saved, _MAY_CHANGE):
+            raise UserError(f"{run_dir}: {', '.join(others)} follows {_MAY_CHANGE}; more steps would be another run")
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
 
@@ -58,7 +74,8 @@ def take_over_requeued(config: DictConfig) -> None:
         return
     for marker in sorted(Path(config.hydra.run.dir).parent.glob(f"*/{SLURM_MARKER}"), reverse=True):
         run_dir = marker.parent.parent
-        with suppress(OSError):
+        # one that is damaged is not the one
+        with suppress(Exception):
             overrides = OmegaConf.load(marker.with_name("overrides.yaml"))
             if marker.read_text() == job and overrides == config.hydra.overrides.task:
                 _replace(config, read_saved_config(run_dir), run_dir)
@@ -84,7 +101,8 @@ def check(run_dir: Path, model: LanguageModel, corpus: Corpus, max_steps: int) -
     """Raise `UserError` where the newest checkpoint is of another model or text, or has more steps than asked for."""
     newest = find_newest(run_dir, level=logging.DEBUG)
     if newest is not None:
-        _check_same(newest, model, corpus, max_steps)
+        with naming_damage(newest):
+            _check_same(newest, model, corpus, max_steps)
 
 
 def checkpoint_to_resume(run_dir: Path) -> Path | None:
@@ -127,6 +145,8 @@ def _check_same(path: Path, model: LanguageModel, corpus: Corpus, max_steps: int
     own = checkpoint[RECORD_KEY]
     if own["format_version"] < 2:
         raise UserError(f"{path}: an earlier version wrote it; it can be evaluated, but no run can go on from it")
+    if load(path).step != step_of(path):
+        raise DamagedCheckpointError(path, f"it is of step {own['step']}")
     if own["data"]["sha256"] != corpus.sha256:
         raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
     same = {"architecture": model.architecture, "arguments": model.arguments}

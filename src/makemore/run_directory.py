@@ -26,7 +26,9 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
             file.flush()
         free = shutil.disk_usage(existing).free
     except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written: {error.strerror}; choose another hydra.run.dir") from error
+        raise UserError(
+            f"{run_dir}: cannot be written: {error.strerror}; mend that or choose another hydra.run.dir"
+        ) from error
     # the last two, the best and the one that is being written, each with two moments a weight
     needed = 4 * 3 * model_bytes
     if free < needed:

@@ -25,7 +25,8 @@ from makemore.language_model import LanguageModel
 
 _KINDS = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, torch.optim.Optimizer)
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
-# ${a.b} and nothing else: no resolver, which could read the environment
+# ${a.b} and nothing beside it: no resolver, which could read the environment, and no text that becomes one when values
+# are put in their places
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
@@ -53,12 +54,25 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     # Hydra's own part would say which code to run; a whole file ends with its last line
     if not isinstance(config, DictConfig) or "trainer" not in config or "hydra" in config or not text.endswith("\n"):
         raise UserError(f"{path}: is not the config of a run; start the run anew")
-    for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
-        if isinstance(value, str) and "${" in _REFERENCE.sub("", value):
-            raise UserError(f"{path}: {key}={value} asks for something outside the file; write the value itself there")
-        if "_target_" in key.split(".") and not _is_ours(value):
-            raise UserError(f"{path}: {key}={value} is nothing that a saved config may name; start the run anew")
+    if (reason := untrusted(config)) is not None:
+        raise UserError(f"{path}: {reason}")
     return config
+
+
+def untrusted(config: DictConfig) -> str | None:
+    """Return what is in a config that none is resumed with, and how to mend it; None where there is no such thing."""
+    for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
+        if isinstance(value, str) and "${" in value and not _REFERENCE.fullmatch(value):
+            return f"{key}={value} asks for something outside the file; write the value itself there"
+        if "_target_" in key.split(".") and not _is_ours(value):
+            return f"{key}={value} is nothing that a saved config may name; take it out of the file"
+    return None
+
+
+def refers_to(config: DictConfig, name: str) -> list[str]:
+    """Return the keys whose value is that of another key."""
+    entries = _entries(OmegaConf.to_container(config, resolve=False), "")
+    return [key for key, value in entries if value == f"${{{name}}}"]
 
 
 def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:

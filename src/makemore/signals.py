@@ -1,7 +1,8 @@
 """SIGTERM, SIGINT and SLURM's requeue signal, answered when nothing is half done.
 
-A first signal is a request: it raises `Stopped` at once where nothing would be torn, and where training holds it
-back, as soon as the state is whole again. A second one quits on the spot, as if killed.
+Before a training run begins, and in other commands, a signal quits on the spot: there is nothing to save, and what is
+raised in the middle of an import is lost in it. In a run a first signal is a request: it raises `Stopped` at once
+where nothing would be torn, and where training holds it back, as soon as the state is whole again. A second one quits.
 """
 
 import logging
@@ -9,11 +10,13 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +39,10 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
-    """The signal that waits to be answered, and whether signals are held back."""
+    """The signal that waits to be answered, whether there is a run to answer it, and whether that holds it back."""
 
     requested: int | None = None
+    answering: bool = False
     held: bool = False
 
 
@@ -48,7 +52,7 @@ _state = _State()
 
 @contextmanager
 def handling() -> Iterator[None]:
-    """Take signals as requests to stop within the outermost such block; only the main thread can."""
+    """Let signals quit within the outermost such block, with their exit codes; only the main thread can."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) == _handle:
         yield
         return
@@ -57,9 +61,20 @@ def handling() -> Iterator[None]:
     try:
         yield
     finally:
-        _state.requested, _state.held = None, False
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        _state.requested = None
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Take signals as requests to stop within the block, which is left by `Stopped`."""
+    with handling():
+        _state.answering = True
+        try:
+            yield
+        finally:
+            _state.answering = _state.held = False
 
 
 def install() -> None:
@@ -120,8 +135,17 @@ def _signals() -> list[signal.Signals]:
 
 
 def _handle(signum: int, _frame: FrameType | None) -> None:
-    if _state.requested is not None:
-        os._exit(128 + signum)
+    if _state.requested is not None or not _state.answering:
+        _quit(signum)
     _state.requested = signum
     if not _state.held:
         raise Stopped(signum)
+
+
+def _quit(signum: int) -> NoReturn:
+    if signum == REQUEUE and _state.requested is None:
+        requeue()
+    # it may be in the middle of a print
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(128 + signum)

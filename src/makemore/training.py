@@ -1,6 +1,7 @@
 """A training run, from its config to what came of it."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -9,13 +10,14 @@ from omegaconf import DictConfig
 from makemore import resuming, signals
 from makemore.building import build, build_trainer, first_line, named
 from makemore.callbacks import ProgressBar, SampledNames
-from makemore.checkpoint_file import find_newest
+from makemore.checkpoint_file import find_newest, naming_damage
 from makemore.checkpointing import Checkpoints
 from makemore.command import override, set_threads
 from makemore.errors import DivergedError, UserError
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 from makemore.run_directory import sole_writer
+from makemore.saved_config import untrusted
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     """
     if cfg.resume is not None and Path(cfg.resume).resolve() != run_dir.resolve():
         raise UserError(f"resume={cfg.resume} goes on with one run, in its directory; take out -m")
-    with signals.handling(), sole_writer(run_dir):
+    with signals.answering(), sole_writer(run_dir):
         try:
             return _train(cfg, run_dir)
         except signals.Stopped as stopped:
@@ -69,9 +71,14 @@ def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
             longest,
             lower,
         )
+    if cfg.resume is None and (reason := untrusted(cfg)) is not None:
+        log.warning("resume= will not go on with this run as it is: %s", reason)
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, run_dir)
-    loggers = [make(save_dir=str(run_dir)) for make in named(cfg.logger, "logger")]
+    try:
+        loggers = [make(save_dir=str(run_dir)) for make in named(cfg.logger, "logger")]
+    except (ImportError, TypeError, ValueError) as error:
+        raise UserError(f"logger: {first_line(error)}") from error
     callbacks = [
         ProgressBar(),
         SampledNames(cfg.num_samples, model.seed),
@@ -84,11 +91,17 @@ def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
         checkpoint = resuming.checkpoint_to_resume(run_dir)
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
-        rewind(loggers, resuming.logs_of(checkpoint))
+        with nullcontext() if checkpoint is None else naming_damage(checkpoint):
+            rewind(loggers, resuming.logs_of(checkpoint))
     trainer = build_trainer(cfg, model, datamodule, run_dir, callbacks, loggers)
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {first_line(error)}") from error
+    except Exception:
+        if checkpoint is None or outcome.began:
+            raise
+        with naming_damage(checkpoint):
+            raise
     assert outcome.result is not None
     return outcome.result

@@ -156,7 +156,7 @@ def test_a_run_whose_disk_is_full_goes_on_when_there_is_room(left: int, disk: An
     run_dir = path / "run"
     run_dir.mkdir()
     ballast = path / "ballast"
-    # _probe asks for room for four checkpoints, which others may take later
+    # the check at the start asks for room for four checkpoints, which others may take later
     prepare = partial(fill_at_start, ballast, left)
     outcome = run("train", *arguments, f"hydra.run.dir={run_dir}", cwd=tmp_path / "a", prepare=prepare)
     check_full(outcome, run_dir)

@@ -73,7 +73,7 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    check_kills(["bigram", "mlp, AdamW"], 3, tmp_path)
+    check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW"], 2, tmp_path)
 
 
 @pytest.mark.slow
@@ -95,9 +95,10 @@ def save_again_and_again(run_dir: Path, step: int, temporaries: str) -> None:
         callback.on_train_end(trainer, module)
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system, /dev/shm")
 def test_a_hundred_kills_while_checkpoints_are_saved_tear_none(tmp_path: Path) -> None:
     # what is made on another file system could not be renamed to where it belongs
-    temporaries = "/dev/shm" if Path("/dev/shm").is_dir() else str(tmp_path)
+    temporaries = "/dev/shm"
     moments = random.Random(0)
 
     def trial(run_dir: Path) -> int:

@@ -147,7 +147,8 @@ class MetricsCsv(Logger):
             _truncate(self.path, state["size"])
         else:
             self.path.unlink(missing_ok=True)
-        self._row = dict(state["row"]) if state else {}
+        row = state["row"] if state else {}
+        self._row = {name: row[name] for name in COLUMNS if name in row}
 
     def finalize(self, status: str) -> None:
         """Write the last row and close the file."""

@@ -52,7 +52,9 @@ def check_stopped(outcome: Outcome, code: int, run_dir: Path) -> None:
     assert outcome.code == code, outcome.err
     assert "Traceback" not in outcome.err
     said, how = outcome.err.splitlines()[-2:]
-    assert said == f"stopped by {signal.Signals(code - 128).name}; the last good checkpoint is {find_newest(run_dir)}"
+    newest = find_newest(run_dir)
+    saved = "there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
+    assert said == f"stopped by {signal.Signals(code - 128).name}; {saved}"
     assert how == f"  python scripts/train.py resume={run_dir} # goes on"
 
 

@@ -69,7 +69,7 @@ class Checkpoints(Checkpoint):
         trainer.should_stop = self.stopped_early
         self._max_steps = trainer.max_steps
         if _data(trainer).validation_due and trainer.global_step == trainer.max_steps:
-            # else the Trainer would find nothing left to do, and the last validation would be missing
+            # else the Trainer, which compares the two before it begins, would leave the last validation out
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

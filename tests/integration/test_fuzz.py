@@ -340,7 +340,8 @@ def damage_tensor(random: random.Random, tensor: torch.Tensor) -> Any:
 
 def damage_record(random: random.Random, checkpoint: dict[str, Any]) -> None:
     """Change one random leaf, mostly of what loading reads."""
-    top = random.choice(("makemore", "makemore", "makemore", "state_dict", None, None))
+    # a change before may have deleted one
+    top = random.choice([*(name for name in ("makemore",) * 3 + ("state_dict",) if name in checkpoint), None, None])
     paths = list(leaves(checkpoint[top], (top,)) if top is not None else leaves(checkpoint))
     *parents, key = random.choice(paths)
     parent: Any = checkpoint

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from trials import ending, in_parallel, resume, run, run_in, signal_at, signal_at_step, train
 
-from makemore.resuming import sole_writer
+from makemore.run_directory import sole_writer
 
 STEPS = 12
 # none of them divides another

@@ -340,8 +340,9 @@ def damage_tensor(random: random.Random, tensor: torch.Tensor) -> Any:
 
 def damage_record(random: random.Random, checkpoint: dict[str, Any]) -> None:
     """Change one random leaf, mostly of what loading reads."""
-    # a change before may have deleted one
-    top = random.choice([*(name for name in ("makemore",) * 3 + ("state_dict",) if name in checkpoint), None, None])
+    # a change before may have deleted them
+    read_by_loading = [name for name in ("makemore", "state_dict") if isinstance(checkpoint.get(name), dict)]
+    top = random.choice([*read_by_loading[:1] * 3, *read_by_loading[1:], None, None])
     paths = list(leaves(checkpoint[top], (top,)) if top is not None else leaves(checkpoint))
     *parents, key = random.choice(paths)
     parent: Any = checkpoint

@@ -47,7 +47,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         except DivergedError as error:
             raise UserError(f"{error}; {_last_good(run_dir)}") from error
         except OSError as error:
-            what = f"{error.filename or run_dir}: {error.strerror or error}"
+            what = f"{error.filename or run_dir}: cannot be written: {error.strerror or error}"
             raise UserError(
                 f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}"
             ) from error

@@ -1,5 +1,6 @@
 """Trials of failures: a loss that diverges, a disk that is full, a directory that cannot be written."""
 
+import atexit
 import os
 import re
 import resource
@@ -140,7 +141,7 @@ def check_full(outcome: Any, run_dir: Path) -> None:
     assert "Exception" not in outcome.err
     last = outcome.err.splitlines()[-1]
     assert "cannot be written: " in last
-    assert f"make room and go on with resume={run_dir}" in last
+    assert f"mend that and go on with resume={run_dir}" in last
     newest = find_newest(run_dir)
     assert last.endswith("there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}")
     if newest is not None:
@@ -180,7 +181,10 @@ def fill(ballast: Path, left: int) -> None:
 
 
 def limit(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    """Let no file grow beyond a size, until this process ends: what measures coverage writes then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(

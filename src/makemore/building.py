@@ -108,10 +108,10 @@ def build_trainer(
 
 def named(config: Any, key: str) -> list[Any]:
     """Instantiate a group of named things; `null` under a name switches it off."""
-    named = instantiate(config, key)
-    if not isinstance(named, dict):
-        raise UserError(f"{key} must be things by name, not {named!r}; see conf/{key}/default.yaml")
-    return [made for made in named.values() if made is not None]
+    group = instantiate(config, key)
+    if not isinstance(group, dict):
+        raise UserError(f"{key} must be things by name, not {group!r}; see conf/{key}/default.yaml")
+    return [made for made in group.values() if made is not None]
 
 
 def instantiate(config: Any, key: str, **arguments: Any) -> Any:

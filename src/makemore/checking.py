@@ -2,7 +2,6 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -10,12 +9,12 @@ from omegaconf import DictConfig
 
 from makemore import resuming
 from makemore.building import build, build_trainer, first_line, named
-from makemore.checkpoint_file import checkpoints_of
+from makemore.checkpoint_file import newest_first
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, one_of, real_number, whole_number
-from makemore.language_model import LanguageModel
 from makemore.run_directory import check_writable
+from makemore.updates import parameters_of
 
 
 def check(cfg: DictConfig, run_dir: Path) -> None:
@@ -28,7 +27,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     Raises:
         UserError: whatever would stop the run from starting.
     """
-    if cfg.resume is None and (checkpoints_of(run_dir) or checkpoints_of(run_dir, best=True)):
+    if cfg.resume is None and newest_first(run_dir):
         raise UserError(
             f"{run_dir}: holds the checkpoints of a run already; choose another hydra.run.dir, or go on with resume="
         )
@@ -36,7 +35,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     datamodule, model = build(cfg)
     if cfg.resume is not None:
         resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
-    model.configure_optimizers()
+    optimizers, _ = model.configure_optimizers()
     callbacks = named(cfg.callbacks, "callbacks")
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
@@ -54,15 +53,14 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     whole_number("num_samples", cfg.num_samples, at_most=1000)
     check_writable(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
     trainer = build_trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
-    if trainer.strategy.root_device.type == "cpu" and not model.counts:
-        _try_step(model)
+    if trainer.strategy.root_device.type == "cpu":
+        for optimizer in optimizers:
+            _try_step(optimizer)
 
 
-def _try_step(model: LanguageModel) -> None:
+def _try_step(optimizer: torch.optim.Optimizer) -> None:
     """Take a step without a gradient, in which an optimiser finds wrong what its constructor takes."""
-    configured: Any = model.configure_optimizers()
-    (optimizer,), _ = configured
-    for parameter in model.parameters():
+    for parameter in parameters_of(optimizer):
         parameter.grad = torch.zeros_like(parameter)
     try:
         optimizer.step()

@@ -82,6 +82,12 @@ def checkpoints_of(run_dir: str | Path, best: bool = False) -> list[Path]:
     return sorted((path for path, name in names if name and bool(name[1]) == best), key=step_of)
 
 
+def newest_first(run_dir: str | Path) -> list[Path]:
+    """Return all checkpoints of a run, the newest first; of one step the step-named one before the best."""
+    candidates = [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]
+    return sorted(candidates, key=step_of, reverse=True)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Return what is in a checkpoint.
 
@@ -96,14 +102,15 @@ def read(path: Path) -> dict[str, Any]:
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
         raise DamagedCheckpointError(path, "or not a checkpoint at all") from error
     own = content.get(RECORD_KEY) if isinstance(content, dict) else None
-    if not isinstance(content, dict) or not isinstance(own, dict):
+    if not isinstance(own, dict):
         raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
     version = own.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise UserError(f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; update it")
     if version > 1 and not has_seal:
         raise DamagedCheckpointError(path, "its end is missing")
-    return content
+    checkpoint: dict[str, Any] = content
+    return checkpoint
 
 
 @contextmanager
@@ -123,8 +130,7 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
 
     The best by validation NLL is among them: of a run that was killed it may be the newest.
     """
-    candidates = [*checkpoints_of(run_dir)[::-1], *checkpoints_of(run_dir, best=True)]
-    for path in sorted(candidates, key=step_of, reverse=True):
+    for path in newest_first(run_dir):
         try:
             read(path)
         except DamagedCheckpointError as error:
@@ -143,7 +149,7 @@ def find(path: str | Path) -> Path:
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
         run_dir = path.parent if path.name == "checkpoints" else path
-        if not (checkpoints_of(run_dir) or checkpoints_of(run_dir, best=True)):
+        if not newest_first(run_dir):
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         if (newest := find_newest(run_dir)) is None:
             raise UserError(f"{path}: none of its checkpoints is whole; train again")

@@ -64,7 +64,7 @@ class Checkpoints(Checkpoint):
         """Find the checkpoints of a resumed run where this one has its own, and stop again where it had stopped."""
         # one whose validation is still due is written anew after it
         if trainer.global_step and not _data(trainer).validation_due:
-            self.newest = path_of(trainer.default_root_dir, trainer.global_step)
+            self.newest = _path(trainer)
         self.best = self.best and directory_of(trainer.default_root_dir) / self.best.name
         trainer.should_stop = self.stopped_early
         self._max_steps = trainer.max_steps
@@ -100,7 +100,7 @@ class Checkpoints(Checkpoint):
         nll = float(trainer.callback_metrics.get("val/nll", math.inf))
         if nll < self.best_nll:
             self.best_nll = nll
-            self.best = path_of(trainer.default_root_dir, trainer.global_step, best=True)
+            self.best = _path(trainer, best=True)
             self._save(trainer, self.best)
             for old in set(checkpoints_of(trainer.default_root_dir, best=True)) - {self.best}:
                 old.unlink()
@@ -109,7 +109,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the weights that training ended with."""
-        if self.newest != path_of(trainer.default_root_dir, trainer.global_step):
+        if self.newest != _path(trainer):
             self._save_newest(trainer)
         self._training = False
         signals.release()
@@ -119,8 +119,8 @@ class Checkpoints(Checkpoint):
         """Save when a signal stopped training; when it diverged, leave out the weights that gave such a loss."""
         signals.release()
         if isinstance(exception, DivergedError):
-            path_of(trainer.default_root_dir, trainer.global_step).unlink(missing_ok=True)
-        unsaved = self.newest != path_of(trainer.default_root_dir, trainer.global_step)
+            _path(trainer).unlink(missing_ok=True)
+        unsaved = self.newest != _path(trainer)
         if self._training and unsaved and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
             # a model that counts begins anew where its only validation was interrupted
@@ -132,9 +132,8 @@ class Checkpoints(Checkpoint):
             self._save_newest(trainer)
 
     def _save_newest(self, trainer: L.Trainer) -> None:
-        path = path_of(trainer.default_root_dir, trainer.global_step)
-        self._save(trainer, path)
-        self.newest = path
+        self._save(trainer, _path(trainer))
+        self.newest = _path(trainer)
         for old in checkpoints_of(trainer.default_root_dir)[:-2]:
             old.unlink()
 
@@ -144,6 +143,11 @@ class Checkpoints(Checkpoint):
             if not parameter.isfinite().all():
                 raise DivergedError(f"{name} is no longer finite at step {trainer.global_step:,}; lower optimizer.lr")
         trainer.save_checkpoint(path)
+
+
+def _path(trainer: L.Trainer, best: bool = False) -> Path:
+    """Return where the checkpoint of the step that the Trainer is at belongs."""
+    return path_of(trainer.default_root_dir, trainer.global_step, best)
 
 
 def _data(trainer: L.Trainer) -> TextDataModule:

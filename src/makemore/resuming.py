@@ -15,9 +15,9 @@ from makemore.checkpoint import load
 from makemore.checkpoint_file import (
     RECORD_KEY,
     DamagedCheckpointError,
-    checkpoints_of,
     find_newest,
     naming_damage,
+    newest_first,
     path_of,
     read,
     step_of,
@@ -44,11 +44,9 @@ def take_over(config: DictConfig) -> None:
         UserError: no such run, a config that is not to be trusted, or other changes than more steps.
     """
     run_dir = Path(os.path.expanduser(as_text("resume", config.resume)))
-    given = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
-    others = [
-        override for override in given if override.partition("=")[0] not in ("resume", "hydra.mode", _MAY_CHANGE)
-    ]
-    if others:
+    overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    given = [(override.partition("=")[0], override) for override in overrides]
+    if others := [override for key, override in given if key not in ("resume", "hydra.mode", _MAY_CHANGE)]:
         raise UserError(
             f"resume={run_dir} goes on with the run's own config, in which only {_MAY_CHANGE} may change; "
             f"take out {' '.join(others)}"
@@ -60,9 +58,11 @@ def take_over(config: DictConfig) -> None:
     if links := [path for path in run_dir.rglob("*") if path.is_symlink()]:
         raise UserError(f"{links[0]}: is a symbolic link, through which resume does not write; put the file there")
     saved = read_saved_config(run_dir)
-    if any(override.startswith(f"{_MAY_CHANGE}=") for override in given):
-        if others := refers_to(saved, _MAY_CHANGE):
-            raise UserError(f"{run_dir}: {', '.join(others)} follows {_MAY_CHANGE}; more steps would be another run")
+    if _MAY_CHANGE in dict(given):
+        if following := refers_to(saved, _MAY_CHANGE):
+            raise UserError(
+                f"{run_dir}: {', '.join(following)} follows {_MAY_CHANGE}; more steps would be another run"
+            )
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
 
@@ -114,7 +114,7 @@ def checkpoint_to_resume(run_dir: Path) -> Path | None:
     if newest is None:
         log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
     step = -1 if newest is None else step_of(newest)
-    for path in [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]:
+    for path in newest_first(run_dir):
         if step_of(path) > step or (step_of(path) == step and not _is_whole(path)):
             path.rename(path.with_name(f"{path.name}.damaged"))
     if newest is None:

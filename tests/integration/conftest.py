@@ -4,30 +4,10 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of a user's error."""
-        lines = self.err.splitlines()
-        assert self.code == 2, self.err
-        assert len(lines) == 1, self.err
-        return lines[0]
-
+from trials import ROOT, Outcome
 
 Command = Callable[..., Outcome]
 

@@ -40,6 +40,14 @@ class Outcome:
     out: str
     err: str
 
+    @property
+    def error(self) -> str:
+        """The one line of a user's error."""
+        lines = self.err.splitlines()
+        assert self.code == 2, self.err
+        assert len(lines) == 1, self.err
+        return lines[0]
+
 
 class Child:
     """A command in a process of its own."""

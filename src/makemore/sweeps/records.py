@@ -1,0 +1,171 @@
+"""What a sweep's directory says of its jobs: `sweep.json` for the sweep, `job.json` and a run's files for each job."""
+
+import csv
+import json
+import math
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from makemore.atomic import replacing
+from makemore.errors import UserError
+
+Status = Literal["running", "finished", "failed", "stopped", "not run"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Known figures that a sweep's table shows beside its own.
+
+    Args:
+        title: where they come from, the heading of their column.
+        metric: the column of metrics.csv that they belong beside, at its last step.
+        key: the swept key that they depend on.
+        figures: by the value of that key.
+    """
+
+    title: str
+    metric: str
+    key: str
+    figures: dict[float, float]
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What a sweep was started as.
+
+    Args:
+        command: the arguments of scripts/train.py.
+        keys: the swept keys, in the order in which they were given.
+        jobs: the overrides of each job where they are known before; None for a search.
+        total: how many jobs there are to be; None where the sweeper does not say.
+        reference: known figures to show beside the sweep's.
+    """
+
+    command: list[str]
+    keys: list[str]
+    jobs: list[list[str]] | None = None
+    total: int | None = None
+    reference: Reference | None = None
+
+    def write(self, sweep_dir: Path) -> None:
+        """Write it, whole or not at all."""
+        _write_json(sweep_dir / "sweep.json", asdict(self))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a sweep.
+
+    Args:
+        run_dir: its run's directory, which is there unless it was not run.
+        overrides: as Hydra composed its config from.
+        differs: the swept keys with their values; scalars, lists or text.
+        status: of which "running" is believed of the record, and may be of a process that was killed since.
+        message: why it failed, in one line.
+        host: the machine that it ran on.
+        pid: its process there.
+        nlls: the final NLL of each split, nats a character; inf is possible for counting models.
+        last: the last value of each column of metrics.csv.
+        steps: optimiser steps taken.
+        seconds: in training.
+    """
+
+    run_dir: Path
+    overrides: list[str]
+    differs: dict[str, Any]
+    status: Status
+    message: str = ""
+    host: str = ""
+    pid: int = 0
+    nlls: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    steps: int | None = None
+    seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.run_dir.name
+
+    @property
+    def objective(self) -> float | None:
+        """The NLL that a sweep minimises: validation, or training where there is no validation split."""
+        return self.nlls.get("val", self.nlls.get("train"))
+
+
+def read_sweep(sweep_dir: Path) -> SweepRecord:
+    """Return what a sweep was started as.
+
+    Raises:
+        UserError: the directory has no readable `sweep.json`.
+    """
+    path = sweep_dir / "sweep.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        reference = content.pop("reference")
+        if reference is not None:
+            figures = {float(value): figure for value, figure in reference.pop("figures").items()}
+            reference = Reference(**reference, figures=figures)
+        return SweepRecord(**content, reference=reference)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; give the directory of a sweep of scripts/train.py -m") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); it is made anew when the sweep goes on") from error
+
+
+def read_jobs(sweep_dir: Path) -> list[Job]:
+    """Return the jobs that have begun, by the names of their directories."""
+    paths = sorted(sweep_dir.glob("*/job.json"))
+    return [job for path in paths if (job := read_job(path.parent)) is not None]
+
+
+def read_job(run_dir: Path) -> Job | None:
+    """Return the job whose run is in a directory; None where none has begun, or its record is damaged."""
+    try:
+        content = json.loads((run_dir / "job.json").read_text(encoding="utf-8"))
+        job = Job(run_dir=run_dir, **content)
+        return _with_results(job) if job.status == "finished" else job
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_job(
+    run_dir: Path, overrides: Sequence[str], differs: Mapping[str, Any], status: Status, message: str = ""
+) -> None:
+    """Write how a job of this process is, whole or not at all."""
+    content = {
+        "overrides": list(overrides),
+        "differs": dict(differs),
+        "status": status,
+        "message": message,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
+    _write_json(run_dir / "job.json", content)
+
+
+def _with_results(job: Job) -> Job:
+    """Return a finished job with what is in the files of its run."""
+    metrics = json.loads((job.run_dir / "metrics.json").read_text())
+    nlls = {
+        split: math.inf if metrics.get(f"{split}/infinite") else float(metrics[f"{split}/nll"])
+        for split in ("train", "val", "test")
+        if f"{split}/nll" in metrics
+    }
+    last: dict[str, float] = {}
+    path = job.run_dir / "metrics.csv"
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                last |= {name: float(value) for name, value in row.items() if value}
+    results = {"nlls": nlls, "last": last, "steps": metrics["steps"], "seconds": metrics["seconds"]}
+    return Job(**{**vars(job), **results})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())

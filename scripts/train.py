@@ -4,6 +4,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from makemore.command import override, run, task
@@ -14,9 +15,14 @@ from makemore.command import override, run, task
 def main(cfg: DictConfig) -> float:
     """Train as the config says, print what came of it, and return the NLL that a sweep minimises."""
     from makemore.console import print_nlls
+    from makemore.sweeps.job import run_job
     from makemore.training import train
 
-    result = train(cfg, Path(HydraConfig.get().runtime.output_dir))
+    hydra_cfg = HydraConfig.get()
+    run_dir = Path(hydra_cfg.runtime.output_dir)
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        return run_job(cfg, run_dir)
+    result = train(cfg, run_dir)
     print_nlls("NLL of the final weights", result.nlls)
     if result.best is not None:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])

@@ -2,18 +2,24 @@
 
 import os
 import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.command import describe, fail
+from makemore.command import describe, fail, until_the_end
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.sweeps.plan import compositions, make_plan
+from makemore.sweeps.records import Reference
+from makemore.sweeps.sweep import find_requeued, prepare, sweep
 
 
 class CheckBeforeRun(Callback):
@@ -21,33 +27,72 @@ class CheckBeforeRun(Callback):
 
     An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind. With `resume`, the config
     becomes that of the run to go on with; Hydra uses it from here on.
+
+    Args:
+        reference: known figures that a sweep shows beside its own, as `Reference` takes them.
     """
 
+    def __init__(self, reference: Mapping[str, Any] | None = None) -> None:
+        self.reference = None if reference is None else Reference(**reference)
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """A sweep does not go on with one run."""
-        if any(override.startswith("resume=") for override in config.hydra.overrides.task):
-            fail("resume goes on with one run, in its directory; take out -m")
+        """Find a job of the sweep that could run, make its directory and show where it is from here on."""
+        with _one_line():
+            if any(override.startswith("resume=") for override in config.hydra.overrides.task):
+                raise UserError(
+                    "resume goes on with one run, in its directory; take out -m, or go on with a sweep by its own "
+                    "command and hydra.sweep.dir=DIR"
+                )
+            plan = make_plan(config)
+            sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
+            prepare(config, plan, sweep_dir)
+            _check_jobs(compositions(config, plan), sweep_dir)
+            until_the_end.enter_context(sweep(config, plan, self.reference))
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Build the parts of the run; the first thing wrong with them ends it."""
-        try:
+        with _one_line():
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
                 from makemore import resuming  # seconds, which others need not wait for yet
 
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
-            _check_text(config.data)
-            cfg = config.copy()
-            OmegaConf.set_struct(cfg, False)
-            del cfg["hydra"]
-            from makemore.checking import check  # seconds, which a wrong path need not wait for
+            _check(config, Path(config.hydra.run.dir))
 
-            check(cfg, Path(config.hydra.run.dir))
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """End the command where the block raises: Hydra would go on."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        fail(describe(error))
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(1) from error
+
+
+def _check(config: DictConfig, run_dir: Path) -> None:
+    """Check the config of a run before anything is written."""
+    _check_text(config.data)
+    cfg = config.copy()
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    from makemore.checking import check  # seconds, which a wrong path need not wait for
+
+    check(cfg, run_dir)
+
+
+def _check_jobs(configs: Iterable[DictConfig], sweep_dir: Path) -> None:
+    """Raise what is wrong with the first job of a sweep where there is not one that could run."""
+    first: Exception | None = None
+    for config in configs:
+        try:
+            return _check(config, sweep_dir)
         except (UserError, OmegaConfBaseException) as error:
-            fail(describe(error))
-        except Exception as error:  # Hydra would go on
-            traceback.print_exc()
-            raise SystemExit(1) from error
+            first = first or error
+    assert first is not None
+    raise UserError(f"none of the sweep's jobs could run; the first: {describe(first)}") from first
 
 
 def _check_text(data: DictConfig) -> None:

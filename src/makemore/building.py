@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from makemore.checkpointing import AtomicCheckpointIO
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import UserError, real_number, whole_number
+from makemore.errors import UserError, first_line, real_number, whole_number
 from makemore.language_model import LanguageModel
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
@@ -125,8 +125,3 @@ def instantiate(config: Any, key: str, **arguments: Any) -> Any:
         raise UserError(f"{key}: {first_line(cause)}") from error
     except TypeError as error:  # a `_partial_` or `_recursive_` that is neither true nor false
         raise UserError(f"{key}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name where it says nothing."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -8,11 +8,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from omegaconf import DictConfig
 
 from makemore import resuming
-from makemore.building import build, build_trainer, first_line, named
+from makemore.building import build, build_trainer, named
 from makemore.checkpoint_file import newest_first
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import UserError, one_of, real_number, whole_number
+from makemore.errors import UserError, first_line, one_of, real_number, whole_number
 from makemore.run_directory import check_writable
 from makemore.updates import parameters_of
 

@@ -10,18 +10,24 @@ import sys
 import threading
 import traceback
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from makemore import signals
 from makemore.errors import UserError, whole_number
+from makemore.sweeps import naming
+from makemore.sweeps.launchers import EXTRAS
+
+# what lasts until the command's main function has returned or raised
+until_the_end = ExitStack()
 
 
 def fail(error: Exception | str) -> NoReturn:
@@ -35,6 +41,9 @@ def _leave_pipe() -> NoReturn:
     # what is still buffered has nowhere to go, and flushing it at exit would fail again
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(1)
+
+
+naming.register()
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -54,7 +63,8 @@ def run(main: Callable[[], Any]) -> None:
             fail(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
     with signals.handling():
         try:
-            main()
+            with until_the_end:
+                main()
             sys.stdout.flush()
             # should some library have swallowed what a signal raised
             signals.answer()
@@ -89,7 +99,8 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @wraps(function)
     def wrapped(cfg: DictConfig) -> Any:
         try:
-            return _with_what_it_needs(function, cfg)
+            with with_what_it_needs():
+                return function(cfg)
         except BrokenPipeError:
             _leave_pipe()
         except (UserError, OmegaConfBaseException) as error:
@@ -100,10 +111,11 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return wrapped
 
 
-def _with_what_it_needs(function: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """Return what a command returns; a file or memory that cannot be had is a `UserError`."""
+@contextmanager
+def with_what_it_needs() -> Iterator[None]:
+    """Turn what is raised in the block for a file or memory that cannot be had into a `UserError`."""
     try:
-        return function(cfg)
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -148,6 +160,8 @@ def describe(error: Exception) -> str:
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override))
+    if isinstance(error, MissingConfigException) and (extra := EXTRAS.get(error.missing_cfg_file or "")):
+        return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
         return _unknown_key(unknown)

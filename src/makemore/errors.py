@@ -59,3 +59,8 @@ def true_or_false(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise UserError(f"{key} must be true or false, not {value!r}")
     return value
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

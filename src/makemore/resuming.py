@@ -133,7 +133,7 @@ def logs_of(checkpoint: Path | None) -> dict[str, Any]:
 
 def keep_max_steps(run_dir: Path, max_steps: int) -> None:
     """Let the saved config have the number of steps that is asked for now, for the next time it is resumed."""
-    saved = read_saved_config(run_dir)
+    saved = OmegaConf.load(saved_config_of(run_dir))
     if saved.trainer.max_steps != max_steps:
         saved.trainer.max_steps = max_steps
         with replacing(saved_config_of(run_dir)) as file:

@@ -39,26 +39,51 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
 
 
 @contextmanager
-def sole_writer(run_dir: Path) -> Iterator[None]:
-    """Hold a run's directory within the block; the system lets go of it when the process ends, however it does.
+def held(directory: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold a directory within the block; the system lets go of it when the process ends, however it does.
+
+    Args:
+        directory: of a run or a sweep; it exists.
+        what: another process does there, for the error.
+        wait: for it to end, instead of the error.
 
     Raises:
-        UserError: another process trains there.
+        UserError: another process holds it.
     """
-    lock = FileLock(run_dir / ".lock")
+    lock = FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout as error:
-        raise UserError(f"{run_dir}: another process trains there; wait for it, or stop it") from error
+        raise UserError(f"{directory}: another process {what} there; wait for it, or stop it") from error
     try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(directory: Path) -> bool:
+    """Say whether a process holds a directory."""
+    try:
+        with held(directory, ""):
+            return False
+    except UserError:
+        return True
+
+
+@contextmanager
+def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a run's directory within the block.
+
+    Raises:
+        UserError: another process trains there, and one does not `wait` for it.
+    """
+    with held(run_dir, "trains", wait):
         clear_temporaries(run_dir)
         clear_temporaries(directory_of(run_dir))
         if (job := slurm_job()) is not None:
             (run_dir / SLURM_MARKER).parent.mkdir(exist_ok=True)
             (run_dir / SLURM_MARKER).write_text(job)
         yield
-    finally:
-        lock.release()
 
 
 def slurm_job() -> str | None:

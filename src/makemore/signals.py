@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import NoReturn
 
@@ -28,8 +28,11 @@ class Stopped(BaseException):
     """The process was asked to stop; no `Exception`, so that nobody takes it for a failure to recover from."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
+        super().__init__(signum)
         self.signum = signum
+
+    def __str__(self) -> str:
+        return signal.Signals(self.signum).name
 
     @property
     def exit_code(self) -> int:
@@ -39,11 +42,17 @@ class Stopped(BaseException):
 
 @dataclass
 class _State:
-    """The signal that waits to be answered, whether there is a run to answer it, and whether that holds it back."""
+    """The signal that waits to be answered, whether there is a run to answer it, and whether that holds it back.
+
+    In a process that another one started to run jobs in (`for_another`), Ctrl-C is that one's to answer, which passes
+    it on once; so nothing quits at a second signal there. `passing_on` is what it does before it answers itself.
+    """
 
     requested: int | None = None
     answering: bool = False
     held: bool = False
+    for_another: bool = False
+    passing_on: Callable[[], None] | None = None
 
 
 # a process has one set of signal handlers
@@ -67,14 +76,27 @@ def handling() -> Iterator[None]:
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Take signals as requests to stop within the block, which is left by `Stopped`."""
+def answering(for_another: bool = False, passing_on: Callable[[], None] | None = None) -> Iterator[None]:
+    """Take signals as requests to stop within the block, which is left by `Stopped`.
+
+    Args:
+        for_another: this process runs jobs for another one, which passes signals on.
+        passing_on: what a first signal does, before it is answered here; it is left out by a second one.
+    """
     with handling():
+        before = replace(_state)
         _state.answering = True
+        _state.for_another, _state.passing_on = for_another, passing_on or before.passing_on
         try:
             yield
         finally:
-            _state.answering = _state.held = False
+            _state.answering, _state.for_another = before.answering, before.for_another
+            _state.passing_on, _state.held = before.passing_on, False
+
+
+def is_answering() -> bool:
+    """Say whether signals are taken as requests."""
+    return _state.answering
 
 
 def install() -> None:
@@ -135,9 +157,13 @@ def _signals() -> list[signal.Signals]:
 
 
 def _handle(signum: int, _frame: FrameType | None) -> None:
+    if _state.for_another and (_state.requested is not None or signum == signal.SIGINT):
+        return
     if _state.requested is not None or not _state.answering:
         _quit(signum)
     _state.requested = signum
+    if _state.passing_on is not None:
+        _state.passing_on()
     if not _state.held:
         raise Stopped(signum)
 

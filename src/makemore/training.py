@@ -1,19 +1,21 @@
 """A training run, from its config to what came of it."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from makemore import resuming, signals
-from makemore.building import build, build_trainer, first_line, named
+from makemore.building import build, build_trainer, named
 from makemore.callbacks import ProgressBar, SampledNames
 from makemore.checkpoint_file import find_newest, naming_damage
 from makemore.checkpointing import Checkpoints
 from makemore.command import override, set_threads
-from makemore.errors import DivergedError, UserError
+from makemore.errors import DivergedError, UserError, first_line
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 from makemore.run_directory import sole_writer
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
-    """Train as a composed config says, and write the files of the run.
+    """Train as a composed config says, and write the files of the run, which no other process may write to.
 
     Args:
         cfg: conf/train.yaml, composed; with `resume`, the run in `run_dir` goes on.
@@ -33,24 +35,36 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
         UserError: a bad value or text, a loss that is no longer finite, or files that cannot be written.
         Stopped: a signal; what has been learnt is saved.
     """
-    if cfg.resume is not None and Path(cfg.resume).resolve() != run_dir.resolve():
-        raise UserError(f"resume={cfg.resume} goes on with one run, in its directory; take out -m")
     with signals.answering(), sole_writer(run_dir):
         try:
-            return _train(cfg, run_dir)
+            return train_alone(cfg, run_dir, [ProgressBar()])
         except signals.Stopped as stopped:
-            log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
-            log.warning("  python scripts/train.py %s # goes on", override("resume", run_dir))
             if stopped.signum == signals.REQUEUE:
                 signals.requeue()
             raise
-        except DivergedError as error:
-            raise UserError(f"{error}; {_last_good(run_dir)}") from error
-        except OSError as error:
-            what = f"{error.filename or run_dir}: cannot be written: {error.strerror or error}"
-            raise UserError(
-                f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}"
-            ) from error
+
+
+def train_alone(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ()) -> TrainingResult:
+    """Do what `train` does, where signals are answered and the run's directory is held already.
+
+    Args:
+        cfg: as there.
+        run_dir: as there.
+        shown: callbacks beside those of every run.
+    """
+    try:
+        return _train(cfg, run_dir, shown)
+    except signals.Stopped as stopped:
+        log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
+        log.warning("  python scripts/train.py %s # goes on", override("resume", run_dir))
+        raise
+    except DivergedError as error:
+        raise UserError(f"{error}; {_last_good(run_dir)}") from error
+    except OSError as error:
+        what = f"{error.filename or run_dir}: cannot be written: {error.strerror or error}"
+        raise UserError(
+            f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}"
+        ) from error
 
 
 def _last_good(run_dir: Path) -> str:
@@ -58,7 +72,7 @@ def _last_good(run_dir: Path) -> str:
     return "there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
 
 
-def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
+def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> TrainingResult:
     set_threads(cfg.threads)
     datamodule, model = build(cfg)
     for line in datamodule.corpus.report():
@@ -80,7 +94,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"logger: {first_line(error)}") from error
     callbacks = [
-        ProgressBar(),
+        *shown,
         SampledNames(cfg.num_samples, model.seed),
         *named(cfg.callbacks, "callbacks"),
         outcome,

@@ -64,13 +64,18 @@ def lines_of(chunks: list[str]) -> list[str]:
     return [line for chunk in chunks for line in chunk.split("\n")[:-1]]
 
 
+def absolute(path: str | Path) -> Path:
+    """Return the path of a file from the root; `~` is the user's home."""
+    return Path(os.path.expanduser(path)).absolute()
+
+
 def locate(path: str | Path) -> Path:
     """Return the absolute path of a file; `~` is the user's home.
 
     Raises:
         UserError: where there is no such file, or it is a directory.
     """
-    candidate = Path(os.path.expanduser(path))
+    candidate = absolute(path)
     try:
         if candidate.is_file():
             return candidate.resolve()

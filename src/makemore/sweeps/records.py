@@ -13,6 +13,9 @@ from typing import Any, Literal
 from makemore.atomic import replacing
 from makemore.errors import UserError
 
+# a file in the directory of a sweep that was asked to stop: no more jobs begin
+STOP = ".stop"
+
 Status = Literal["running", "finished", "failed", "stopped", "not run"]
 
 
@@ -43,6 +46,7 @@ class SweepRecord:
         jobs: the overrides of each job where they are known before; None for a search.
         total: how many jobs there are to be; None where the sweeper does not say.
         reference: known figures to show beside the sweep's.
+        slurm_job: the number of the SLURM job that it runs in, by which it is found when that is queued again.
     """
 
     command: list[str]
@@ -50,6 +54,7 @@ class SweepRecord:
     jobs: list[list[str]] | None = None
     total: int | None = None
     reference: Reference | None = None
+    slurm_job: str | None = None
 
     def write(self, sweep_dir: Path) -> None:
         """Write it, whole or not at all."""

@@ -1,0 +1,139 @@
+"""One job of a sweep, in whichever process a launcher runs it: begun, gone on with, or done already."""
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from makemore import signals
+from makemore.atomic import replacing
+from makemore.command import describe, with_what_it_needs
+from makemore.data.text import absolute
+from makemore.errors import UserError
+from makemore.run_directory import sole_writer
+from makemore.saved_config import saved_config_of
+from makemore.sweeps.naming import differing
+from makemore.sweeps.plan import BASIC_SWEEPER
+from makemore.sweeps.records import STOP, Status, read_job, write_job
+from makemore.training import train_alone
+
+log = logging.getLogger(__name__)
+
+
+class JobError(RuntimeError):
+    """A job did not finish; what came between is in its record, its log and the sweep's table."""
+
+
+def run_job(cfg: DictConfig, run_dir: Path) -> float:
+    """Run a job of a sweep and return the NLL to minimise, at once where the job has finished before.
+
+    A job that began before goes on from its newest checkpoint. One that another process is still at, as launchers'
+    own processes are for a while when the one that started them is killed, is waited for.
+
+    Args:
+        cfg: conf/train.yaml, composed for this job.
+        run_dir: the job's directory; it exists.
+
+    Raises:
+        JobError: it did not finish; for the basic sweeper, which would stop there, the NLL is NaN instead.
+        UserError: the directory is of a job with another config.
+        Stopped: a signal, in the process that runs the sweep.
+    """
+    hydra = HydraConfig.get()
+    if (Path(hydra.sweep.dir) / STOP).exists():
+        return _not_finished("the sweep was asked to stop")
+    cfg = _with_absolute_paths(cfg)
+    overrides = list(hydra.overrides.task)
+    differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
+
+    def record(status: Status, message: str = "") -> None:
+        write_job(run_dir, overrides, differs, status, message)
+
+    here = signals.is_answering()
+    with signals.answering(for_another=not here), sole_writer(run_dir, wait=True):
+        began = saved_config_of(run_dir).exists()
+        if began:
+            _check_same(cfg, run_dir)
+        job = read_job(run_dir)
+        if job is not None and job.status == "finished":
+            assert job.objective is not None
+            return job.objective
+        if not began:
+            _save_config(cfg, run_dir)
+        cfg.resume = str(run_dir) if began else None
+        record("running")
+        try:
+            with with_what_it_needs():
+                result = train_alone(cfg, run_dir)
+        except signals.Stopped:
+            record("stopped")
+            if here:
+                raise
+            return _not_finished("it was asked to stop")
+        except Exception as error:
+            message = _message(error)
+            log.error(message, exc_info=not isinstance(error, UserError))
+            record("failed", message)
+            return _not_finished(message)
+        record("finished")
+        return result.objective
+
+
+def _not_finished(message: str) -> float:
+    """Tell the sweeper in the way that it understands."""
+    if HydraConfig.get().sweeper._target_ == BASIC_SWEEPER:
+        return math.nan
+    raise JobError(message)
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says in one line, with its name where it is no error of a user."""
+    said = " ".join(describe(error).split())
+    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
+
+
+def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
+    """Return a config whose texts are found from other working directories too; a known text is found later."""
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    if cfg.data.get("sha256") is None:
+        for name in ("path", "val_path", "test_path"):
+            if isinstance(cfg.data.get(name), str):
+                cfg.data[name] = str(absolute(cfg.data[name]))
+    return cfg
+
+
+def _check_same(cfg: DictConfig, run_dir: Path) -> None:
+    """Raise `UserError` where a job's directory is that of a job with another config."""
+    saved = OmegaConf.load(saved_config_of(run_dir))
+    assert isinstance(saved, DictConfig)
+    before, now = (_flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
+    if changed := [key for key in [*now, *before] if repr(before.get(key)) != repr(now.get(key))]:
+        key = changed[0]
+        raise UserError(
+            f"{run_dir}: its job began with {key}={before.get(key)}, which is {now.get(key)} now; "
+            "put that back, or choose another hydra.sweep.dir"
+        )
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _save_config(cfg: DictConfig, run_dir: Path) -> None:
+    """Leave what Hydra would leave in a run's directory; it does so anew each time, and not all at once."""
+    hydra = HydraConfig.get()
+    contents = {"hydra.yaml": OmegaConf.create({"hydra": hydra}), "overrides.yaml": hydra.overrides.task}
+    # the config last: with it the job has begun
+    for name, content in [*contents.items(), ("config.yaml", cfg)]:
+        with replacing(saved_config_of(run_dir).with_name(name)) as file:
+            file.write(OmegaConf.to_yaml(content).encode())

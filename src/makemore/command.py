@@ -160,6 +160,10 @@ def describe(error: Exception) -> str:
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override))
+    return _gist_of_composing(error)
+
+
+def _gist_of_composing(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and (extra := EXTRAS.get(error.missing_cfg_file or "")):
         return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
     unknown = error.__cause__

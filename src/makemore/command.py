@@ -136,11 +136,16 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 def override(key: str, value: object) -> str:
     """Return KEY=VALUE as one pastes it: in quotes for Hydra and for the shell where it needs them."""
+    return shlex.quote(hydra_override(key, value))
+
+
+def hydra_override(key: str, value: object) -> str:
+    """Return KEY=VALUE as Hydra reads it: text in quotes where it needs them."""
     if re.fullmatch(r"[\w./+-]+", str(value), re.ASCII):
         return f"{key}={value}"
     # a backslash is one to Hydra, unless a quote follows
     quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
-    return shlex.quote(f"{key}='{quoted}'")
+    return f"{key}='{quoted}'"
 
 
 def set_threads(threads: Any) -> None:

@@ -33,15 +33,16 @@ def as_read(value: Any) -> str:
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str]) -> str:
-    """Return the name of a job's directory: what differs, as far as file names allow, and a hash of all overrides.
+    """Return the name of a job's directory: what differs, as far as a path that is pasted allows, and a hash of all overrides.
 
     At most 80 characters; the same overrides in another order give the same name.
     """
     differs = differing(overrides, fixed)
     names = short_names(differs)
-    text = ",".join(f"{names[key]}={as_read(differs[key])}" for key in sorted(differs))
+    text = "-".join(f"{names[key]}_{as_read(differs[key])}" for key in sorted(differs))
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-    readable = re.sub(r"[^\w.,=+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
+    # what neither a shell nor Hydra's grammar needs quotes for
+    readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
     return f"{readable}-{digest}"
 
 

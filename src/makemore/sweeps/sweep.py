@@ -17,7 +17,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import signals
-from makemore.command import override
+from makemore.command import hydra_override, override
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
 from makemore.run_directory import held, is_held, slurm_job
@@ -61,6 +61,8 @@ def prepare(config: DictConfig, plan: Plan, sweep_dir: Path) -> None:
             f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
             "hydra.job_logging.root.handlers=[file]",
             "hydra.output_subdir=null",
+            # where a job that SLURM has queued again had begun it
+            hydra_override("hydra.sweep.dir", sweep_dir),
         ]
 
 

@@ -1,0 +1,336 @@
+"""Checks sweeps as a user runs them: tables, failures, signals, kills, and going on."""
+
+import csv
+import json
+import random
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trials import Outcome, at_call, ending, in_parallel, run, send_myself, signal_at, signal_at_step, start
+
+from makemore.checkpoint_file import checkpoints_of, step_of
+
+SHORT = (
+    "model.hidden_dim=8",
+    "model.embedding_dim=2",
+    "trainer.max_steps=40",
+    "val_every=20",
+    "checkpoint_every=10",
+    "steps_per_execution=5",
+    "log_every=5",
+    "num_samples=3",
+)
+GRID = ("optimizer.lr=0.01,0.02", "model.l2=0,0.1")
+# the moments of a job, by what it calls next
+MOMENTS = (
+    "makemore.sweeps.job:run_job",
+    "makemore.sweeps.job:write_job",
+    "makemore.sweeps.job:train_alone",
+    "makemore.signals:requested",
+    "makemore.sealed:write",
+    "makemore.outcome:sample",
+)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "names.txt"
+    path.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sweep(text: Path) -> Callable[..., Outcome]:
+    """Run a sweep of the small model below a directory, in DIR/S."""
+
+    def run_sweep(cwd: Path, *arguments: str, **options: Any) -> Outcome:
+        line = ["-m", "data=text", f"data.path={text}", *SHORT, "hydra.sweep.dir=S", *arguments]
+        return run("train", *line, cwd=cwd, **options)
+
+    return run_sweep
+
+
+@pytest.fixture(scope="module")
+def whole(sweep: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a sweep of four jobs that nothing interrupted."""
+    cwd = tmp_path_factory.mktemp("whole")
+    outcome = sweep(cwd, *GRID)
+    assert outcome.code == 0, outcome.err
+    return cwd / "S"
+
+
+def records(sweep_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each job that has begun, by its directory."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(sweep_dir.glob("*/job.json"))}
+
+
+def statuses(sweep_dir: Path) -> list[str]:
+    return [record["status"] for record in records(sweep_dir).values()]
+
+
+def table(sweep_dir: Path) -> list[dict[str, str]]:
+    """Return the rows of a sweep's table, without what no two sweeps share."""
+    with (sweep_dir / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"]
+    return rows
+
+
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Return when each file below a directory was written, and what is in it."""
+    paths = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def finished(sweep_dir: Path) -> list[Path]:
+    return [sweep_dir / name for name, record in records(sweep_dir).items() if record["status"] == "finished"]
+
+
+def assert_same(sweep_dir: Path, whole: Path) -> None:
+    """Every job ended as that of the uninterrupted sweep, and so did the table."""
+    assert records(sweep_dir).keys() == records(whole).keys()
+    for name in records(whole):
+        assert ending(sweep_dir / name) == ending(whole / name), name
+    assert table(sweep_dir) == table(whole)
+
+
+def test_a_sweep_ends_with_a_table_and_the_commands_for_its_best(whole: Path, tmp_path: Path) -> None:
+    rows = table(whole)
+    assert [row["status"] for row in rows] == ["finished"] * 4
+    nlls = [float(row["val/nll"]) for row in rows]
+    assert nlls == sorted(nlls)
+    assert {(row["optimizer.lr"], row["model.l2"]) for row in rows} == {
+        (lr, l2) for lr in ("0.01", "0.02") for l2 in ("0", "0.1")
+    }
+    best = whole / rows[0]["job"]
+    assert json.loads((best / "metrics.json").read_text())["val/nll"] == nlls[0]
+    assert sorted(path.name for path in whole.iterdir() if path.is_file()) == [
+        ".lock",
+        "multirun.yaml",
+        "sweep.csv",
+        "sweep.json",
+    ]
+
+
+def test_a_job_is_a_run_like_any_other(whole: Path, sweep: Callable[..., Outcome], text: Path, tmp_path: Path) -> None:
+    record = next(
+        record for record in records(whole).values() if record["differs"] == {"optimizer.lr": 0.02, "model.l2": 0.1}
+    )
+    outcome = run("train", *record["overrides"], "hydra.run.dir=R", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    job = next(whole / name for name, other in records(whole).items() if other == record)
+    assert ending(job) == ending(tmp_path / "R")
+    # and can be trained on by itself
+    assert run("train", f"resume={job}", cwd=tmp_path).code == 0
+
+
+def test_jobs_that_raise_stop_no_others(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Twenty jobs: one diverges, one has a wrong value, one meets a bug; the sweep goes on to the same table."""
+    rates = [f"{0.001 * number:.3f}" for number in range(1, 19)]
+    arguments = [f"optimizer.lr={','.join([*rates[:6], '1e30', '-1', *rates[6:]])}", "trainer.max_steps=12"]
+    outcome = sweep(tmp_path, *arguments, prepare=partial(at_call, "makemore.sweeps.job:train_alone", 3, _bug))
+    assert outcome.code == 1
+    assert statuses(tmp_path / "S").count("finished") == 17
+    failed = {
+        record["differs"]["optimizer.lr"]: record
+        for record in records(tmp_path / "S").values()
+        if record["status"] == "failed"
+    }
+    assert failed.keys() == {0.003, 1e30, -1}
+    assert failed[0.003]["message"] == "KeyError: 'a bug of ours'"
+    assert "lower optimizer.lr" in failed[1e30]["message"]
+    assert failed[-1]["message"] == "optimizer.lr must be at least 0, not -1"
+    for name, record in records(tmp_path / "S").items():
+        if record["status"] == "failed":
+            said = (tmp_path / "S" / name / "train.log").read_text()
+            assert record["message"].removeprefix("KeyError: ") in said
+            assert ("Traceback" in said) == ("bug" in said)
+            assert record["message"] in outcome.out
+            assert f"failed: {name}: {record['message']}" in outcome.err
+    assert "Traceback" not in outcome.out + outcome.err
+    assert len(table(tmp_path / "S")) == 20
+    before = table(tmp_path / "S")
+    untouched = [contents(path) for path in finished(tmp_path / "S")]
+    assert "hydra.sweep.dir=S" in outcome.out
+    # going on retries what failed; the bug is mended
+    again = sweep(tmp_path, *arguments)
+    assert again.code == 1
+    assert statuses(tmp_path / "S").count("finished") == 18
+    assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
+    assert [row for row in before if row["status"] == "failed" and row["optimizer.lr"] != "0.003"] == [
+        row for row in table(tmp_path / "S") if row["status"] == "failed"
+    ]
+
+
+def _bug() -> None:
+    raise KeyError("a bug of ours")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("where", ["in a job", "between jobs"])
+def test_a_signal_saves_the_job_names_the_others_and_the_sweep_goes_on(
+    signum: int, code: int, where: str, sweep: Callable[..., Outcome], whole: Path, tmp_path: Path
+) -> None:
+    # 40 steps of a job, in blocks of 5, and each is asked for once more
+    prepare = (
+        signal_at_step(55, signum) if where == "in a job" else signal_at("makemore.sweeps.job:run_job", 2, signum)
+    )
+    outcome = sweep(tmp_path, *GRID, prepare=prepare)
+    assert outcome.code == code
+    assert "Traceback" not in outcome.err
+    begun = ["finished", "stopped"] if where == "in a job" else ["finished"]
+    assert sorted(statuses(tmp_path / "S")) == begun
+    assert [row["status"] for row in table(tmp_path / "S")].count("not run") == 4 - len(begun)
+    assert outcome.out.count("not run") >= 4 - len(begun)
+    stopped = [name for name, record in records(tmp_path / "S").items() if record["status"] == "stopped"]
+    for name in stopped:
+        assert 0 < step_of(checkpoints_of(tmp_path / "S" / name)[-1]) < 40
+    untouched = [contents(path) for path in finished(tmp_path / "S")]
+    assert sweep(tmp_path, *GRID).code == 0
+    assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
+    assert_same(tmp_path / "S", whole)
+
+
+def killed_and_gone_on_with(cwd: Path, moment: tuple[str, int], sweep: Callable[..., Outcome], whole: Path) -> None:
+    target, number = moment
+    outcome = sweep(cwd, *GRID, prepare=partial(at_call, target, number, partial(send_myself, signal.SIGKILL)))
+    assert outcome.code == -signal.SIGKILL, moment
+    sweep_dir = cwd / "S"
+    done = finished(sweep_dir)
+    untouched = [contents(path) for path in done]
+    again = sweep(cwd, *GRID)
+    assert again.code == 0, again.err
+    assert all(content.items() <= contents(sweep_dir).items() for content in untouched), moment
+    assert_same(sweep_dir, whole)
+
+
+@pytest.mark.parametrize("moment", [(MOMENTS[0], 3), (MOMENTS[1], 4), (MOMENTS[3], 75)], ids=str)
+def test_a_sweep_that_was_killed_goes_on(
+    moment: tuple[str, int], sweep: Callable[..., Outcome], whole: Path, tmp_path: Path
+) -> None:
+    killed_and_gone_on_with(tmp_path, moment, sweep, whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_anywhere_goes_on(sweep: Callable[..., Outcome], whole: Path, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    moments = [(target, number) for target in MOMENTS for number in draw.sample(range(1, 5), 3)]
+    moments += [(MOMENTS[3], draw.randint(5, 160)) for _ in range(20)]
+    in_parallel(
+        lambda item: killed_and_gone_on_with(tmp_path / str(item[0]), item[1], sweep, whole), enumerate(moments)
+    )
+
+
+def test_a_job_that_another_process_is_at_is_waited_for(
+    sweep: Callable[..., Outcome], whole: Path, text: Path, tmp_path: Path
+) -> None:
+    """As when the process that launched it was killed, and its workers were not."""
+    # stopped in its third job, so that the first of those that are left has a directory
+    assert sweep(tmp_path, *GRID, prepare=signal_at_step(55)).code == 143
+    (name,) = [name for name, record in records(tmp_path / "S").items() if record["status"] == "stopped"]
+    orphan = start(
+        "train", f"resume={tmp_path / 'S' / name}", cwd=tmp_path, prepare=signal_at_step(10, signal.SIGSTOP)
+    )
+    orphan.wait_for("going on from step")
+    child = start("train", "-m", "data=text", f"data.path={text}", *SHORT, "hydra.sweep.dir=S", *GRID, cwd=tmp_path)
+    child.wait_for("1 done, 0 running")
+    assert child.process.is_alive()
+    orphan.send(signal.SIGCONT)
+    assert orphan.wait().code == 0
+    outcome = child.wait()
+    assert outcome.code == 0, outcome.err
+    assert_same(tmp_path / "S", whole)
+
+
+def test_two_sweeps_do_not_run_in_one_directory(sweep: Callable[..., Outcome], text: Path, tmp_path: Path) -> None:
+    child = start(
+        "train",
+        "-m",
+        "data=text",
+        f"data.path={text}",
+        *SHORT,
+        "hydra.sweep.dir=S",
+        "seed=0,1",
+        cwd=tmp_path,
+        prepare=signal_at_step(10, signal.SIGSTOP),
+    )
+    child.wait_for("1 running")
+    outcome = sweep(tmp_path, "seed=0,1")
+    assert "S: another process runs a sweep there" in outcome.error
+    child.send(signal.SIGCONT)
+    assert child.wait().code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["optimizer.lrr=1,2"], "did you mean optimizer.lr?"),
+        (["model=mlp,gru"], "gru"),
+        (
+            ["seed=1,2", "data.path=nowhere.txt"],
+            "none of the sweep's jobs could run; the first: nowhere.txt: no such file",
+        ),
+        (["model.hidden_dim=0,-1"], "none of the sweep's jobs could run; the first: model.hidden_dim"),
+        (["optimizer.lr=interval(0,1)"], "does not support"),
+        (["seed=1,2", "resume=x"], "take out -m"),
+        (["seed=1,2", "hydra/launcher=joblub"], "joblub"),
+        (["seed=1,2", "hydra.sweep.dir=/proc/nowhere"], "/proc/nowhere"),
+    ],
+)
+def test_what_no_job_could_run_with_is_one_line_and_leaves_nothing(
+    arguments: list[str], said: str, sweep: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = sweep(tmp_path, *arguments)
+    assert said in outcome.error
+    assert not (tmp_path / "S").exists()
+
+
+def test_a_directory_whose_jobs_began_otherwise_is_left_alone(
+    sweep: Callable[..., Outcome], whole: Path, tmp_path: Path
+) -> None:
+    """As after an edit of conf/: the same overrides compose something else."""
+    assert sweep(tmp_path, "seed=0,1").code == 0
+    before = contents(tmp_path / "S")
+    config = next((tmp_path / "S").glob("seed_0-*")) / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("weight_decay: 0.01", "weight_decay: 0.02"))
+    before |= {str(config): (config.stat().st_mtime_ns, config.read_bytes())}
+    outcome = sweep(tmp_path, "seed=0,1")
+    assert outcome.code == 2
+    assert "its job began with optimizer.weight_decay=0.02, which is 0.01 now" in outcome.err
+    jobs = {path: content for path, content in before.items() if "seed_" in path}
+    assert jobs.items() <= contents(tmp_path / "S").items()
+
+
+def test_a_sweep_can_be_given_more_values(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert sweep(tmp_path, "seed=0,1").code == 0
+    untouched = [contents(path) for path in finished(tmp_path / "S")]
+    assert sweep(tmp_path, "seed=1,2").code == 0
+    assert sorted(row["seed"] for row in table(tmp_path / "S")) == ["0", "1", "2"]
+    assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
+
+
+def test_batches_of_the_basic_sweeper_go_on_after_a_failure(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = sweep(tmp_path, "model.hidden_dim=0,4,8", "hydra.sweeper.max_batch_size=1")
+    assert outcome.code == 1
+    assert sorted(statuses(tmp_path / "S")) == ["failed", "finished", "finished"]
+
+
+def test_a_sweep_that_slurm_queues_again_is_found(
+    sweep: Callable[..., Outcome], text: Path, whole: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    env = {"SLURM_JOB_ID": "41", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    line = ["-m", "data=text", f"data.path={text}", *SHORT, *GRID]
+    first = run("train", *line, cwd=tmp_path, env=env, prepare=signal_at_step(55, signal.SIGUSR1))
+    assert first.code == 128 + signal.SIGUSR1
+    assert (tmp_path / "asked").read_text() == "requeue 41\n"
+    second = run("train", *line, cwd=tmp_path, env=env | {"SLURM_RESTART_COUNT": "1"})
+    assert second.code == 0, second.err
+    (sweep_dir,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
+    assert_same(sweep_dir, whole)

@@ -1,0 +1,78 @@
+"""Checks what tells jobs apart, and the names of their directories."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from makemore.sweeps.naming import as_read, differing, job_name, short_names
+
+VALUES = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text("abcé/: '", min_size=1))
+
+
+def quoted(value: object) -> str:
+    return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else str(value).lower()
+
+
+def test_what_is_the_same_in_all_jobs_does_not_differ() -> None:
+    overrides = ["experiment=lessons/mlp", "optimizer.lr=0.1", "+model.x=[1,2]", "model=mlp", "a='b c'", "~d=1"]
+    assert differing(overrides, ["experiment"]) == {
+        "optimizer.lr": 0.1,
+        "model.x": [1, 2],
+        "model": "mlp",
+        "a": "b c",
+        "d": 1,
+    }
+
+
+def test_a_key_is_short_unless_another_ends_alike() -> None:
+    keys = ["optimizer.lr", "seed", "data.split_seed", "data.path", "x.path"]
+    assert list(short_names(keys).values()) == ["lr", "seed", "split_seed", "data.path", "x.path"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "readable"),
+    [
+        (["optimizer.lr=0.1", "model.l2=0", "task=x"], "l2_0-lr_0.1"),
+        (["optimizer.lr=0.0040645406276"], "lr_0.004065"),
+        (["data.path='/tmp/a b/ü.txt'"], "path__tmp_a_b_.txt"),
+        (["task=x"], "job"),
+        (["+a.b=../.."], "b_.._.."),
+    ],
+)
+def test_a_name_says_what_differs_as_far_as_file_names_allow(overrides: list[str], readable: str) -> None:
+    name, _, digest = job_name(overrides, ["task"]).rpartition("-")
+    assert name == readable
+    assert re.fullmatch("[0-9a-f]{8}", digest)
+
+
+@given(st.dictionaries(st.text("abcdefgh", min_size=1, max_size=40), VALUES, min_size=1, max_size=8), st.randoms())
+def test_names_are_short_safe_and_the_same_in_any_order(values: dict[str, object], random: object) -> None:
+    overrides = [f"model.{key}={quoted(value)}" for key, value in values.items()]
+    name = job_name(overrides, [])
+    assert len(name) <= 80
+    assert re.fullmatch(r"[\w.+-]+", name, re.ASCII)
+    random.shuffle(overrides)  # type: ignore[attr-defined]
+    assert job_name(overrides, []) == name
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=2, unique=True))
+def test_jobs_that_differ_have_different_names(values: list[float]) -> None:
+    first, second = ([f"optimizer.lr={value}"] for value in values)
+    assert job_name(first, []) != job_name(second, [])
+
+
+def test_overrides_that_all_jobs_share_are_part_of_the_hash() -> None:
+    assert job_name(["seed=1", "task=x"], ["task"]) != job_name(["seed=1", "task=y"], ["task"])
+
+
+def test_numbers_are_read_with_four_digits() -> None:
+    assert [as_read(value) for value in (0.1, 1e-5, 0.123456, 123456, [0.5], None)] == [
+        "0.1",
+        "1e-05",
+        "0.1235",
+        "123456",
+        "[0.5]",
+        "None",
+    ]

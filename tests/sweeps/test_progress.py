@@ -1,0 +1,84 @@
+"""Checks the live line of a sweep, made of the records of its jobs."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from makemore.sweeps.progress import Watch, live_line, what_differs
+from makemore.sweeps.records import Status, read_job, write_job
+
+
+def put(sweep_dir: Path, name: str, status: Status, nll: float | None = None, message: str = "") -> Path:
+    run_dir = sweep_dir / name
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if nll is not None:
+        metrics = {"train/nll": nll, "val/nll": nll, "steps": 3, "seconds": 1.0}
+        (run_dir / "metrics.json").write_text(json.dumps(metrics))
+    write_job(run_dir, [f"optimizer.lr={name}"], {"optimizer.lr": float(name)}, status, message)
+    return run_dir
+
+
+def test_the_line_counts_jobs_and_names_the_best(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, 6)
+    watch.look()
+    assert watch.line() == "0 done, 0 running, 0 failed, 6 left"
+    put(tmp_path, "0.1", "finished", 2.5)
+    put(tmp_path, "0.25", "finished", 2.25)
+    put(tmp_path, "1", "failed", message="no")
+    put(tmp_path, "2", "running")
+    put(tmp_path, "3", "stopped")
+    watch.look()
+    assert watch.line() == "2 done, 1 running, 1 failed, 2 left; best NLL 2.2500 (lr=0.25)"
+
+
+def test_a_search_of_unknown_length_says_nothing_of_what_is_left(tmp_path: Path) -> None:
+    assert Watch(tmp_path, None).line() == "0 done, 0 running, 0 failed"
+
+
+def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
+    put(tmp_path, "1", "finished", 2.0)
+    put(tmp_path, "2", "running")
+    watch = Watch(tmp_path, 2)
+    assert [job.name for job in watch.look()] == ["1", "2"]
+    assert watch.look() == []
+    time.sleep(0.01)
+    put(tmp_path, "2", "failed", message="no")
+    assert [job.status for job in watch.look()] == ["failed"]
+
+
+def test_a_job_whose_process_is_gone_is_not_running(tmp_path: Path) -> None:
+    path = put(tmp_path, "1", "running") / "job.json"
+    content = json.loads(path.read_text())
+    assert content["pid"] == os.getpid()
+    # beyond what Linux gives to a process
+    path.write_text(json.dumps(content | {"pid": 2**22 + 1}))
+    watch = Watch(tmp_path, 1)
+    watch.look()
+    assert watch.line() == "0 done, 0 running, 0 failed, 1 left"
+    path.write_text(json.dumps(content | {"pid": 2**22 + 1, "host": "elsewhere"}))
+    os.utime(path, ns=(0, 0))
+    watch.look()
+    assert watch.line() == "0 done, 1 running, 0 failed, 0 left"
+
+
+def test_without_a_terminal_a_line_is_written_at_each_change_and_a_failure_with_its_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "1", "failed", message="of the time before")
+    with live_line(tmp_path, 2):
+        put(tmp_path, "1", "finished", 2.0)
+        put(tmp_path, "2", "failed", message="the loss [red]is nan")
+    assert capsys.readouterr().err.splitlines() == [
+        "failed: 2: the loss [red]is nan",
+        "1 done, 0 running, 1 failed, 0 left; best NLL 2.0000 (lr=1)",
+    ]
+
+
+def test_what_differs_is_said_in_short(tmp_path: Path) -> None:
+    write_job(tmp_path, ["x"], {"optimizer.lr": 0.123456, "model": "mlp"}, "running")
+    job = read_job(tmp_path)
+    assert job is not None
+    assert what_differs(job) == "lr=0.1235, model=mlp"

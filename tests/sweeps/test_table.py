@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fabricated import MESSAGE, job
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from makemore.errors import UserError
@@ -103,6 +103,7 @@ def test_a_value_is_a_finite_number_or_text_and_one_line_on_screen(value: Any, p
 
 
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.booleans(), st.text(), st.lists(st.integers())), min_size=1))
+@example(["a\rb", "a\nb", 'a"b', "a,b", "\0", " a ", "-0.0"])
 def test_the_csv_has_every_digit_and_character(values: list[Any]) -> None:
     jobs = [job({"key": value}, 2.0 + number / 3, name=str(number)) for number, value in enumerate(values)]
     with TemporaryDirectory() as directory:

@@ -59,7 +59,7 @@ def response(key: str, jobs: Sequence[Job], reference: Reference | None = None) 
     if finished and math.isfinite(nlls[0]):
         label = f"best: {_number(nlls[0])}"
         axes.plot(positions[:1], nlls[:1], "*", color=_BEST, markersize=14, markeredgecolor="white", label=label)
-    _limit(axes, highest_shown(nlls))
+    _limit(axes)
     _mark_above(axes, positions, nlls, numbered=not scale.continuous)
     if failed:
         where, edge = [scale.position(job.differs[key]) for job in failed], axes.get_xaxis_transform()
@@ -81,10 +81,10 @@ def _draw_reference(axes: Axes, scale: Scale, jobs: Sequence[Job], reference: Re
     axes.plot(positions, theirs, "d", color="black", markersize=5, label=label)
 
 
-def _limit(axes: Axes, top: float) -> None:
-    """Let the NLL axis show what is drawn up to `top`, with room above it for marks."""
+def _limit(axes: Axes) -> None:
+    """Let the NLL axis show what is drawn, but for what would squash it, with room for marks above."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    shown = drawn[np.isfinite(drawn) & (drawn <= top)]
+    shown = drawn[np.isfinite(drawn) & (drawn <= highest_shown(drawn.tolist()))]
     if not len(shown):
         axes.set(ylim=(0, 1), yticks=[])
         return

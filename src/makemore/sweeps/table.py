@@ -90,7 +90,7 @@ class Table:
             UserError: the path cannot be written.
         """
         content = io.StringIO()
-        writer = csv.writer(content, lineterminator="\n")
+        writer = csv.writer(content)
         writer.writerow(column.name for column in self.columns)
         writer.writerows(zip(*(column.values for column in self.columns), strict=True))
         try:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from makemore.atomic import replacing
 from makemore.errors import UserError
@@ -133,8 +133,10 @@ def read_job(run_dir: Path) -> Job | None:
     try:
         content = json.loads((run_dir / "job.json").read_text(encoding="utf-8"))
         job = Job(run_dir=run_dir, **content)
+        if job.status not in get_args(Status) or not isinstance(job.differs, dict):
+            return None
         return _with_results(job) if job.status == "finished" else job
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error):
         return None
 
 

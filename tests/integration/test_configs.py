@@ -1,18 +1,21 @@
 """Checks that every YAML file composes and runs, and that every command in the documents does."""
 
+import csv
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from trials import run
 
 from makemore.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment")
+GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "sweep")
 SHORT = ("trainer.max_steps=3", "val_every=2", "threads=1")
+EXPERIMENTS = sorted(path for group in ("experiment", "sweep") for path in (CONF / group).rglob("*.yaml"))
 
 
 def options() -> list[str]:
@@ -43,13 +46,26 @@ def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(result.names) > 0
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_opens_with_its_command_and_what_to_expect(path: Path) -> None:
-    name = path.relative_to(CONF / "experiment").with_suffix("").as_posix()
+    group = path.relative_to(CONF).parts[0]
+    name = path.relative_to(CONF / group).with_suffix("").as_posix()
     package, command, *rest = path.read_text().splitlines()
     assert package == "# @package _global_"
-    assert command.startswith(f"# python scripts/train.py experiment={name}")
+    assert command.startswith(f"# python scripts/train.py {'-m ' if group == 'sweep' else ''}{group}={name}")
     assert "Expect" in "".join(line for line in rest if line.startswith("#"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
+    outcome = run("train", "-m", f"sweep={name}", *SHORT, "data.max_lines=50", "hydra.sweep.dir=S", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    with (tmp_path / "S" / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 2
+    assert {row["status"] for row in rows} == {"finished"}
+    assert run("report", "S", cwd=tmp_path).code == 0
+    assert list((tmp_path / "S").glob("nll_by_*.png"))
 
 
 def documented() -> list[str]:

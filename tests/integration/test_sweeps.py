@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -259,7 +260,9 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Callable[..., Outcome], t
         cwd=tmp_path,
         prepare=signal_at_step(10, signal.SIGSTOP),
     )
-    child.wait_for("1 running")
+    while not records(tmp_path / "S"):
+        assert child.process.is_alive()
+        time.sleep(0.01)
     outcome = sweep(tmp_path, "seed=0,1")
     assert "S: another process runs a sweep there" in outcome.error
     child.send(signal.SIGCONT)

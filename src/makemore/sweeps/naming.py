@@ -33,7 +33,7 @@ def as_read(value: Any) -> str:
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str]) -> str:
-    """Return the name of a job's directory: what differs, as far as a path that is pasted allows, and a hash of all overrides.
+    """Return the name of a job's directory: what differs, as far as paths allow, and a hash of all overrides.
 
     At most 80 characters; the same overrides in another order give the same name.
     """

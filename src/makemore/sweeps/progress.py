@@ -99,7 +99,7 @@ def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> 
         done = sum(job.status in ("finished", "failed") for job in watch.jobs.values())
         line = watch.line()
         bar.update(task, completed=done, description=line)
-        if line != shown and not MESSAGES.is_terminal:
+        if line != shown and watch.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)
         shown = line
         if last:

@@ -152,6 +152,10 @@ def _end(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
         return False
     jobs += _not_run(sweep_dir, plan, jobs)
     conclude(sweep_dir, jobs, record)
+    here = shlex.quote(str(sweep_dir))
+    print(f"everything is in {sweep_dir}")
+    print(f"  tensorboard --logdir {here} --host 127.0.0.1")
+    print(f"  python scripts/report.py {here} # draws it")
     finished = sum(job.status == "finished" for job in jobs)
     if finished == len(jobs):
         return True

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.sweeps.naming import as_read, differing, job_name, short_names
+from makemore.sweeps.naming import differing, job_name, short_names, shown, spelt
 
 VALUES = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text("abcé/: '", min_size=1))
 
@@ -35,7 +35,7 @@ def test_a_key_is_short_unless_another_ends_alike() -> None:
     ("overrides", "readable"),
     [
         (["optimizer.lr=0.1", "model.l2=0", "task=x"], "l2_0-lr_0.1"),
-        (["optimizer.lr=0.0040645406276"], "lr_0.004065"),
+        (["optimizer.lr=0.0040645406276"], "lr_0.00406454"),
         (["data.path='/tmp/a b/ü.txt'"], "path__tmp_a_b_.txt"),
         (["task=x"], "job"),
         (["+a.b=../.."], "b_.._.."),
@@ -67,12 +67,17 @@ def test_overrides_that_all_jobs_share_are_part_of_the_hash() -> None:
     assert job_name(["seed=1", "task=x"], ["task"]) != job_name(["seed=1", "task=y"], ["task"])
 
 
-def test_numbers_are_read_with_four_digits() -> None:
-    assert [as_read(value) for value in (0.1, 1e-5, 0.123456, 123456, [0.5], None)] == [
+def test_values_are_shown_as_hydra_reads_them_and_numbers_with_six_digits() -> None:
+    values = (0.1, 1e-5, 0.123456789, 123456789, [0.5], None, True, float("nan"), "a b", "")
+    assert [shown(spelt(value)) for value in values] == [
         "0.1",
         "1e-05",
-        "0.1235",
-        "123456",
+        "0.123457",
+        "123456789",
         "[0.5]",
-        "None",
+        "null",
+        "true",
+        "nan",
+        "a b",
+        '""',
     ]

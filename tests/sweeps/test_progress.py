@@ -78,7 +78,7 @@ def test_without_a_terminal_a_line_is_written_at_each_change_and_a_failure_with_
 
 
 def test_what_differs_is_said_in_short(tmp_path: Path) -> None:
-    write_job(tmp_path, ["x"], {"optimizer.lr": 0.123456, "model": "mlp"}, "running")
+    write_job(tmp_path, ["x"], {"optimizer.lr": 0.1234567, "model": "mlp"}, "running")
     job = read_job(tmp_path)
     assert job is not None
-    assert what_differs(job) == "lr=0.1235, model=mlp"
+    assert what_differs(job) == "lr=0.123457, model=mlp"

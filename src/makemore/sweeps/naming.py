@@ -1,13 +1,17 @@
 """What tells the jobs of a sweep apart, and the names of their directories."""
 
 import hashlib
+import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+
+Value = float | str
 
 _LENGTH = 80
 
@@ -27,9 +31,21 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return {key: name if count[name] == 1 else key for key, name in last.items()}
 
 
-def as_read(value: Any) -> str:
-    """Return a value as a person reads it: of the digits of a search's draws, four."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def spelt(value: Any) -> Value:
+    """Return a swept value: a finite number or a text as it is, anything else as the text that Hydra reads it from."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if abs(value) <= sys.float_info.max else str(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def shown(value: Value) -> str:
+    """Return a value on one line, numbers with up to six digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if text and text.isprintable() else json.dumps(text)
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str]) -> str:
@@ -39,7 +55,7 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str]) -> str:
     """
     differs = differing(overrides, fixed)
     names = short_names(differs)
-    text = "-".join(f"{names[key]}_{as_read(differs[key])}" for key in sorted(differs))
+    text = "-".join(f"{names[key]}_{shown(spelt(differs[key]))}" for key in sorted(differs))
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     # what neither a shell nor Hydra's grammar needs quotes for
     readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]

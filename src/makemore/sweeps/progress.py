@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from makemore.console import MESSAGES
-from makemore.sweeps.naming import as_read, short_names
+from makemore.sweeps.naming import short_names, shown, spelt
 from makemore.sweeps.records import Job, read_job
 
 # seconds between two looks
@@ -86,7 +86,7 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
 def what_differs(job: Job) -> str:
     """Return the swept keys of a job with their values, as a person reads them."""
     names = short_names(job.differs)
-    return ", ".join(f"{names[key]}={as_read(value)}" for key, value in job.differs.items())
+    return ", ".join(f"{names[key]}={shown(spelt(value))}" for key, value in job.differs.items())
 
 
 def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> None:

@@ -43,7 +43,6 @@ class SweepRecord:
     Args:
         command: the arguments of scripts/train.py.
         keys: the swept keys, in the order in which they were given.
-        jobs: the overrides of each job where they are known before; None for a search.
         total: how many jobs there are to be; None where the sweeper does not say.
         reference: known figures to show beside the sweep's.
         slurm_job: the number of the SLURM job that it runs in, by which it is found when that is queued again.
@@ -51,7 +50,6 @@ class SweepRecord:
 
     command: list[str]
     keys: list[str]
-    jobs: list[list[str]] | None = None
     total: int | None = None
     reference: Reference | None = None
     slurm_job: str | None = None

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from makemore.atomic import replacing
 from makemore.errors import UserError
+from makemore.sweeps.naming import spelt
 from makemore.sweeps.pictures import heat_map, response
 from makemore.sweeps.records import Job, read_jobs, read_sweep
-from makemore.sweeps.table import Sweep, labels, spelt, swept_keys, table_of
+from makemore.sweeps.table import Sweep, labels, swept_keys, table_of
 
 
 def report(directories: Sequence[Path], output: Path | None = None) -> None:

@@ -86,7 +86,7 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
     with held(sweep_dir, "runs a sweep"):
         (sweep_dir / STOP).unlink(missing_ok=True)
         replay(sweep_dir)
-        record = SweepRecord(sys.argv[1:], plan.keys, plan.jobs, plan.total, reference, slurm_job())
+        record = SweepRecord(sys.argv[1:], plan.keys, plan.total, reference, slurm_job())
         if not fresh:
             with suppress(UserError):
                 before = read_sweep(sweep_dir)

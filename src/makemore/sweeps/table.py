@@ -2,9 +2,7 @@
 
 import csv
 import io
-import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,29 +16,11 @@ from rich.text import Text
 from makemore.atomic import replacing
 from makemore.command import override
 from makemore.errors import UserError
+from makemore.sweeps.naming import Value, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
-
-Value = float | str
 
 _SPLITS = ("val", "train", "test")
 _STATUSES: tuple[Status, ...] = ("finished", "running", "stopped", "failed", "not run")
-
-
-def spelt(value: Any) -> Value:
-    """Return a swept value: a finite number or a text as it is, anything else as the text that Hydra reads it from."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value if abs(value) <= sys.float_info.max else str(value)
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def shown(value: Value) -> str:
-    """Return a value on one line, numbers with up to six digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = str(value)
-    return text if text and text.isprintable() else json.dumps(text)
 
 
 @dataclass(frozen=True)

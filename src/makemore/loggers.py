@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from lightning.fabric.utilities.logger import _convert_params
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import scalar
+from torch.utils.tensorboard.summary import hparams, scalar
 
 log = logging.getLogger(__name__)
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
@@ -32,6 +33,20 @@ class TensorBoard(TensorBoardLogger):
         """Write the metrics of a step as one event: each event wakes the writer's thread."""
         values = [value for name, metric in metrics.items() for value in scalar(name, metric).value]  # type: ignore[no-untyped-call]
         self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Write what a run was configured with and ended with, for the HPARAMS page.
+
+        Before there are metrics nothing is written. Without a list of columns in each run, the page makes one from all runs, in which what differs comes first.
+        """
+        if not metrics:
+            return
+        self.log_metrics(metrics, step)
+        _, *session = hparams(self._sanitize_params(_convert_params(params)), metrics)  # type: ignore[no-untyped-call]
+        for summary in session:
+            self.experiment._get_file_writer().add_summary(summary, step)
 
     def save(self) -> None:
         """Flush; the hyperparameters are in the events and in the run's `.hydra`."""

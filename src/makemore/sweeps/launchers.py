@@ -1,5 +1,6 @@
 """What Hydra's launchers and sweepers are told where a user has not: cores a job, and a search that can go on."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,20 +69,27 @@ def _cores() -> int:
 
 
 @contextmanager
-def started(launcher: DictConfig) -> Iterator[None]:
-    """Have Ray running within the block, where a sweep's launcher is Ray's; others start what they need.
+def started(hydra: DictConfig) -> Iterator[None]:
+    """Have Ray running within the block, where a sweep's launcher is Ray's; let Optuna say no more than warnings.
 
     Ray takes SIGTERM for itself when it starts, which is taken back.
 
+    Args:
+        hydra: Hydra's part of the sweep's config, with the defaults set.
+
     Raises:
-        UserError: it does not start, or there is no cluster at the address.
+        UserError: Ray does not start, or there is no cluster at the address.
     """
-    if "ray" not in launcher:
+    if "n_trials" in hydra.sweeper:
+        import optuna  # seconds
+
+        optuna.logging.set_verbosity(logging.WARNING)
+    if "ray" not in hydra.launcher:
         yield
         return
     import ray  # seconds
 
-    options: Any = OmegaConf.to_container(launcher.ray.init, resolve=True)
+    options: Any = OmegaConf.to_container(hydra.launcher.ray.init, resolve=True)
     try:
         ray.init(**options)
     except (OSError, RuntimeError, TypeError, ValueError) as error:

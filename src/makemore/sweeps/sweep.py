@@ -93,7 +93,7 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
         try:
             with (
                 signals.answering(passing_on=lambda: _stop(sweep_dir)),
-                started(config.hydra.launcher),
+                started(config.hydra),
                 live_line(sweep_dir, plan.total),
                 _as_stopped(),
             ):

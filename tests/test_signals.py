@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,24 @@ def test_sigusr1_is_ours_only_where_slurm_runs_the_job(monkeypatch: pytest.Monke
         send(signal.SIGUSR1)
     assert stopped.value.signum == signals.REQUEUE
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_what_submitit_sends_goes_on_to_submitit_once_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    before = signal.signal(signal.SIGUSR2, lambda *_: seen.append("submitit"))
+    try:
+        with suppress(Stopped), signals.answering(for_another=True):
+            try:
+                send(signal.SIGUSR2)
+            finally:
+                seen.append("saved")
+        assert seen == ["saved", "submitit"]
+        with signals.answering(for_another=True):
+            pass
+        assert seen == ["saved", "submitit"]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SLURM's requeue signal, answered when nothing is half done.
+"""SIGTERM, SIGINT and the requeue signals of SLURM and submitit, answered when nothing is half done.
 
 Before a training run begins, and in other commands, a signal quits on the spot: there is nothing to save, and what is
 raised in the middle of an import is lost in it. In a run a first signal is a request: it raises `Stopped` at once
@@ -72,7 +72,11 @@ def handling() -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-        _state.requested = None
+        requested, _state.requested = _state.requested, None
+        preemption = _preemption()
+        if preemption is not None and requested == preemption and callable(before[preemption]):
+            # all is saved: submitit queues the job again and exits
+            signal.raise_signal(preemption)
 
 
 @contextmanager
@@ -152,8 +156,16 @@ def requeue() -> None:
 
 
 def _signals() -> list[signal.Signals]:
-    # elsewhere SIGUSR1 keeps its meaning, whatever that is
-    return [signal.SIGTERM, signal.SIGINT] + ([REQUEUE] if "SLURM_JOB_ID" in os.environ else [])
+    # elsewhere SIGUSR1 and SIGUSR2 keep their meaning, whatever that is
+    slurm = REQUEUE if "SLURM_JOB_ID" in os.environ else None
+    return [signum for signum in (signal.SIGTERM, signal.SIGINT, slurm, _preemption()) if signum is not None]
+
+
+def _preemption() -> signal.Signals | None:
+    """Return what tells a job of submitit that its time is nearly up; None elsewhere."""
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return None
+    return signal.Signals[f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"]
 
 
 def _handle(signum: int, _frame: FrameType | None) -> None:

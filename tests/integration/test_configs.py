@@ -70,7 +70,7 @@ def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
 
 def documented() -> list[str]:
     """Every command of this project in the documents and at the head of the configs."""
-    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *CONF.rglob("*.yaml")]
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *CONF.rglob("*.yaml")]
     commands = set()
     for path in texts:
         for line in path.read_text().splitlines():
@@ -81,7 +81,8 @@ def documented() -> list[str]:
 
 @pytest.mark.parametrize("command", documented())
 def test_every_documented_command_composes(command: str) -> None:
-    script, *arguments = shlex.split(re.split(r"\s{2,}|;|\||<|>", command)[0])
+    # up to what is not the command, or a quote in which a bracket ended it above
+    script, *arguments = shlex.split(re.split(r"\s{2,}|;|\||<|>| \"[^\"]*$", command)[0])
     assert (ROOT / script).is_file()
     name = Path(script).stem
     if not (CONF / f"{name}.yaml").is_file():

@@ -66,6 +66,10 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
             _save_config(cfg, run_dir)
         cfg.resume = str(run_dir) if began else None
         record("running")
+        if (Path(hydra.sweep.dir) / STOP).exists():
+            # asked since we looked: who asked may not have seen our record
+            record("stopped")
+            return _not_finished("the sweep was asked to stop")
         try:
             with with_what_it_needs():
                 result = train_alone(cfg, run_dir)

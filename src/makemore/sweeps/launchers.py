@@ -1,9 +1,16 @@
 """What Hydra's launchers and sweepers are told where a user has not: cores a job, and a search that can go on."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from makemore import signals
+from makemore.errors import UserError, first_line
 
 # the extra of the package that brings each, by Hydra's name
 EXTRAS = {
@@ -24,15 +31,15 @@ def set_defaults(config: DictConfig, sweep_dir: Path) -> None:
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
     if launcher.get("n_jobs") == -1:  # joblib
-        launcher.n_jobs = max(1, len(os.sched_getaffinity(0)) // config.threads)
+        launcher.n_jobs = max(1, _cores() // config.threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
         launcher.cpus_per_task = config.threads
+    if launcher._target_.endswith(".LocalLauncher"):
+        # Ctrl-C is the sweep's to answer, which passes it on; submitit's own processes would end in tracebacks
+        with open_dict(launcher):
+            launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
     if "ray" in launcher:
-        # each job has a log of its own
-        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "WARNING"}
-        launcher.ray.init = {**quiet, **launcher.ray.init}
-        # a job that is lost goes on when the sweep does
-        launcher.ray.remote = {"num_cpus": config.threads, "max_retries": 0, **launcher.ray.remote}
+        _set_ray(launcher.ray, config.threads)
     if "n_trials" in sweeper:  # optuna
         sweeper.max_failure_rate = 1.0
         sweeper.study_name = sweeper.study_name or "sweep"
@@ -40,6 +47,58 @@ def set_defaults(config: DictConfig, sweep_dir: Path) -> None:
             sweeper.sampler.seed = config.seed
         if sweeper.storage is None:
             sweeper.storage = f"sqlite:///{study_of(sweep_dir)}"
+
+
+def _set_ray(ray: DictConfig, threads: int) -> None:
+    """Set what Ray is told: on a cluster, which has its own resources, nothing of them."""
+    # each job has a log of its own
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if (ray.init.get("address") or os.environ.get("RAY_ADDRESS")) not in (None, "local"):
+        # None, as the plugin would set it otherwise, which Ray refuses there
+        ray.init = {**quiet, "object_store_memory": None, **ray.init}
+    else:
+        # as little memory as Ray allows: a job returns a number
+        own = {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
+        ray.init = {**quiet, **own, **ray.init}
+    # a job that is lost goes on when the sweep does
+    ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def started(hydra: DictConfig) -> Iterator[None]:
+    """Have Ray running within the block, where a sweep's launcher is Ray's; let Optuna say no more than warnings.
+
+    Ray takes SIGTERM for itself when it starts, which is taken back.
+
+    Args:
+        hydra: Hydra's part of the sweep's config, with the defaults set.
+
+    Raises:
+        UserError: Ray does not start, or there is no cluster at the address.
+    """
+    if "n_trials" in hydra.sweeper:
+        import optuna  # seconds
+
+        optuna.logging.set_verbosity(logging.WARNING)
+    if "ray" not in hydra.launcher:
+        yield
+        return
+    import ray  # seconds
+
+    options: Any = OmegaConf.to_container(hydra.launcher.ray.init, resolve=True)
+    try:
+        ray.init(**options)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"hydra.launcher.ray.init: {first_line(error)}") from error
+    signals.install()
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def study_of(sweep_dir: Path) -> Path:

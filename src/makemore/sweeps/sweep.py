@@ -21,7 +21,7 @@ from makemore.command import hydra_override, override
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
 from makemore.run_directory import held, is_held, slurm_job
-from makemore.sweeps.launchers import replay, set_defaults
+from makemore.sweeps.launchers import replay, set_defaults, started
 from makemore.sweeps.naming import differing, job_name
 from makemore.sweeps.plan import Plan
 from makemore.sweeps.progress import live_line
@@ -93,7 +93,12 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
                 record = replace(record, keys=list(dict.fromkeys([*before.keys, *plan.keys])))
         record.write(sweep_dir)
         try:
-            with signals.answering(passing_on=lambda: _stop(sweep_dir)), live_line(sweep_dir, plan.total):
+            with (
+                signals.answering(passing_on=lambda: _stop(sweep_dir)),
+                started(config.hydra),
+                live_line(sweep_dir, plan.total),
+                _as_stopped(),
+            ):
                 yield
         except (UserError, HydraException, OmegaConfBaseException):
             _end(sweep_dir, record, plan)
@@ -112,6 +117,16 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
             raise SystemExit(1) from error
         if not _end(sweep_dir, record, plan):
             raise SystemExit(1)
+
+
+@contextmanager
+def _as_stopped() -> Iterator[None]:
+    """Raise `Stopped` where a signal's was turned into another error on its way: Ray's compiled code does that."""
+    try:
+        yield
+    except Exception:
+        signals.answer()
+        raise
 
 
 def _stop(sweep_dir: Path) -> None:

@@ -1,0 +1,323 @@
+"""Sweeps by each launcher and by Optuna, as a user starts them: the same results, also when stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trials import ROOT, Outcome, ending
+
+LAUNCHERS = ("joblib", "ray", "submitit_local")
+TIMEOUT = 240
+
+SMALL = ("data.max_lines=300", "model.hidden_dim=8", "num_samples=2", "threads=1")
+SHORT = (*SMALL, "trainer.max_steps=40", "val_every=20", "log_every=5")
+# some seconds a job
+LONG = (*SMALL, "trainer.max_steps=8000", "val_every=4000", "log_every=500", "optimizer.lr=0.003", "seed=0,1")
+
+
+class Sweep:
+    """A sweep in a process of its own, with a process group as a terminal's."""
+
+    def __init__(self, cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+        cwd.mkdir(parents=True, exist_ok=True)
+        self.dir = cwd / "sweep"
+        line = [sys.executable, str(ROOT / "scripts" / "train.py"), "-m", f"hydra.sweep.dir={self.dir}", *arguments]
+        self.out, self.err = cwd / "out", cwd / "err"
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                line, cwd=cwd, stdout=out, stderr=err, start_new_session=True, env=dict(os.environ) | (env or {})
+            )
+
+    def wait(self) -> Outcome:
+        """Wait until it ends, and all processes that it started have."""
+        code = self.process.wait(TIMEOUT)
+        until = time.monotonic() + TIMEOUT
+        while (left := self.processes()) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not left, left
+        return Outcome(code, self.out.read_text(), self.err.read_text())
+
+    def processes(self) -> list[int]:
+        """Return its processes and those that it started, those of Ray, which leave its group, too."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = status.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                found.append(int(status.parent.name))
+        return found
+
+    def job_records(self) -> dict[str, dict[str, Any]]:
+        """Return the records of the jobs that have begun, by the names of their directories."""
+        return {path.parent.name: json.loads(path.read_text()) for path in self.dir.glob("*/job.json")}
+
+    def statuses(self) -> list[str]:
+        """Return what has become of its jobs."""
+        return sorted(job["status"] for job in self.job_records().values())
+
+    def wait_until_training(self, jobs: int) -> None:
+        """Wait until that many jobs have taken a thousand steps or so and none has ended."""
+        until = time.monotonic() + TIMEOUT
+        while sum(len(path.read_text().splitlines()) > 3 for path in self.dir.glob("*/metrics.csv")) < jobs:
+            assert self.process.poll() is None, self.err.read_text()
+            assert time.monotonic() < until, self.err.read_text()
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def sweeps() -> Iterator[list[Sweep]]:
+    """Sweeps whose processes are gone when the test is over, however it went."""
+    started: list[Sweep] = []
+    yield started
+    for sweep in started:
+        for pid in sweep.processes():
+            os.kill(pid, signal.SIGKILL)
+
+
+def results(sweep_dir: Path, jobs: list[str]) -> dict[str, Any]:
+    """Return all that jobs ended with, to the bit."""
+    return {job: ending(sweep_dir / job) for job in jobs}
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four short jobs by the basic launcher."""
+    sweep = Sweep(tmp_path_factory.mktemp("short"), *SHORT, "optimizer.lr=0.003,0.01", "seed=0,1")
+    assert sweep.wait().code == 0
+    return sweep.dir
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What two longer jobs end with, by the basic launcher."""
+    sweep = Sweep(tmp_path_factory.mktemp("long"), *LONG)
+    assert sweep.wait().code == 0
+    return results(sweep.dir, list(sweep.job_records()))
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
+    launcher: str, short: Path, tmp_path: Path, sweeps: list[Sweep]
+) -> None:
+    sweep = Sweep(tmp_path, *SHORT, "optimizer.lr=0.003,1e30,0.01", "seed=0,1", f"hydra/launcher={launcher}")
+    sweeps.append(sweep)
+    outcome = sweep.wait()
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    finished = [path.parent.name for path in short.glob("*/job.json")]
+    assert results(sweep.dir, finished) == results(short, finished)
+    failed = {name: job for name, job in sweep.job_records().items() if job["status"] == "failed"}
+    assert len(finished) == 4
+    assert failed.keys() == sweep.job_records().keys() - set(finished)
+    assert len(failed) == 2
+    for name, job in failed.items():
+        assert "the loss is nan" in job["message"]
+        assert job["message"] in (sweep.dir / name / "train.log").read_text()
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("launcher", "signum"),
+    [
+        ("joblib", signal.SIGTERM),
+        ("joblib", signal.SIGINT),
+        ("ray", signal.SIGTERM),
+        pytest.param("ray", signal.SIGINT, marks=SLOW),
+        pytest.param("submitit_local", signal.SIGTERM, marks=SLOW),
+        ("submitit_local", signal.SIGINT),
+    ],
+)
+def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(
+    launcher: str, signum: int, long: dict[str, Any], tmp_path: Path, sweeps: list[Sweep]
+) -> None:
+    arguments = (*LONG, f"hydra/launcher={launcher}")
+    stopped = Sweep(tmp_path, *arguments)
+    sweeps.append(stopped)
+    stopped.wait_until_training(2)
+    if signum == signal.SIGINT:
+        # as a terminal sends Ctrl-C
+        os.killpg(stopped.process.pid, signum)
+    else:
+        stopped.process.send_signal(signum)
+    outcome = stopped.wait()
+    assert outcome.code == 128 + signum, outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    assert "hydra.sweep.dir=" in outcome.out
+    assert stopped.statuses() == ["stopped", "stopped"]
+    for name in long:
+        assert (stopped.dir / name / "train.log").read_text().count("stopped by") == 1
+        assert list((stopped.dir / name / "checkpoints").glob("step-*.ckpt"))
+    on = Sweep(tmp_path, *arguments)
+    sweeps.append(on)
+    assert on.wait().code == 0
+    assert results(on.dir, list(long)) == long
+    assert all("going on from step" in (on.dir / name / "train.log").read_text() for name in long)
+
+
+def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path: Path, sweeps: list[Sweep]) -> None:
+    arguments = (*SHORT, "optimizer.lr=0.003,0.01", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    killed = Sweep(tmp_path, *arguments)
+    sweeps.append(killed)
+    while "finished" not in killed.statuses():
+        assert killed.process.poll() is None
+        time.sleep(0.01)
+    os.kill(killed.process.pid, signal.SIGKILL)
+    killed.process.wait()
+    # its worker goes on for a while
+    logs = {
+        name: (killed.dir / name / "train.log").stat().st_mtime_ns
+        for name, job in killed.job_records().items()
+        if job["status"] == "finished"
+    }
+    on = Sweep(tmp_path, *arguments)
+    sweeps.append(on)
+    assert on.wait().code == 0
+    names = [path.parent.name for path in short.glob("*/job.json")]
+    assert results(on.dir, names) == results(short, names)
+    assert {name: (on.dir / name / "train.log").stat().st_mtime_ns for name in logs} == logs
+
+
+@SLOW  # the short form is in tests/test_signals.py
+def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_goes_on(
+    long: dict[str, Any], tmp_path: Path, sweeps: list[Sweep]
+) -> None:
+    sweep = Sweep(tmp_path, *LONG, "hydra/launcher=submitit_local")
+    sweeps.append(sweep)
+    sweep.wait_until_training(2)
+    for job in sweep.job_records().values():
+        # what SLURM sends for submitit, here and there
+        os.kill(job["pid"], signal.SIGUSR2)
+    assert sweep.wait().code == 0
+    assert results(sweep.dir, list(long)) == long
+    for name in long:
+        log = (sweep.dir / name / "train.log").read_text()
+        assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("going on from step")
+
+
+SEARCH = (
+    *SHORT,
+    "hydra/sweeper=optuna",
+    "hydra/sweeper/sampler=tpe",
+    "hydra.sweeper.n_trials=6",
+    "hydra.sweeper.n_jobs=1",
+    "hydra.sweeper.sampler.n_startup_trials=2",
+    "optimizer.lr=tag(log, interval(0.001, 0.1))",
+    "model.embedding_dim=range(2, 9)",
+)
+
+
+def trials(storage: Path, name: str = "sweep") -> list[tuple[dict[str, Any], float | None, str]]:
+    """Return what a study has of its trials: what differs, the NLL, the state."""
+    with warnings.catch_warnings():
+        # SQLAlchemy's, of the Optuna that the plugin takes
+        warnings.simplefilter("ignore")
+        import optuna
+
+        study = optuna.load_study(study_name=name, storage=f"sqlite:///{storage}")
+        return [(trial.params, trial.value, trial.state.name) for trial in study.trials]
+
+
+def test_a_search_that_was_stopped_goes_on_to_what_it_would_have_found(tmp_path: Path, sweeps: list[Sweep]) -> None:
+    whole, stopped = (Sweep(tmp_path / name, *SEARCH) for name in ("whole", "stopped"))
+    sweeps += [whole, stopped]
+    while stopped.statuses().count("finished") < 3:
+        assert stopped.process.poll() is None
+        time.sleep(0.005)
+    stopped.process.send_signal(signal.SIGTERM)
+    assert stopped.wait().code == 143
+    on = Sweep(tmp_path / "stopped", *SEARCH)
+    sweeps.append(on)
+    outcome = on.wait()
+    assert (outcome.code, whole.wait().code) == (0, 0), outcome.err
+    found = trials(on.dir / "study.db")
+    assert found == trials(whole.dir / "study.db")
+    assert [state for *_, state in found] == ["COMPLETE"] * 6
+    jobs = list(whole.job_records())
+    assert len(jobs) == 6
+    assert on.job_records().keys() == set(jobs)
+    assert results(on.dir, jobs) == results(whole.dir, jobs)
+    assert 3 <= len(trials(on.dir / "study.before.db")) <= 6
+
+
+def test_a_search_survives_failing_trials_in_a_storage_of_ones_own(tmp_path: Path, sweeps: list[Sweep]) -> None:
+    storage = tmp_path / "elsewhere.db"
+    search = Sweep(
+        tmp_path,
+        *SHORT,
+        "hydra/sweeper=optuna",
+        "hydra/launcher=joblib",
+        "hydra.sweeper.n_trials=5",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.study_name=mine",
+        f"hydra.sweeper.storage=sqlite:///{storage}",
+        "optimizer.lr=choice(0.003, 0.01, 1e30)",
+        "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=1",
+        "callbacks.early_stopping.min_delta=10",
+        "trainer.max_steps=100",
+    )
+    sweeps.append(search)
+    outcome = search.wait()
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err + outcome.out
+    assert not (search.dir / "study.db").exists()
+    found = trials(storage, "mine")
+    assert len(found) == 5
+    assert {state for *_, state in found} == {"COMPLETE", "FAIL"}
+    for params, value, state in found:
+        (job,) = [
+            search.dir / name
+            for name, record in search.job_records().items()
+            if record["differs"]["optimizer.lr"] == params["optimizer.lr"]
+        ]
+        assert (state == "FAIL") == (params["optimizer.lr"] == 1e30)
+        if state == "COMPLETE":
+            metrics = json.loads((job / "metrics.json").read_text())
+            # two validations without enough of a gain, of five
+            assert metrics["steps"] == 40
+            assert value == metrics["val/nll"]
+
+
+def test_slurm_is_asked_for_the_resources_of_the_config(tmp_path: Path, sweeps: list[Sweep]) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, content in {"srun": "", "sbatch": f"cp $1 {tmp_path}/submitted; echo no slurm here >&2; exit 1"}.items():
+        (commands / name).write_text(f"#!/bin/sh\n{content}\n")
+        (commands / name).chmod(0o755)
+    sweep = Sweep(
+        tmp_path,
+        *SMALL,
+        "sweep=slurm",
+        "hydra.launcher.partition=cpu",
+        "hydra.launcher.timeout_min=90",
+        "threads=3",
+        env={"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+    )
+    sweeps.append(sweep)
+    outcome = sweep.wait()
+    assert outcome.code == 1
+    assert "no slurm here" in outcome.err
+    submitted = (tmp_path / "submitted").read_text()
+    for line in ("partition=cpu", "time=90", "mem=4GB", "cpus-per-task=3", "signal=USR2@120", "array=0-7%8"):
+        assert f"#SBATCH --{line}\n" in submitted
+
+
+def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, sweeps: list[Sweep]) -> None:
+    sweep = Sweep(tmp_path, *SHORT, "hydra/launcher=ray", "hydra.launcher.ray.init.address=auto", "seed=0,1")
+    sweeps.append(sweep)
+    outcome = sweep.wait()
+    assert outcome.code == 2
+    assert "error: hydra.launcher.ray.init: Could not find any running Ray instance" in outcome.err
+    assert not sweep.dir.exists()

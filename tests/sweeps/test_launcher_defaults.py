@@ -1,0 +1,77 @@
+"""Checks what launchers and sweepers are told where the user has not, and that all of them compose."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, open_dict, read_write
+
+from makemore.sweeps.launchers import set_defaults, study_of
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SWEEP = Path("/sweeps/one")
+CORES = len(os.sched_getaffinity(0))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [*overrides, f"hydra.sweep.dir={SWEEP}"], return_hydra_config=True)
+    with read_write(config), read_write(config.hydra), open_dict(config):
+        set_defaults(config, SWEEP)
+    return config
+
+
+def test_joblib_runs_as_many_jobs_as_there_are_cores_for_their_threads() -> None:
+    assert composed("hydra/launcher=joblib").hydra.launcher.n_jobs == CORES
+    assert composed("hydra/launcher=joblib", f"threads={CORES}").hydra.launcher.n_jobs == 1
+    assert composed("hydra/launcher=joblib", "threads=64").hydra.launcher.n_jobs == 1
+    assert composed("hydra/launcher=joblib", "hydra.launcher.n_jobs=7").hydra.launcher.n_jobs == 7
+
+
+def test_a_ray_of_ones_own_has_the_cores_and_a_job_its_threads() -> None:
+    ray = composed("hydra/launcher=ray", "threads=2").hydra.launcher.ray
+    assert (ray.init.num_cpus, ray.init.include_dashboard, ray.remote.num_cpus) == (CORES, False, 2)
+    ray = composed("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=5").hydra.launcher.ray
+    assert ray.init.num_cpus == 5
+
+
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:6379", "ray://head:10001"])
+def test_a_cluster_of_rays_is_told_nothing_of_resources(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_key = composed("hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}")
+    assert by_key.hydra.launcher.ray.init.address == address
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    for config in (by_key, composed("hydra/launcher=ray")):
+        init = config.hydra.launcher.ray.init
+        assert "num_cpus" not in init
+        # the plugin would set it where it is missing
+        assert init.object_store_memory is None
+        assert type(instantiate(config.hydra.launcher)).__name__ == "RayLauncher"
+
+
+def test_slurm_composes_with_the_cores_of_a_jobs_threads() -> None:
+    config = composed("hydra/launcher=submitit_slurm", "threads=4", "hydra.launcher.partition=gpu")
+    launcher = instantiate(config.hydra.launcher)
+    assert type(launcher).__name__ == "SlurmLauncher"
+    assert (launcher.params["cpus_per_task"], launcher.params["partition"]) == (4, "gpu")
+    assert (
+        composed("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=2").hydra.launcher.cpus_per_task == 2
+    )
+    assert "setup" not in composed("hydra/launcher=submitit_local", "hydra/launcher=basic").hydra.launcher
+
+
+def test_submitit_here_leaves_ctrl_c_to_the_sweep() -> None:
+    config = composed("hydra/launcher=submitit_local", "+hydra.launcher.setup=[echo]")
+    assert config.hydra.launcher.setup == ["trap '' INT", "echo"]
+    assert composed("hydra/launcher=submitit_slurm").hydra.launcher.setup is None
+
+
+def test_a_search_is_kept_in_its_directory_and_seeded() -> None:
+    sweeper = composed("sweep=optuna", "seed=3").hydra.sweeper
+    assert sweeper.storage == f"sqlite:///{study_of(SWEEP)}"
+    assert (sweeper.sampler.seed, sweeper.max_failure_rate, sweeper.study_name) == (3, 1.0, "sweep")
+    sweeper = composed(
+        "sweep=optuna", "hydra.sweeper.storage=sqlite:///x.db", "hydra.sweeper.sampler.seed=9"
+    ).hydra.sweeper
+    assert (sweeper.storage, sweeper.sampler.seed) == ("sqlite:///x.db", 9)

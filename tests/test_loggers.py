@@ -186,6 +186,10 @@ def test_hyperparameters_bring_no_scalar_but_those_given(tmp_path: Path) -> None
     board.finalize("success")
     assert scalars(tmp_path) == {"hparam/val_nll": {0: 2.5}}
     assert not (tmp_path / "hparams.yaml").exists()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    # no list of columns, so that the page makes one of all runs, in which what differs comes first
+    assert set(events.PluginTagToContent("hparams")) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
 
 
 def test_only_tensorboards_have_event_writers(tmp_path: Path) -> None:

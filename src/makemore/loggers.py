@@ -39,7 +39,8 @@ class TensorBoard(TensorBoardLogger):
     ) -> None:
         """Write what a run was configured with and ended with, for the HPARAMS page.
 
-        Before there are metrics nothing is written. Without a list of columns in each run, the page makes one from all runs, in which what differs comes first.
+        Before there are metrics nothing is written. Without a list of columns in each run, the page makes one from all
+        runs, in which what differs comes first.
         """
         if not metrics:
             return

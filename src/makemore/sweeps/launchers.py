@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore import signals
-from makemore.errors import UserError, first_line
+from makemore.errors import UserError, first_line, whole_number
 
 # the extra of the package that brings each, by Hydra's name
 EXTRAS = {
@@ -28,18 +28,22 @@ def set_defaults(config: DictConfig, sweep_dir: Path) -> None:
     Args:
         config: of a sweep, as composed, open for new keys; it is changed.
         sweep_dir: its directory, from the root.
+
+    Raises:
+        UserError: a wrong number of threads.
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
+    threads = whole_number("threads", config.threads, at_least=1)
     if launcher.get("n_jobs") == -1:  # joblib
-        launcher.n_jobs = max(1, _cores() // config.threads)
+        launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
-        launcher.cpus_per_task = config.threads
+        launcher.cpus_per_task = threads
     if launcher._target_.endswith(".LocalLauncher"):
         # Ctrl-C is the sweep's to answer, which passes it on; submitit's own processes would end in tracebacks
         with open_dict(launcher):
             launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
     if "ray" in launcher:
-        _set_ray(launcher.ray, config.threads)
+        _set_ray(launcher.ray, threads)
     if "n_trials" in sweeper:  # optuna
         sweeper.max_failure_rate = 1.0
         sweeper.study_name = sweeper.study_name or "sweep"
@@ -65,7 +69,8 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    # where one cannot ask which of them this process may use, all there are
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Checks what commands print to be pasted."""
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,3 +22,9 @@ def test_what_is_pasted_is_what_is_meant(name: str) -> None:
     (word,) = shlex.split(override("resume", f"/logs/{name}"))
     (parsed,) = OverridesParser.create().parse_overrides([word])
     assert (parsed.key_or_group, parsed.value()) == ("resume", f"/logs/{name}")
+
+
+def test_what_is_wrong_at_a_glance_is_said_without_the_heavy_imports() -> None:
+    line = "import sys, makemore.before_run; print([name for name in ('torch', 'lightning') if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"

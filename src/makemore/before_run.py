@@ -19,7 +19,6 @@ from makemore.data.text import locate
 from makemore.errors import UserError
 from makemore.sweeps.plan import compositions, make_plan
 from makemore.sweeps.records import Reference
-from makemore.sweeps.sweep import find_requeued, prepare, sweep
 
 
 class CheckBeforeRun(Callback):
@@ -44,6 +43,8 @@ class CheckBeforeRun(Callback):
                     "command and hydra.sweep.dir=DIR"
                 )
             plan = make_plan(config)
+            from makemore.sweeps.sweep import find_requeued, prepare, sweep  # seconds, after what is wrong at a glance
+
             sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
             prepare(config, plan, sweep_dir)
             _check_jobs(compositions(config, plan), sweep_dir)

@@ -3,13 +3,15 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from makemore.metrics import NLL
-from makemore.scoring import WordScore
+if TYPE_CHECKING:  # seconds, which messages need not wait for
+    from makemore.metrics import NLL
+    from makemore.scoring import WordScore
 
 MESSAGES = Console(stderr=True)
 
@@ -22,7 +24,7 @@ class ConsoleHandler(logging.Handler):
         MESSAGES.print(Text(self.format(record)), soft_wrap=True)
 
 
-def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
+def print_nlls(title: str, nlls: "Mapping[str, NLL]") -> None:
     """Print a table of NLLs, a row each, on standard output."""
     table = Table(title=Text(title), title_justify="left")
     table.add_column("split")
@@ -36,7 +38,7 @@ def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")
 
 
-def print_scores(scores: Sequence[WordScore]) -> None:
+def print_scores(scores: "Sequence[WordScore]") -> None:
     """Print each word's characters with their probabilities, and a table of the words' NLLs, on standard output."""
     for word in scores:
         print(word.word)

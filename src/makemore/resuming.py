@@ -55,8 +55,7 @@ def take_over(config: DictConfig) -> None:
         raise UserError(
             f"resume={config.resume}: no such directory (from {Path.cwd()}); training prints that of its run"
         )
-    if links := [path for path in run_dir.rglob("*") if path.is_symlink()]:
-        raise UserError(f"{links[0]}: is a symbolic link, through which resume does not write; put the file there")
+    refuse_links(run_dir)
     saved = read_saved_config(run_dir)
     if _MAY_CHANGE in dict(given):
         if following := refers_to(saved, _MAY_CHANGE):
@@ -65,6 +64,12 @@ def take_over(config: DictConfig) -> None:
             )
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
+
+
+def refuse_links(run_dir: Path) -> None:
+    """Raise `UserError` where a file of a run that is to go on is a symbolic link: to where, somebody else may say."""
+    if links := [path for path in run_dir.rglob("*") if path.is_symlink()]:
+        raise UserError(f"{links[0]}: is a symbolic link, through which resume does not write; put the file there")
 
 
 def take_over_requeued(config: DictConfig) -> None:

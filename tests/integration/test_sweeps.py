@@ -172,6 +172,33 @@ def _bug() -> None:
     raise KeyError("a bug of ours")
 
 
+def test_twenty_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_not(
+    sweep: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    rates = [f"{0.001 * number:.3f}" for number in range(1, 18)]
+    arguments = [f"optimizer.lr={','.join(['nan', *rates[:5], '1e30', '-1', *rates[5:]])}", "trainer.max_steps=12"]
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = sweep(tmp_path / "whole", *arguments)
+    assert whole.code == 1
+    assert [row["status"] for row in table(tmp_path / "whole" / "S")].count("finished") == 17
+    kill = partial(at_call, "makemore.sealed:write", 22, partial(send_myself, signal.SIGKILL))
+    assert sweep(tmp_path / "killed", *arguments, prepare=kill).code == -signal.SIGKILL
+    done = finished(tmp_path / "killed" / "S")
+    assert 5 < len(done) < 15
+    untouched = [contents(path) for path in done]
+    again = sweep(tmp_path / "killed", *arguments)
+    assert again.code == 1
+    assert all(content.items() <= contents(tmp_path / "killed" / "S").items() for content in untouched)
+    assert table(tmp_path / "killed" / "S") == table(tmp_path / "whole" / "S")
+    # from the table on, but for the seconds, what they print is the same
+    assert _without_times(again.out) == _without_times(whole.out)
+
+
+def _without_times(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if "│" not in line]
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("where", ["in a job", "between jobs"])
 def test_a_signal_saves_the_job_names_the_others_and_the_sweep_goes_on(
@@ -308,6 +335,18 @@ def test_a_directory_whose_jobs_began_otherwise_is_left_alone(
     assert "its job began with optimizer.weight_decay=0.02, which is 0.01 now" in outcome.err
     jobs = {path: content for path, content in before.items() if "seed_" in path}
     assert jobs.items() <= contents(tmp_path / "S").items()
+
+
+def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert sweep(tmp_path, "seed=0,1", prepare=signal_at_step(55)).code == 143
+    (stopped,) = (tmp_path / "S" / name for name, job in records(tmp_path / "S").items() if job["status"] == "stopped")
+    (tmp_path / "mine").write_text("mine")
+    (stopped / "metrics.csv").unlink()
+    (stopped / "metrics.csv").symlink_to(tmp_path / "mine")
+    outcome = sweep(tmp_path, "seed=0,1")
+    assert outcome.code == 2
+    assert "metrics.csv: is a symbolic link" in outcome.err
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_a_sweep_can_be_given_more_values(sweep: Callable[..., Outcome], tmp_path: Path) -> None:

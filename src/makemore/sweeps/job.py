@@ -14,6 +14,7 @@ from makemore.atomic import replacing
 from makemore.command import describe, with_what_it_needs
 from makemore.data.text import absolute
 from makemore.errors import UserError
+from makemore.resuming import refuse_links
 from makemore.run_directory import sole_writer
 from makemore.saved_config import saved_config_of
 from makemore.sweeps.naming import differing
@@ -57,6 +58,7 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
     with signals.answering(for_another=not here), sole_writer(run_dir, wait=True):
         began = saved_config_of(run_dir).exists()
         if began:
+            refuse_links(run_dir)
             _check_same(cfg, run_dir)
         job = read_job(run_dir)
         if job is not None and job.status == "finished":

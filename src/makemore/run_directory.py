@@ -78,8 +78,8 @@ def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
         UserError: another process trains there, and one does not `wait` for it.
     """
     with held(run_dir, "trains", wait):
-        clear_temporaries(run_dir)
-        clear_temporaries(directory_of(run_dir))
+        for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):
+            clear_temporaries(directory)
         if (job := slurm_job()) is not None:
             (run_dir / SLURM_MARKER).parent.mkdir(exist_ok=True)
             (run_dir / SLURM_MARKER).write_text(job)

@@ -172,6 +172,19 @@ def _bug() -> None:
     raise KeyError("a bug of ours")
 
 
+def test_a_job_that_leaves_python_leaves_the_sweep(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = sweep(tmp_path, "seed=0,1", prepare=partial(at_call, "makemore.sweeps.job:train_alone", 1, _leave))
+    assert outcome.code == 1
+    assert sorted((job["status"], job["message"]) for job in records(tmp_path / "S").values()) == [
+        ("failed", "SystemExit: 0"),
+        ("finished", ""),
+    ]
+
+
+def _leave() -> None:
+    raise SystemExit(0)
+
+
 def test_twenty_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_not(
     sweep: Callable[..., Outcome], tmp_path: Path
 ) -> None:

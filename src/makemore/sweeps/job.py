@@ -80,7 +80,8 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
             if here:
                 raise
             return _not_finished("it was asked to stop")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # Hydra would let the latter end the whole sweep, with its exit code
             message = _message(error)
             log.error(message, exc_info=not isinstance(error, UserError))
             record("failed", message)
@@ -96,9 +97,9 @@ def _not_finished(message: str) -> float:
     raise JobError(message)
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception | SystemExit) -> str:
     """Return what an error says in one line, with its name where it is no error of a user."""
-    said = " ".join(describe(error).split())
+    said = " ".join((describe(error) if isinstance(error, Exception) else str(error)).split())
     return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,11 +37,13 @@ class Watch:
         """Return the jobs that have changed since the last look."""
         changed = []
         for path in sorted(self.sweep_dir.glob("*/job.json")):
-            written = path.stat().st_mtime_ns
-            if self._seen.get(path) != written and (job := read_job(path.parent)) is not None:
-                self._seen[path] = written
-                self.jobs[job.name] = job
-                changed.append(job)
+            # a job's directory may be deleted while we look
+            with suppress(OSError):
+                written = path.stat().st_mtime_ns
+                if self._seen.get(path) != written and (job := read_job(path.parent)) is not None:
+                    self._seen[path] = written
+                    self.jobs[job.name] = job
+                    changed.append(job)
         return changed
 
     def line(self) -> str:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import signals
+from makemore.atomic import clear_temporaries
 from makemore.command import hydra_override, override
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
@@ -85,6 +86,7 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
     sweep_dir.mkdir(parents=True, exist_ok=True)
     with held(sweep_dir, "runs a sweep"):
         (sweep_dir / STOP).unlink(missing_ok=True)
+        clear_temporaries(sweep_dir)
         replay(sweep_dir)
         record = SweepRecord(sys.argv[1:], plan.keys, plan.total, reference, slurm_job())
         if not fresh:

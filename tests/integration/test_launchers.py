@@ -131,12 +131,12 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "signum"),
     [
-        ("joblib", signal.SIGTERM),
         ("joblib", signal.SIGINT),
-        ("ray", signal.SIGTERM),
+        pytest.param("joblib", signal.SIGTERM, marks=SLOW),
         pytest.param("ray", signal.SIGINT, marks=SLOW),
+        pytest.param("ray", signal.SIGTERM, marks=SLOW),
+        pytest.param("submitit_local", signal.SIGINT, marks=SLOW),
         pytest.param("submitit_local", signal.SIGTERM, marks=SLOW),
-        ("submitit_local", signal.SIGINT),
     ],
 )
 def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(

@@ -46,8 +46,8 @@ class CheckBeforeRun(Callback):
             from makemore.sweeps.sweep import find_requeued, prepare, sweep  # seconds, after what is wrong at a glance
 
             sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
-            prepare(config, plan, sweep_dir)
             _check_jobs(compositions(config, plan), sweep_dir)
+            prepare(config, plan, sweep_dir)
             until_the_end.enter_context(sweep(config, plan, self.reference))
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:

@@ -320,6 +320,8 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Callable[..., Outcome], t
         ),
         (["model.hidden_dim=0,-1"], "none of the sweep's jobs could run; the first: model.hidden_dim"),
         (["optimizer.lr=interval(0,1)"], "does not support"),
+        (["seed=range(0)"], "seed=range(0): there is no such value"),
+        (["seed=1,2", "threads=0", "hydra/launcher=joblib"], "threads must be at least 1"),
         (["seed=1,2", "resume=x"], "take out -m"),
         (["seed=1,2", "threads=two"], "threads must be a whole number"),
         (["seed=1,2", "hydra/launcher=joblub"], "joblub"),

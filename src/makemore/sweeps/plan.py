@@ -69,7 +69,9 @@ def _first(override: Override) -> str:
     if not override.is_sweep_override():
         return f"{key}={override.get_value_element_as_str()}"
     if override.is_discrete_sweep():
-        return f"{key}={next(override.sweep_string_iterator())}"
+        for first in override.sweep_string_iterator():
+            return f"{key}={first}"
+        raise HydraException(f"{override.input_line}: there is no such value; give one at least")
     value = override.value()
     if not isinstance(value, IntervalSweep):
         raise HydraException(f"{override.input_line}: such a sweep is not known here")

@@ -1,6 +1,7 @@
 """Before a run's directory is made: the config of a run to go on with is found, and everything is checked."""
 
 import os
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class CheckBeforeRun(Callback):
             from makemore.sweeps.sweep import find_requeued, prepare, sweep  # seconds, after what is wrong at a glance
 
             sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
+            _check_subdir(config)
             _check_jobs(compositions(config, plan), sweep_dir)
             prepare(config, plan, sweep_dir)
             until_the_end.enter_context(sweep(config, plan, self.reference))
@@ -82,6 +84,14 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     from makemore.checking import check  # seconds, which a wrong path need not wait for
 
     check(cfg, run_dir)
+
+
+def _check_subdir(config: DictConfig) -> None:
+    """Raise `UserError` where the directories of jobs are not to be in that of the sweep itself."""
+    # as text, for what it refers to is not known yet
+    given = OmegaConf.to_yaml(config.hydra.overrides.hydra)
+    if slashed := re.search(r"hydra\.sweep\.subdir=.*/.*", given):
+        raise UserError(f"{slashed[0]}: the directory of a job has one name; take out the /")
 
 
 def _check_jobs(configs: Iterable[DictConfig], sweep_dir: Path) -> None:

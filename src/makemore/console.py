@@ -13,7 +13,16 @@ if TYPE_CHECKING:  # seconds, which messages need not wait for
     from makemore.metrics import NLL
     from makemore.scoring import WordScore
 
-MESSAGES = Console(stderr=True)
+
+class _Messages(Console):
+    """Standard error, which may be closed while there is more to say on standard output."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more, where rich would leave Python."""
+        self.quiet = True
+
+
+MESSAGES = _Messages(stderr=True)
 
 
 class ConsoleHandler(logging.Handler):

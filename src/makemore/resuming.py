@@ -26,7 +26,7 @@ from makemore.data.corpus import Corpus
 from makemore.errors import UserError, as_text
 from makemore.language_model import LanguageModel
 from makemore.run_directory import SLURM_MARKER, slurm_job
-from makemore.saved_config import read_saved_config, refers_to, saved_config_of
+from makemore.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def logs_of(checkpoint: Path | None) -> dict[str, Any]:
 
 def keep_max_steps(run_dir: Path, max_steps: int) -> None:
     """Let the saved config have the number of steps that is asked for now, for the next time it is resumed."""
-    saved = OmegaConf.load(saved_config_of(run_dir))
+    saved = load_saved_config(run_dir)
     if saved.trainer.max_steps != max_steps:
         saved.trainer.max_steps = max_steps
         with replacing(saved_config_of(run_dir)) as file:

@@ -41,6 +41,18 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     Raises:
         UserError: it is missing or damaged, names a target that no run of ours has, or reads something outside it.
     """
+    config = load_saved_config(run_dir)
+    if (reason := untrusted(config)) is not None:
+        raise UserError(f"{saved_config_of(run_dir)}: {reason}")
+    return config
+
+
+def load_saved_config(run_dir: Path) -> DictConfig:
+    """Return the config of a run, to compare it with one that is to be trusted.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     path = saved_config_of(run_dir)
     try:
         text = path.read_text(encoding="utf-8")
@@ -54,8 +66,6 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     # Hydra's own part would say which code to run; a whole file ends with its last line
     if not isinstance(config, DictConfig) or "trainer" not in config or "hydra" in config or not text.endswith("\n"):
         raise UserError(f"{path}: is not the config of a run; start the run anew")
-    if (reason := untrusted(config)) is not None:
-        raise UserError(f"{path}: {reason}")
     return config
 
 

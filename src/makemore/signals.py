@@ -103,6 +103,11 @@ def is_answering() -> bool:
     return _state.answering
 
 
+def is_for_another() -> bool:
+    """Say whether this process runs a job for another one, which answers signals too."""
+    return _state.for_another
+
+
 def install() -> None:
     """Set the handlers, after Lightning has set its own perhaps; only the main thread can."""
     if threading.current_thread() is threading.main_thread():

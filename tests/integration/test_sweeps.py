@@ -2,8 +2,13 @@
 
 import csv
 import json
+import os
 import random
+import shlex
 import signal
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import Outcome, at_call, ending, in_parallel, run, send_myself, signal_at, signal_at_step, start
+from trials import ROOT, Outcome, at_call, ending, in_parallel, run, send_myself, signal_at, signal_at_step, start
 
 from makemore.checkpoint_file import checkpoints_of, step_of
 
@@ -323,6 +328,7 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Callable[..., Outcome], t
         (["seed=range(0)"], "seed=range(0): there is no such value"),
         (["seed=1,2", "threads=0", "hydra/launcher=joblib"], "threads must be at least 1"),
         (["seed=1,2", "resume=x"], "take out -m"),
+        (["seed=1,2", "hydra.sweep.subdir=a/${hydra:job.num}"], "take out the /"),
         (["seed=1,2", "threads=two"], "threads must be a whole number"),
         (["seed=1,2", "hydra/launcher=joblub"], "joblub"),
         (["seed=1,2", "hydra.sweep.dir=/proc/nowhere"], "/proc/nowhere"),
@@ -370,6 +376,100 @@ def test_a_sweep_can_be_given_more_values(sweep: Callable[..., Outcome], tmp_pat
     assert sweep(tmp_path, "seed=1,2").code == 0
     assert sorted(row["seed"] for row in table(tmp_path / "S")) == ["0", "1", "2"]
     assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
+
+
+def test_a_sweep_can_sweep_over_what_was_the_same(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert sweep(tmp_path, "seed=0", "optimizer.lr=0.01,0.02").code == 0
+    untouched = [contents(path) for path in finished(tmp_path / "S")]
+    assert sweep(tmp_path, "seed=0,1", "optimizer.lr=0.01,0.02").code == 0
+    # and narrow it again
+    assert sweep(tmp_path, "seed=0", "optimizer.lr=0.01").code == 0
+    assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
+    assert sorted((row["seed"], row["optimizer.lr"]) for row in table(tmp_path / "S")) == [
+        (seed, lr) for seed in "01" for lr in ("0.01", "0.02")
+    ]
+    # another value of what is the same in this sweep is told apart too
+    assert sweep(tmp_path, "seed=0", "optimizer.lr=0.01", "trainer.max_steps=20").code == 0
+    assert sorted(row["trainer.max_steps"] for row in table(tmp_path / "S")) == ["20", *["40"] * 4]
+
+
+@pytest.mark.parametrize("content", [": : [", "", "a: 1\n", "trainer: {}"])
+def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert sweep(tmp_path, "seed=0,1").code == 0
+    (config,) = (tmp_path / "S").glob("seed_1-*/.hydra/config.yaml")
+    config.write_text(content)
+    outcome = sweep(tmp_path, "seed=0,1")
+    assert outcome.code == 2
+    assert f"{config.relative_to(tmp_path)}: " in outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+
+
+def test_a_finished_job_that_has_lost_its_result_makes_it_anew(
+    sweep: Callable[..., Outcome], whole: Path, tmp_path: Path
+) -> None:
+    assert sweep(tmp_path, *GRID).code == 0
+    for content, path in zip(
+        ("{}", '{"steps": 1, "seconds": 1}', "{"), (tmp_path / "S").glob("*/metrics.json"), strict=False
+    ):
+        path.write_text(content)
+    assert sweep(tmp_path, *GRID).code == 0
+    assert_same(tmp_path / "S", whole)
+
+
+def test_what_reads_standard_error_may_have_had_enough(text: Path, tmp_path: Path) -> None:
+    line = [
+        sys.executable,
+        str(ROOT / "scripts" / "train.py"),
+        "-m",
+        "data=text",
+        f"data.path={text}",
+        *SHORT,
+        "seed=0,1",
+    ]
+    ended = subprocess.run(
+        f"{shlex.join(line)} 2> >(head -c 1 > /dev/null)",
+        shell=True,
+        executable="/bin/bash",
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0
+    assert "best of 2" in ended.stdout
+
+
+def test_a_stop_before_the_first_job_lists_them_all(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = sweep(tmp_path, *GRID, prepare=signal_at("makemore.sweeps.job:run_job", 1))
+    assert outcome.code == 143
+    assert [row["status"] for row in table(tmp_path / "S")] == ["not run"] * 4
+    assert sweep(tmp_path, *GRID).code == 0
+
+
+def test_the_sweep_of_l2_shows_the_lessons_figures_beside_its_own(lesson_text: Path, tmp_path: Path) -> None:
+    line = ["-m", "sweep=l2", "data=text", f"data.path={os.environ.get('MAKEMORE_NAMES') or lesson_text}"]
+    outcome = run("train", *line, "hydra.sweep.dir=S", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    rows = table(tmp_path / "S")
+    assert {row["L0"] for row in rows} == {"2.6531", "2.8925", "2.5767", "2.5635"}
+    for row in rows:
+        # unseeded there
+        assert abs(float(row["train/loss"]) - float(row["L0"])) < 0.03
+        assert row["L0"] in outcome.out
+
+
+def test_the_sweep_of_learning_rates_shows_the_lessons_conclusion(tmp_path: Path) -> None:
+    """0.1 is about as high as it goes: the median of three seeds is lowest there."""
+    outcome = run(
+        "train", "-m", "sweep=lr", "optimizer.lr=0.01,0.1,1,3", "seed=0,1,2", "hydra.sweep.dir=S", cwd=tmp_path
+    )
+    assert outcome.code == 0, outcome.err
+    nlls: dict[float, list[float]] = {}
+    for row in table(tmp_path / "S"):
+        nlls.setdefault(float(row["optimizer.lr"]), []).append(float(row["val/nll"]))
+    medians = {rate: statistics.median(values) for rate, values in nlls.items()}
+    assert min(medians, key=medians.__getitem__) == 0.1
+    assert medians[3] > 10
 
 
 def test_batches_of_the_basic_sweeper_go_on_after_a_failure(sweep: Callable[..., Outcome], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [*overrides, f"hydra.sweep.dir={SWEEP}"], return_hydra_config=True)
     with read_write(config), read_write(config.hydra), open_dict(config):
-        set_defaults(config, SWEEP)
+        set_defaults(config, SWEEP, config.threads)
     return config
 
 

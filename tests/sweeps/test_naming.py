@@ -1,6 +1,7 @@
 """Checks what tells jobs apart, and the names of their directories."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -41,8 +42,8 @@ def test_a_key_is_short_unless_another_ends_alike() -> None:
         (["+a.b=../.."], "b_.._.."),
     ],
 )
-def test_a_name_says_what_differs_as_far_as_file_names_allow(overrides: list[str], readable: str) -> None:
-    name, _, digest = job_name(overrides, ["task"]).rpartition("-")
+def test_a_name_says_what_differs_as_far_as_paths_allow(overrides: list[str], readable: str, tmp_path: Path) -> None:
+    name, _, digest = job_name(overrides, ["task"], tmp_path).rpartition("-")
     assert name == readable
     assert re.fullmatch("[0-9a-f]{8}", digest)
 
@@ -50,21 +51,31 @@ def test_a_name_says_what_differs_as_far_as_file_names_allow(overrides: list[str
 @given(st.dictionaries(st.text("abcdefgh", min_size=1, max_size=40), VALUES, min_size=1, max_size=8), st.randoms())
 def test_names_are_short_safe_and_the_same_in_any_order(values: dict[str, object], random: object) -> None:
     overrides = [f"model.{key}={quoted(value)}" for key, value in values.items()]
-    name = job_name(overrides, [])
+    name = job_name(overrides, [], "nowhere")
     assert len(name) <= 80
     assert re.fullmatch(r"[\w.+-]+", name, re.ASCII)
     random.shuffle(overrides)  # type: ignore[attr-defined]
-    assert job_name(overrides, []) == name
+    assert job_name(overrides, [], "nowhere") == name
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=2, unique=True))
 def test_jobs_that_differ_have_different_names(values: list[float]) -> None:
     first, second = ([f"optimizer.lr={value}"] for value in values)
-    assert job_name(first, []) != job_name(second, [])
+    assert job_name(first, [], "nowhere") != job_name(second, [], "nowhere")
 
 
 def test_overrides_that_all_jobs_share_are_part_of_the_hash() -> None:
-    assert job_name(["seed=1", "task=x"], ["task"]) != job_name(["seed=1", "task=y"], ["task"])
+    first, second = (job_name(["seed=1", f"task={task}"], ["task"], "nowhere") for task in "xy")
+    assert first != second
+
+
+def test_a_job_that_has_begun_keeps_its_name(tmp_path: Path) -> None:
+    overrides = ["seed=1", "optimizer.lr=0.1"]
+    name = job_name(overrides, ["seed"], tmp_path)
+    (tmp_path / name).mkdir()
+    assert name.startswith("lr_0.1-")
+    assert job_name(overrides, [], tmp_path) == name
+    assert job_name(["seed=2", "optimizer.lr=0.1"], [], tmp_path).startswith("lr_0.1-seed_2-")
 
 
 def test_values_are_shown_as_hydra_reads_them_and_numbers_with_six_digits() -> None:

@@ -2,7 +2,10 @@
 
 import logging
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,10 @@ from makemore.data.text import absolute
 from makemore.errors import UserError
 from makemore.resuming import refuse_links
 from makemore.run_directory import sole_writer
-from makemore.saved_config import saved_config_of
+from makemore.saved_config import load_saved_config, saved_config_of
 from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPER
-from makemore.sweeps.records import STOP, Status, read_job, write_job
+from makemore.sweeps.records import STOP, read_job, write_job
 from makemore.training import train_alone
 
 log = logging.getLogger(__name__)
@@ -45,21 +48,18 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
         Stopped: a signal, in the process that runs the sweep.
     """
     hydra = HydraConfig.get()
-    if (Path(hydra.sweep.dir) / STOP).exists():
+    sweep_dir = Path(hydra.sweep.dir)
+    if (sweep_dir / STOP).exists():
         return _not_finished("the sweep was asked to stop")
     cfg = _with_absolute_paths(cfg)
     overrides = list(hydra.overrides.task)
     differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
-
-    def record(status: Status, message: str = "") -> None:
-        write_job(run_dir, overrides, differs, status, message)
-
     here = signals.is_answering()
-    with signals.answering(for_another=not here), sole_writer(run_dir, wait=True):
+    no_orphan = nullcontext() if here else _no_orphan()
+    with no_orphan, signals.answering(for_another=not here), sole_writer(run_dir, wait=True):
         began = saved_config_of(run_dir).exists()
         if began:
-            refuse_links(run_dir)
-            _check_same(cfg, run_dir)
+            _refuse_another(cfg, run_dir, sweep_dir)
         job = read_job(run_dir)
         if job is not None and job.status == "finished":
             assert job.objective is not None
@@ -67,27 +67,44 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
         if not began:
             _save_config(cfg, run_dir)
         cfg.resume = str(run_dir) if began else None
-        record("running")
-        if (Path(hydra.sweep.dir) / STOP).exists():
-            # asked since we looked: who asked may not have seen our record
-            record("stopped")
-            return _not_finished("the sweep was asked to stop")
-        try:
-            with with_what_it_needs():
-                result = train_alone(cfg, run_dir)
-        except signals.Stopped:
-            record("stopped")
-            if here:
-                raise
-            return _not_finished("it was asked to stop")
-        except (Exception, SystemExit) as error:
-            # Hydra would let the latter end the whole sweep, with its exit code
-            message = _message(error)
-            log.error(message, exc_info=not isinstance(error, UserError))
-            record("failed", message)
-            return _not_finished(message)
-        record("finished")
-        return result.objective
+        return _run(cfg, run_dir, sweep_dir, partial(write_job, run_dir, overrides, differs))
+
+
+def _run(cfg: DictConfig, run_dir: Path, sweep_dir: Path, record: Callable[..., None]) -> float:
+    """Train, and record what came of it."""
+    record("running")
+    if (sweep_dir / STOP).exists():
+        # asked since we looked: who asked may not have seen our record
+        record("stopped")
+        return _not_finished("the sweep was asked to stop")
+    try:
+        with with_what_it_needs():
+            result = train_alone(cfg, run_dir)
+    except signals.Stopped:
+        record("stopped")
+        if not signals.is_for_another():
+            raise
+        return _not_finished("it was asked to stop")
+    except (Exception, SystemExit) as error:
+        # Hydra would let the latter end the whole sweep, with its exit code
+        message = _message(error)
+        log.error(message, exc_info=not isinstance(error, UserError))
+        record("failed", message)
+        return _not_finished(message)
+    record("finished")
+    return result.objective
+
+
+@contextmanager
+def _no_orphan() -> Iterator[None]:
+    """End this process after the block where the one that started it is gone: nobody would take what it returns."""
+    parent = os.getppid()
+    try:
+        yield
+    finally:
+        if os.getppid() != parent:
+            logging.shutdown()
+            os._exit(0)
 
 
 def _not_finished(message: str) -> float:
@@ -114,17 +131,21 @@ def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def _check_same(cfg: DictConfig, run_dir: Path) -> None:
-    """Raise `UserError` where a job's directory is that of a job with another config."""
-    saved = OmegaConf.load(saved_config_of(run_dir))
-    assert isinstance(saved, DictConfig)
-    before, now = (_flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
-    if changed := [key for key in [*now, *before] if repr(before.get(key)) != repr(now.get(key))]:
-        key = changed[0]
-        raise UserError(
-            f"{run_dir}: its job began with {key}={before.get(key)}, which is {now.get(key)} now; "
-            "put that back, or choose another hydra.sweep.dir"
-        )
+def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
+    """Raise `UserError` where a job's directory is that of another; a search hides it, so leave word for the sweep."""
+    try:
+        refuse_links(run_dir)
+        saved = load_saved_config(run_dir)
+        before, now = (_flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
+        if changed := [key for key in [*now, *before] if repr(before.get(key)) != repr(now.get(key))]:
+            key = changed[0]
+            raise UserError(
+                f"{run_dir}: its job began with {key}={before.get(key)}, which is {now.get(key)} now; "
+                "put that back, or choose another hydra.sweep.dir"
+            )
+    except UserError as error:
+        (sweep_dir / STOP).write_text(str(error))
+        raise
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

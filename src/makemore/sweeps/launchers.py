@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore import signals
-from makemore.errors import UserError, first_line, whole_number
+from makemore.errors import UserError, first_line
 
 # the extra of the package that brings each, by Hydra's name
 EXTRAS = {
@@ -22,18 +22,18 @@ EXTRAS = {
 }
 
 
-def set_defaults(config: DictConfig, sweep_dir: Path) -> None:
+def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     """Set what a sweep's launcher and sweeper have left open.
 
     Args:
         config: of a sweep, as composed, open for new keys; it is changed.
         sweep_dir: its directory, from the root.
+        threads: of the job that has most.
 
     Raises:
-        UserError: a wrong number of threads.
+        UserError: a study cannot be kept in such a directory.
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
-    threads = whole_number("threads", config.threads, at_least=1)
     if launcher.get("n_jobs") == -1:  # joblib
         launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
@@ -45,11 +45,17 @@ def set_defaults(config: DictConfig, sweep_dir: Path) -> None:
     if "ray" in launcher:
         _set_ray(launcher.ray, threads)
     if "n_trials" in sweeper:  # optuna
-        sweeper.max_failure_rate = 1.0
+        if not any(
+            override.startswith("hydra.sweeper.max_failure_rate=") for override in config.hydra.overrides.hydra
+        ):
+            # a trial that fails stops no other
+            sweeper.max_failure_rate = 1.0
         sweeper.study_name = sweeper.study_name or "sweep"
         if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
             sweeper.sampler.seed = config.seed
         if sweeper.storage is None:
+            if "?" in str(sweep_dir):
+                raise UserError(f"{sweep_dir}: no URL of a study has a question mark; choose another hydra.sweep.dir")
             sweeper.storage = f"sqlite:///{study_of(sweep_dir)}"
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,15 +49,18 @@ def shown(value: Value) -> str:
     return text if text and text.isprintable() else json.dumps(text)
 
 
-def job_name(overrides: Sequence[str], fixed: Iterable[str]) -> str:
+def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:
     """Return the name of a job's directory: what differs, as far as paths allow, and a hash of all overrides.
 
-    At most 80 characters; the same overrides in another order give the same name.
+    At most 80 characters; the same overrides in another order give the same name. A job that has begun keeps the name
+    that it has, whatever else differs in the sweep by now.
     """
+    digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
+    if begun := sorted(Path(sweep_dir).glob(f"*-{digest}")):
+        return begun[0].name
     differs = differing(overrides, fixed)
     names = short_names(differs)
     text = "-".join(f"{names[key]}_{shown(spelt(differs[key]))}" for key in sorted(differs))
-    digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     # what neither a shell nor Hydra's grammar needs quotes for
     readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
     return f"{readable}-{digest}"

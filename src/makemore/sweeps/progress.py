@@ -56,7 +56,7 @@ class Watch:
         if self.total is not None:
             parts.append(f"{max(0, self.total - len(finished) - running - failed)} left")
         best = min(finished, key=_nll, default=None)
-        return ", ".join(parts) + (f"; best NLL {_nll(best):.4f} ({what_differs(best)})" if best else "")
+        return ", ".join(parts) + (f"; best NLL {_nll(best):.4f} ({what_differs(best) or best.name})" if best else "")
 
 
 @contextmanager

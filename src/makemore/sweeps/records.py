@@ -6,14 +6,15 @@ import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from makemore.atomic import replacing
 from makemore.errors import UserError
+from makemore.sweeps.naming import differing
 
-# a file in the directory of a sweep that was asked to stop: no more jobs begin
+# a file in the directory of a sweep that is to stop: no more jobs begin; it says why, unless a signal asked
 STOP = ".stop"
 
 Status = Literal["running", "finished", "failed", "stopped", "not run"]
@@ -43,7 +44,7 @@ class SweepRecord:
     Args:
         command: the arguments of scripts/train.py.
         keys: the swept keys, in the order in which they were given.
-        total: how many jobs there are to be; None where the sweeper does not say.
+        total: how many jobs there are to be; None for a search, which may try the same twice.
         reference: known figures to show beside the sweep's.
         slurm_job: the number of the SLURM job that it runs in, by which it is found when that is queued again.
     """
@@ -123,7 +124,23 @@ def read_sweep(sweep_dir: Path) -> SweepRecord:
 def read_jobs(sweep_dir: Path) -> list[Job]:
     """Return the jobs that have begun, by the names of their directories."""
     paths = sorted(sweep_dir.glob("*/job.json"))
-    return [job for path in paths if (job := read_job(path.parent)) is not None]
+    return told_apart([job for path in paths if (job := read_job(path.parent)) is not None])
+
+
+def told_apart(jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs with all that differs among them: a sweep that goes on may sweep over what was the same before."""
+    given = [
+        {key.lstrip("+~"): text for key, _, text in (each.partition("=") for each in job.overrides)} for job in jobs
+    ]
+    keys = {key for values in given for key in values}
+    varying = {key for key in keys if len({values.get(key) for values in given}) > 1}
+    varying.update(key for job in jobs for key in job.differs)
+    return [
+        replace(job, differs=job.differs | differing(job.overrides, keys - varying))
+        if (varying & values.keys()) - job.differs.keys()
+        else job
+        for job, values in zip(jobs, given, strict=True)
+    ]
 
 
 def read_job(run_dir: Path) -> Job | None:
@@ -167,6 +184,8 @@ def _with_results(job: Job) -> Job:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 last |= {name: float(value) for name, value in row.items() if value}
+    if not nlls:
+        raise KeyError("train/nll")
     results = {"nlls": nlls, "last": last, "steps": metrics["steps"], "seconds": metrics["seconds"]}
     return Job(**{**vars(job), **results})
 

@@ -26,7 +26,7 @@ from makemore.sweeps.launchers import replay, set_defaults, started
 from makemore.sweeps.naming import differing, job_name
 from makemore.sweeps.plan import Plan
 from makemore.sweeps.progress import live_line
-from makemore.sweeps.records import STOP, Job, Reference, SweepRecord, read_jobs, read_sweep
+from makemore.sweeps.records import STOP, Job, Reference, SweepRecord, read_jobs, read_sweep, told_apart
 from makemore.sweeps.table import conclude
 
 # seconds that running jobs have to save when the sweep is asked to stop
@@ -53,9 +53,11 @@ def prepare(config: DictConfig, plan: Plan, sweep_dir: Path) -> None:
     Each has a directory named after what differs, writes its own log and nothing to the terminal, and saves its
     config itself, so that nothing is written in the directory of one that has finished.
     """
+    swept = plan.jobs if plan.jobs and "threads" in plan.keys else []
+    threads = [differing(job, plan.fixed)["threads"] for job in swept]
     with read_write(config), read_write(config.hydra), open_dict(config):
         config.hydra.sweep.dir = str(sweep_dir)
-        set_defaults(config, sweep_dir.absolute())
+        set_defaults(config, sweep_dir.absolute(), max([config.threads, *threads]))
         fixed = [*config.hydra.job.config.override_dirname.exclude_keys, *plan.fixed]
         config.hydra.job.config.override_dirname.exclude_keys = fixed
         config.hydra.overrides.hydra += [
@@ -88,7 +90,9 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
         (sweep_dir / STOP).unlink(missing_ok=True)
         clear_temporaries(sweep_dir)
         replay(sweep_dir)
-        record = SweepRecord(sys.argv[1:], plan.keys, plan.total, reference, slurm_job())
+        (sweep_dir / "error.log").unlink(missing_ok=True)
+        total = None if plan.jobs is None else plan.total
+        record = SweepRecord(sys.argv[1:], plan.keys, total, reference, slurm_job())
         if not fresh:
             with suppress(UserError):
                 before = read_sweep(sweep_dir)
@@ -99,11 +103,12 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
                 signals.answering(passing_on=lambda: _stop(sweep_dir)),
                 started(config.hydra),
                 live_line(sweep_dir, plan.total),
-                _as_stopped(),
+                _as_it_was(sweep_dir),
             ):
                 yield
         except (UserError, HydraException, OmegaConfBaseException):
-            _end(sweep_dir, record, plan)
+            if not _clear_unused(sweep_dir):
+                _end(sweep_dir, record, plan)
             raise
         except signals.Stopped as stopped:
             _end(sweep_dir, record, plan)
@@ -122,13 +127,20 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
 
 
 @contextmanager
-def _as_stopped() -> Iterator[None]:
-    """Raise `Stopped` where a signal's was turned into another error on its way: Ray's compiled code does that."""
+def _as_it_was(sweep_dir: Path) -> Iterator[None]:
+    """Raise what was made something else of: `Stopped`, by Ray's compiled code; the refusal of a job, by a search."""
     try:
         yield
     except Exception:
         signals.answer()
+        _raise_refusal(sweep_dir)
         raise
+    _raise_refusal(sweep_dir)
+
+
+def _raise_refusal(sweep_dir: Path) -> None:
+    if (sweep_dir / STOP).exists() and (why := (sweep_dir / STOP).read_text()):
+        raise UserError(why)
 
 
 def _stop(sweep_dir: Path) -> None:
@@ -156,18 +168,12 @@ def _runs_beside_us(job: Job) -> bool:
 
 
 def _end(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
-    """Print the table of a sweep and how to go on with it; return whether all jobs have finished.
-
-    A sweep whose first job never began leaves nothing behind.
-    """
+    """Print the table of a sweep and how to go on with it; return whether all jobs have finished."""
     jobs = [_as_it_is(job) for job in read_jobs(sweep_dir)]
+    jobs = told_apart([*jobs, *_not_run(sweep_dir, plan, jobs)])
     if not jobs:
-        for name in ("sweep.json", "multirun.yaml", ".lock", STOP):
-            (sweep_dir / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            sweep_dir.rmdir()
+        print("no job has begun")
         return False
-    jobs += _not_run(sweep_dir, plan, jobs)
     conclude(sweep_dir, jobs, record)
     here = shlex.quote(str(sweep_dir))
     print(f"everything is in {sweep_dir}")
@@ -176,11 +182,22 @@ def _end(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     finished = sum(job.status == "finished" for job in jobs)
     if finished == len(jobs):
         return True
-    command = [argument for argument in record.command if not argument.startswith("hydra.sweep.dir=")]
+    command = [argument for argument in record.command if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
     again = " ".join([*map(shlex.quote, command), override("hydra.sweep.dir", sweep_dir)])
     print(f"{finished} of {max(len(jobs), plan.total or 0)} jobs finished; the same command goes on with the rest:")
     print(f"  python scripts/train.py {again}")
     return False
+
+
+def _clear_unused(sweep_dir: Path) -> bool:
+    """Delete the directory of a sweep of which nothing has begun, as it could not; return whether it was so."""
+    if any(path.is_dir() for path in sweep_dir.iterdir()):
+        return False
+    for name in ("sweep.json", "multirun.yaml", ".lock", STOP):
+        (sweep_dir / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        sweep_dir.rmdir()
+    return True
 
 
 def _as_it_is(job: Job) -> Job:
@@ -192,7 +209,12 @@ def _not_run(sweep_dir: Path, plan: Plan, begun: list[Job]) -> list[Job]:
     """Return the planned jobs that have not begun; those of a search are not known."""
     known = {frozenset(job.overrides) for job in begun}
     return [
-        Job(sweep_dir / job_name(overrides, plan.fixed), overrides, differing(overrides, plan.fixed), "not run")
+        Job(
+            sweep_dir / job_name(overrides, plan.fixed, sweep_dir),
+            overrides,
+            differing(overrides, plan.fixed),
+            "not run",
+        )
         for overrides in plan.jobs or []
         if frozenset(overrides) not in known
     ]

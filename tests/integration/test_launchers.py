@@ -1,5 +1,6 @@
 """Sweeps by each launcher and by Optuna, as a user starts them: the same results, also when stopped or killed."""
 
+import csv
 import json
 import os
 import signal
@@ -84,6 +85,12 @@ def sweeps() -> Iterator[list[Sweep]]:
             os.kill(pid, signal.SIGKILL)
 
 
+def table(sweep_dir: Path) -> list[dict[str, str]]:
+    """Return the rows of a sweep's table, but for the seconds."""
+    with (sweep_dir / "sweep.csv").open(newline="") as file:
+        return [row | {"seconds": ""} for row in csv.DictReader(file)]
+
+
 def results(sweep_dir: Path, jobs: list[str]) -> dict[str, Any]:
     """Return all that jobs ended with, to the bit."""
     return {job: ending(sweep_dir / job) for job in jobs}
@@ -116,6 +123,7 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     assert "Traceback" not in outcome.err + outcome.out
     finished = [path.parent.name for path in short.glob("*/job.json")]
     assert results(sweep.dir, finished) == results(short, finished)
+    assert [row for row in table(sweep.dir) if row["job"] in finished] == table(short)
     failed = {name: job for name, job in sweep.job_records().items() if job["status"] == "failed"}
     assert len(finished) == 4
     assert failed.keys() == sweep.job_records().keys() - set(finished)

@@ -370,6 +370,44 @@ def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Callable[..., Outco
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "optimizer.lr=tag(log, interval(0.001, 0.1))")
+
+
+def test_a_search_whose_jobs_began_otherwise_is_refused(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2").code == 0
+    config = next((tmp_path / "S").glob("lr_*/.hydra/config.yaml"))
+    config.write_text(config.read_text().replace("weight_decay: 0.01", "weight_decay: 0.02"))
+    for trials in (2, 4):
+        outcome = sweep(tmp_path, *SEARCH, f"hydra.sweeper.n_trials={trials}")
+        assert outcome.code == 2
+        assert "its job began with optimizer.weight_decay=0.02, which is 0.01 now" in outcome.err.splitlines()[-1]
+        assert len(records(tmp_path / "S")) == 2
+
+
+def test_a_search_that_draws_a_trial_again_has_nothing_left(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = sweep(tmp_path, *SEARCH[:2], "hydra.sweeper.n_trials=5", "seed=choice(0,1)", "optimizer.lr=0.01")
+    assert outcome.code == 0
+    assert "not run" not in outcome.out
+    assert sorted(row["seed"] for row in table(tmp_path / "S")) == ["0", "1"]
+    assert "not run" not in run("report", "S", cwd=tmp_path).out
+
+
+def test_a_search_stops_at_a_failure_rate_that_one_asks_for(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
+    search = (
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.n_trials=3",
+        "optimizer.lr=choice(-1,-2)",
+    )
+    assert "none of the sweep's jobs could run" in sweep(tmp_path, *search).error
+    failing = (*search[:3], "optimizer.lr=choice(1e30,1e31)")
+    outcome = sweep(tmp_path, *failing, "hydra.sweeper.max_failure_rate=0.0")
+    assert outcome.code == 1
+    assert statuses(tmp_path / "S") == ["failed"]
+    assert sweep(tmp_path, *failing).code == 1
+    assert statuses(tmp_path / "S") == ["failed", "failed"]
+
+
 def test_a_sweep_can_be_given_more_values(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
     assert sweep(tmp_path, "seed=0,1").code == 0
     untouched = [contents(path) for path in finished(tmp_path / "S")]

@@ -48,7 +48,8 @@ def response(key: str, jobs: Sequence[Job], reference: Reference | None = None) 
     positions = [scale.position(job.differs[key]) for job in finished]
     if any("val" in job.nlls for job in finished):
         train = [job.nlls.get("train", math.nan) for job in finished]
-        axes.plot(positions, train, "o", color="tab:orange", alpha=0.4, markersize=4, label="training")
+        # a dash, which is seen beside the point of validation when the two are close
+        axes.plot(positions, train, "_", color="tab:orange", alpha=0.6, markersize=16, label="training")
     axes.plot(positions, nlls, "o", color="tab:blue", alpha=0.7, markersize=6, label=_split(finished))
     medians = _medians(zip(positions, nlls, strict=True))
     if scale.kind == "category":
@@ -67,7 +68,7 @@ def response(key: str, jobs: Sequence[Job], reference: Reference | None = None) 
         label = f"{len(failed)} failed"
         axes.plot(where, [1.0] * len(where), "x", color="black", transform=edge, clip_on=False, label=label)
     scale.draw(axes, "x")
-    axes.margins(x=0.06)
+    axes.margins(x=0.08)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import ROOT, Outcome, ending
+from trials import ROOT, Outcome, ending, trials_of
 
 LAUNCHERS = ("joblib", "ray", "submitit_local")
 TIMEOUT = 240
@@ -98,8 +97,8 @@ def results(sweep_dir: Path, jobs: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four short jobs by the basic launcher."""
-    sweep = Sweep(tmp_path_factory.mktemp("short"), *SHORT, "optimizer.lr=0.003,0.01", "seed=0,1")
+    """Two short jobs by the basic launcher."""
+    sweep = Sweep(tmp_path_factory.mktemp("short"), *SHORT, "optimizer.lr=0.003,0.01")
     assert sweep.wait().code == 0
     return sweep.dir
 
@@ -116,7 +115,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     launcher: str, short: Path, tmp_path: Path, sweeps: list[Sweep]
 ) -> None:
-    sweep = Sweep(tmp_path, *SHORT, "optimizer.lr=0.003,1e30,0.01", "seed=0,1", f"hydra/launcher={launcher}")
+    sweep = Sweep(tmp_path, *SHORT, "optimizer.lr=0.003,1e30,0.01", f"hydra/launcher={launcher}")
     sweeps.append(sweep)
     outcome = sweep.wait()
     assert outcome.code == 1
@@ -125,9 +124,9 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     assert results(sweep.dir, finished) == results(short, finished)
     assert [row for row in table(sweep.dir) if row["job"] in finished] == table(short)
     failed = {name: job for name, job in sweep.job_records().items() if job["status"] == "failed"}
-    assert len(finished) == 4
+    assert len(finished) == 2
     assert failed.keys() == sweep.job_records().keys() - set(finished)
-    assert len(failed) == 2
+    assert len(failed) == 1
     for name, job in failed.items():
         assert "the loss is nan" in job["message"]
         assert job["message"] in (sweep.dir / name / "train.log").read_text()
@@ -179,7 +178,7 @@ def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(
 
 
 def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path: Path, sweeps: list[Sweep]) -> None:
-    arguments = (*SHORT, "optimizer.lr=0.003,0.01", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    arguments = (*SHORT, "optimizer.lr=0.003,0.01", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     killed = Sweep(tmp_path, *arguments)
     sweeps.append(killed)
     while "finished" not in killed.statuses():
@@ -220,51 +219,6 @@ def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_goes_on(
         assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("going on from step")
 
 
-SEARCH = (
-    *SHORT,
-    "hydra/sweeper=optuna",
-    "hydra/sweeper/sampler=tpe",
-    "hydra.sweeper.n_trials=6",
-    "hydra.sweeper.n_jobs=1",
-    "hydra.sweeper.sampler.n_startup_trials=2",
-    "optimizer.lr=tag(log, interval(0.001, 0.1))",
-    "model.embedding_dim=range(2, 9)",
-)
-
-
-def trials(storage: Path, name: str = "sweep") -> list[tuple[dict[str, Any], float | None, str]]:
-    """Return what a study has of its trials: what differs, the NLL, the state."""
-    with warnings.catch_warnings():
-        # SQLAlchemy's, of the Optuna that the plugin takes
-        warnings.simplefilter("ignore")
-        import optuna
-
-        study = optuna.load_study(study_name=name, storage=f"sqlite:///{storage}")
-        return [(trial.params, trial.value, trial.state.name) for trial in study.trials]
-
-
-def test_a_search_that_was_stopped_goes_on_to_what_it_would_have_found(tmp_path: Path, sweeps: list[Sweep]) -> None:
-    whole, stopped = (Sweep(tmp_path / name, *SEARCH) for name in ("whole", "stopped"))
-    sweeps += [whole, stopped]
-    while stopped.statuses().count("finished") < 3:
-        assert stopped.process.poll() is None
-        time.sleep(0.005)
-    stopped.process.send_signal(signal.SIGTERM)
-    assert stopped.wait().code == 143
-    on = Sweep(tmp_path / "stopped", *SEARCH)
-    sweeps.append(on)
-    outcome = on.wait()
-    assert (outcome.code, whole.wait().code) == (0, 0), outcome.err
-    found = trials(on.dir / "study.db")
-    assert found == trials(whole.dir / "study.db")
-    assert [state for *_, state in found] == ["COMPLETE"] * 6
-    jobs = list(whole.job_records())
-    assert len(jobs) == 6
-    assert on.job_records().keys() == set(jobs)
-    assert results(on.dir, jobs) == results(whole.dir, jobs)
-    assert 3 <= len(trials(on.dir / "study.before.db")) <= 6
-
-
 def test_a_search_survives_failing_trials_in_a_storage_of_ones_own(tmp_path: Path, sweeps: list[Sweep]) -> None:
     storage = tmp_path / "elsewhere.db"
     search = Sweep(
@@ -287,7 +241,7 @@ def test_a_search_survives_failing_trials_in_a_storage_of_ones_own(tmp_path: Pat
     assert outcome.code == 1
     assert "Traceback" not in outcome.err + outcome.out
     assert not (search.dir / "study.db").exists()
-    found = trials(storage, "mine")
+    found = trials_of(storage, "mine")
     assert len(found) == 5
     assert {state for *_, state in found} == {"COMPLETE", "FAIL"}
     for params, value, state in found:

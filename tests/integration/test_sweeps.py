@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import ROOT, Outcome, at_call, ending, in_parallel, run, send_myself, signal_at, signal_at_step, start
+from trials import (
+    ROOT,
+    Outcome,
+    at_call,
+    ending,
+    in_parallel,
+    run,
+    send_myself,
+    signal_at,
+    signal_at_step,
+    start,
+    trials_of,
+)
 
 from makemore.checkpoint_file import checkpoints_of, step_of
 
@@ -136,12 +148,12 @@ def test_a_job_is_a_run_like_any_other(whole: Path, sweep: Callable[..., Outcome
 
 
 def test_jobs_that_raise_stop_no_others(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
-    """Twenty jobs: one diverges, one has a wrong value, one meets a bug; the sweep goes on to the same table."""
-    rates = [f"{0.001 * number:.3f}" for number in range(1, 19)]
-    arguments = [f"optimizer.lr={','.join([*rates[:6], '1e30', '-1', *rates[6:]])}", "trainer.max_steps=12"]
+    """One diverges, one has a wrong value, one meets a bug; the sweep goes on to the same table."""
+    rates = ["0.001", "0.002", "0.003", "1e30", "-1", "0.004"]
+    arguments = [f"optimizer.lr={','.join(rates)}", "trainer.max_steps=12"]
     outcome = sweep(tmp_path, *arguments, prepare=partial(at_call, "makemore.sweeps.job:train_alone", 3, _bug))
     assert outcome.code == 1
-    assert statuses(tmp_path / "S").count("finished") == 17
+    assert statuses(tmp_path / "S").count("finished") == 3
     failed = {
         record["differs"]["optimizer.lr"]: record
         for record in records(tmp_path / "S").values()
@@ -159,14 +171,14 @@ def test_jobs_that_raise_stop_no_others(sweep: Callable[..., Outcome], tmp_path:
             assert record["message"] in outcome.out
             assert f"failed: {name}: {record['message']}" in outcome.err
     assert "Traceback" not in outcome.out + outcome.err
-    assert len(table(tmp_path / "S")) == 20
+    assert len(table(tmp_path / "S")) == 6
     before = table(tmp_path / "S")
     untouched = [contents(path) for path in finished(tmp_path / "S")]
     assert "hydra.sweep.dir=S" in outcome.out
     # going on retries what failed; the bug is mended
     again = sweep(tmp_path, *arguments)
     assert again.code == 1
-    assert statuses(tmp_path / "S").count("finished") == 18
+    assert statuses(tmp_path / "S").count("finished") == 4
     assert all(content.items() <= contents(tmp_path / "S").items() for content in untouched)
     assert [row for row in before if row["status"] == "failed" and row["optimizer.lr"] != "0.003"] == [
         row for row in table(tmp_path / "S") if row["status"] == "failed"
@@ -371,6 +383,30 @@ def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Callable[..., Outco
 
 
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "optimizer.lr=tag(log, interval(0.001, 0.1))")
+
+
+def test_a_search_that_was_stopped_goes_on_to_what_it_would_have_found(
+    sweep: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    search = (
+        *SEARCH,
+        "hydra.sweeper.n_trials=6",
+        "hydra.sweeper.sampler.n_startup_trials=2",
+        "model.l2=interval(0, 1)",
+    )
+    whole, stopped = (tmp_path / name / "S" for name in ("whole", "stopped"))
+    assert sweep(whole.parent, *search).code == 0
+    # 40 steps of a trial, and each is asked for once more or so
+    assert sweep(stopped.parent, *search, prepare=signal_at_step(150)).code == 143
+    assert 2 <= statuses(stopped).count("finished") < 6
+    assert "stopped" in statuses(stopped)
+    assert sweep(stopped.parent, *search).code == 0
+    found = trials_of(stopped / "study.db")
+    assert found == trials_of(whole / "study.db")
+    assert [state for *_, state in found] == ["COMPLETE"] * 6
+    assert len(records(whole)) == 6
+    assert_same(stopped, whole)
+    assert 2 <= len(trials_of(stopped / "study.before.db")) <= 6
 
 
 def test_a_search_whose_jobs_began_otherwise_is_refused(sweep: Callable[..., Outcome], tmp_path: Path) -> None:

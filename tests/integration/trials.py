@@ -13,6 +13,7 @@ import runpy
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -235,3 +236,14 @@ def points(run_dir: Path) -> dict[tuple[str, int], bytes]:
                 assert key not in found, f"{key} twice"
                 found[key] = value.tensor.SerializeToString()
     return found
+
+
+def trials_of(storage: Path, name: str = "sweep") -> list[tuple[dict[str, Any], float | None, str]]:
+    """Return what a search's study has of its trials: what differs, the NLL, the state."""
+    with warnings.catch_warnings():
+        # SQLAlchemy's, of the Optuna that the plugin takes
+        warnings.simplefilter("ignore")
+        import optuna
+
+        study = optuna.load_study(study_name=name, storage=f"sqlite:///{storage}")
+        return [(trial.params, trial.value, trial.state.name) for trial in study.trials]

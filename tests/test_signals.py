@@ -108,6 +108,25 @@ with signals.answering():
 """
 
 
+ECHO = """
+import os, signal
+from makemore import signals
+try:
+    with signals.answering():
+        signals.hold()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        signals.answer()
+except signals.Stopped as stopped:
+    print(stopped)
+"""
+
+
+def test_the_same_signal_again_at_once_is_one_request() -> None:
+    ended = subprocess.run([sys.executable, "-c", ECHO], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "SIGTERM\n", "")
+
+
 BEFORE = """
 import os, signal, sys
 from makemore import signals

@@ -2,7 +2,8 @@
 
 Before a training run begins, and in other commands, a signal quits on the spot: there is nothing to save, and what is
 raised in the middle of an import is lost in it. In a run a first signal is a request: it raises `Stopped` at once
-where nothing would be torn, and where training holds it back, as soon as the state is whole again. A second one quits.
+where nothing would be torn, and where training holds it back, as soon as the state is whole again. A second one quits,
+unless it is the first one's echo.
 """
 
 import logging
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,6 +21,9 @@ from types import FrameType
 from typing import NoReturn
 
 log = logging.getLogger(__name__)
+
+# seconds within which the same signal is one request: `timeout` sends it to a process and to its group
+_ECHO = 0.1
 
 # what `sbatch --signal=USR1@90` and Lightning's own handler take
 REQUEUE = signal.SIGUSR1
@@ -49,6 +54,7 @@ class _State:
     """
 
     requested: int | None = None
+    requested_at: float = 0.0
     answering: bool = False
     held: bool = False
     for_another: bool = False
@@ -176,9 +182,11 @@ def _preemption() -> signal.Signals | None:
 def _handle(signum: int, _frame: FrameType | None) -> None:
     if _state.for_another and (_state.requested is not None or signum == signal.SIGINT):
         return
+    if signum == _state.requested and time.monotonic() - _state.requested_at < _ECHO:
+        return
     if _state.requested is not None or not _state.answering:
         _quit(signum)
-    _state.requested = signum
+    _state.requested, _state.requested_at = signum, time.monotonic()
     if _state.passing_on is not None:
         _state.passing_on()
     if not _state.held:

@@ -70,6 +70,8 @@ def test_a_signal_in_training_saves_and_the_run_goes_on(signum: int, code: int, 
 
 def send_twice(signum: int) -> None:
     send_myself(signum)
+    # not the echo of the first
+    time.sleep(0.2)
     send_myself(signum)
 
 

@@ -7,8 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from makemore.command import fail, set_threads
-from makemore.errors import UserError
+from makemore.command import one_line, set_threads
 
 THREADS = 1
 
@@ -45,7 +44,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main(parsed())
-    except UserError as error:
-        fail(error)

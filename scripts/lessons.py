@@ -7,8 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from makemore.command import fail
-from makemore.errors import UserError
+from makemore.command import one_line
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -29,7 +28,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main()
-    except UserError as error:
-        fail(error)

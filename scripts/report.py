@@ -7,8 +7,7 @@ swept key (nll_by_KEY.png) and against each pair of them (nll_by_KEY_and_KEY.png
 import argparse
 from pathlib import Path
 
-from makemore.command import fail
-from makemore.errors import UserError
+from makemore.command import one_line
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -28,7 +27,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main(parsed())
-    except UserError as error:
-        fail(error)

@@ -2,19 +2,16 @@
 
 import os
 import re
-import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.command import describe, fail, until_the_end
+from makemore.command import describe, one_line, until_the_end
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError
@@ -37,7 +34,7 @@ class CheckBeforeRun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Find a job of the sweep that could run, make its directory and show where it is from here on."""
-        with _one_line():
+        with one_line():
             if any(override.startswith("resume=") for override in config.hydra.overrides.task):
                 raise UserError(
                     "resume goes on with one run, in its directory; take out -m, or go on with a sweep by its own "
@@ -54,25 +51,13 @@ class CheckBeforeRun(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Build the parts of the run; the first thing wrong with them ends it."""
-        with _one_line():
+        with one_line():
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
                 from makemore import resuming  # seconds, which others need not wait for yet
 
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
             _check(config, Path(config.hydra.run.dir))
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """End the command where the block raises: Hydra would go on."""
-    try:
-        yield
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        fail(describe(error))
-    except Exception as error:
-        traceback.print_exc()
-        raise SystemExit(1) from error
 
 
 def _check(config: DictConfig, run_dir: Path) -> None:

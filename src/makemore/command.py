@@ -28,6 +28,8 @@ from makemore.sweeps.launchers import EXTRAS
 
 # what lasts until the command's main function has returned or raised
 until_the_end = ExitStack()
+# in the processes of launchers too, which import this with before_run.py
+naming.register()
 
 
 def fail(error: Exception | str) -> NoReturn:
@@ -36,14 +38,23 @@ def fail(error: Exception | str) -> NoReturn:
     raise SystemExit(2)
 
 
+@contextmanager
+def one_line() -> Iterator[None]:
+    """End the command where the block raises, in one line where that is a user's to mend."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        fail(describe(error))
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(1) from error
+
+
 def _leave_pipe() -> NoReturn:
     """Exit without a word: whoever read our output, `head` perhaps, has had enough."""
     # what is still buffered has nowhere to go, and flushing it at exit would fail again
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(1)
-
-
-naming.register()
 
 
 def run(main: Callable[[], Any]) -> None:

@@ -27,6 +27,7 @@ from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.models.ngram import NGram
 from makemore.sampling import sample
+from makemore.saved_config import flat
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Outcome(Callback):
         groups = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
         plain = OmegaConf.to_container(OmegaConf.masked_copy(self.cfg, list(groups)), resolve=True)
         assert isinstance(plain, dict)
-        parameters = _flat(plain)
+        parameters = _loggable(plain)
         # a name of its own: as `val/nll` it would add a point at step 0 to that curve
         metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
         for logger in loggers:
@@ -151,14 +152,15 @@ class Outcome(Callback):
                 logger.log_hyperparams(parameters, metrics)
 
 
-def _flat(config: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+_HOW = ("_partial_", "_target_")
+
+
+def _loggable(config: dict[Any, Any]) -> dict[str, Any]:
     """Return nested values under dotted keys, without those that only say how they are built."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif key not in ("_partial_", "_target_"):
-            # TensorBoard makes floats of numbers; what is beyond them was not used
-            too_large = isinstance(value, int) and abs(value) > sys.float_info.max
-            flat[f"{prefix}{key}"] = str(value) if too_large else value
-    return flat
+    values = {key: value for key, value in flat(config).items() if key.rpartition(".")[2] not in _HOW}
+    # TensorBoard makes floats of numbers; what is beyond them was not used
+    return {key: str(value) if _is_too_large(value) else value for key, value in values.items()}
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > sys.float_info.max

@@ -85,6 +85,15 @@ def refers_to(config: DictConfig, name: str) -> list[str]:
     return [key for key, value in entries if value == f"${{{name}}}"]
 
 
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested dicts under dotted keys."""
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        values |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return values
+
+
 def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield the dotted key and the value of everything in nested dicts and lists, and the names in dicts too."""
     yield key, value

@@ -3,11 +3,10 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +18,7 @@ from makemore.data.text import absolute
 from makemore.errors import UserError
 from makemore.resuming import refuse_links
 from makemore.run_directory import sole_writer
-from makemore.saved_config import load_saved_config, saved_config_of
+from makemore.saved_config import flat, load_saved_config, saved_config_of
 from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPER
 from makemore.sweeps.records import STOP, read_job, write_job
@@ -62,8 +61,7 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
             _refuse_another(cfg, run_dir, sweep_dir)
         job = read_job(run_dir)
         if job is not None and job.status == "finished":
-            assert job.objective is not None
-            return job.objective
+            return job.nll
         if not began:
             _save_config(cfg, run_dir)
         cfg.resume = str(run_dir) if began else None
@@ -136,7 +134,7 @@ def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
     try:
         refuse_links(run_dir)
         saved = load_saved_config(run_dir)
-        before, now = (_flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
+        before, now = (flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
         if changed := [key for key in [*now, *before] if repr(before.get(key)) != repr(now.get(key))]:
             key = changed[0]
             raise UserError(
@@ -146,15 +144,6 @@ def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
     except UserError as error:
         (sweep_dir / STOP).write_text(str(error))
         raise
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested values under dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _save_config(cfg: DictConfig, run_dir: Path) -> None:

@@ -24,11 +24,10 @@ def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
     return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
 
 
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each dotted key, or the whole key where two have the same last part."""
-    keys = list(keys)
+def short_names(keys: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Return the last part of each dotted key, or the whole key where that is another's last part too, or `taken`."""
     last = {key: key.rpartition(".")[2] for key in keys}
-    count = Counter(last.values())
+    count = Counter([*last.values(), *taken])
     return {key: name if count[name] == 1 else key for key, name in last.items()}
 
 
@@ -41,8 +40,9 @@ def spelt(value: Any) -> Value:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def shown(value: Value) -> str:
-    """Return a value on one line, numbers with up to six digits."""
+def shown(value: Any) -> str:
+    """Return a swept value on one line, numbers with up to six digits."""
+    value = spelt(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
@@ -60,7 +60,7 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
         return begun[0].name
     differs = differing(overrides, fixed)
     names = short_names(differs)
-    text = "-".join(f"{names[key]}_{shown(spelt(differs[key]))}" for key in sorted(differs))
+    text = "-".join(f"{names[key]}_{shown(differs[key])}" for key in sorted(differs))
     # what neither a shell nor Hydra's grammar needs quotes for
     readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
     return f"{readable}-{digest}"

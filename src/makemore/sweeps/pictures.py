@@ -44,7 +44,7 @@ def response(key: str, jobs: Sequence[Job], reference: Reference | None = None) 
     axes = figure.subplots()
     axes.set(ylabel="NLL (nats a character)", title=f"NLL by {literal(key)}, {_counted(finished)}")
     axes.grid(alpha=0.3)
-    nlls = [_nll(job) for job in finished]
+    nlls = [job.nll for job in finished]
     positions = [scale.position(job.differs[key]) for job in finished]
     if any("val" in job.nlls for job in finished):
         train = [job.nlls.get("train", math.nan) for job in finished]
@@ -147,7 +147,7 @@ def _draw_cells(axes: Axes, x: Scale, y: Scale, finished: Sequence[Job], failed:
     def cell(job: Job) -> tuple[int, int]:
         return x.values.index(spelt(job.differs[x.key])), y.values.index(spelt(job.differs[y.key]))
 
-    medians = _medians((cell(job), _nll(job)) for job in finished)
+    medians = _medians((cell(job), job.nll) for job in finished)
     failures = Counter(map(cell, failed))
     norm = _norm(list(medians.values()))
     best = min(medians, key=medians.__getitem__, default=None)
@@ -180,7 +180,7 @@ def _draw_points(axes: Axes, x: Scale, y: Scale, finished: Sequence[Job], failed
     def places(jobs: Sequence[Job]) -> tuple[list[float], list[float]]:
         return [x.position(job.differs[x.key]) for job in jobs], [y.position(job.differs[y.key]) for job in jobs]
 
-    nlls = [_nll(job) for job in finished]
+    nlls = [job.nll for job in finished]
     # the best on top
     colours = [_COLOURS(_norm(nlls)(nll)) for nll in reversed(nlls)]
     axes.scatter(*places(finished[::-1]), c=colours, s=45, edgecolors="0.3", linewidths=0.5)
@@ -201,12 +201,6 @@ def _ended(jobs: Sequence[Job], *keys: str) -> tuple[list[Job], list[Job]]:
     ordered = [job for job in sorted_jobs(jobs) if all(key in job.differs for key in keys)]
     finished = [job for job in ordered if job.status == "finished" and job.objective is not None]
     return finished, [job for job in ordered if job.status == "failed"]
-
-
-def _nll(job: Job) -> float:
-    """Return the NLL that counts, nats a character."""
-    assert job.objective is not None
-    return job.objective
 
 
 def _medians(nlls: Iterable[tuple[Place, float]]) -> dict[Place, float]:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from makemore.console import MESSAGES
-from makemore.sweeps.naming import short_names, shown, spelt
+from makemore.sweeps.naming import short_names, shown
 from makemore.sweeps.records import Job, read_job
 
 # seconds between two looks
@@ -55,8 +55,8 @@ class Watch:
         parts = [f"{len(finished)} done", f"{running} running", f"{failed} failed"]
         if self.total is not None:
             parts.append(f"{max(0, self.total - len(finished) - running - failed)} left")
-        best = min(finished, key=_nll, default=None)
-        return ", ".join(parts) + (f"; best NLL {_nll(best):.4f} ({what_differs(best) or best.name})" if best else "")
+        best = min(finished, key=lambda job: job.nll, default=None)
+        return ", ".join(parts) + (f"; best NLL {best.nll:.4f} ({what_differs(best) or best.name})" if best else "")
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
 def what_differs(job: Job) -> str:
     """Return the swept keys of a job with their values, as a person reads them."""
     names = short_names(job.differs)
-    return ", ".join(f"{names[key]}={shown(spelt(value))}" for key, value in job.differs.items())
+    return ", ".join(f"{names[key]}={shown(value)}" for key, value in job.differs.items())
 
 
 def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> None:
@@ -106,11 +106,6 @@ def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> 
         shown = line
         if last:
             return
-
-
-def _nll(job: Job) -> float:
-    assert job.objective is not None
-    return job.objective
 
 
 def _lives(job: Job) -> bool:

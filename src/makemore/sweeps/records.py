@@ -100,6 +100,12 @@ class Job:
         """The NLL that a sweep minimises: validation, or training where there is no validation split."""
         return self.nlls.get("val", self.nlls.get("train"))
 
+    @property
+    def nll(self) -> float:
+        """The objective of a job that has finished."""
+        assert self.objective is not None
+        return self.objective
+
 
 def read_sweep(sweep_dir: Path) -> SweepRecord:
     """Return what a sweep was started as.
@@ -124,7 +130,7 @@ def read_sweep(sweep_dir: Path) -> SweepRecord:
 def read_jobs(sweep_dir: Path) -> list[Job]:
     """Return the jobs that have begun, by the names of their directories."""
     paths = sorted(sweep_dir.glob("*/job.json"))
-    return told_apart([job for path in paths if (job := read_job(path.parent)) is not None])
+    return [job for path in paths if (job := read_job(path.parent)) is not None]
 
 
 def told_apart(jobs: Sequence[Job]) -> list[Job]:
@@ -178,16 +184,15 @@ def _with_results(job: Job) -> Job:
         for split in ("train", "val", "test")
         if f"{split}/nll" in metrics
     }
+    if not nlls:
+        raise KeyError("train/nll")
     last: dict[str, float] = {}
     path = job.run_dir / "metrics.csv"
     if path.exists():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 last |= {name: float(value) for name, value in row.items() if value}
-    if not nlls:
-        raise KeyError("train/nll")
-    results = {"nlls": nlls, "last": last, "steps": metrics["steps"], "seconds": metrics["seconds"]}
-    return Job(**{**vars(job), **results})
+    return replace(job, nlls=nlls, last=last, steps=metrics["steps"], seconds=metrics["seconds"])
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from makemore.atomic import replacing
 from makemore.errors import UserError
 from makemore.sweeps.naming import spelt
 from makemore.sweeps.pictures import heat_map, response
-from makemore.sweeps.records import Job, read_jobs, read_sweep
+from makemore.sweeps.records import Job, read_jobs, read_sweep, told_apart
 from makemore.sweeps.table import Sweep, labels, swept_keys, table_of
 
 
@@ -55,7 +55,7 @@ def _read(directory: Path) -> Sweep:
     within = sorted(str(path.parent) for path in directory.glob("*/sweep.json"))
     if within and not (directory / "sweep.json").exists():
         raise UserError(f"{directory}: holds sweeps and is none; give one or more of {', '.join(within)}")
-    return Sweep(directory, read_sweep(directory), read_jobs(directory))
+    return Sweep(directory, read_sweep(directory), told_apart(read_jobs(directory)))
 
 
 def _pictures(sweeps: Sequence[Sweep]) -> Iterator[tuple[str, Figure]]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from makemore.atomic import replacing
 from makemore.command import override
 from makemore.errors import UserError
-from makemore.sweeps.naming import Value, shown, spelt
+from makemore.sweeps.naming import Value, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
 
 _SPLITS = ("val", "train", "test")
@@ -107,7 +107,7 @@ class Table:
             notes.append(", ".join(f"{counts[status]} {names[status]}" for status in _STATUSES if counts[status]))
         if counts["finished"]:
             best = self.jobs[0]
-            differs = " ".join(f"{key}={shown(spelt(value))}" for key, value in best.differs.items())
+            differs = " ".join(f"{key}={shown(value)}" for key, value in best.differs.items())
             notes.append(f"best of {counts['finished']}: NLL {best.objective:.7f} with {differs or best.name}")
             ckpt_path = override("ckpt_path", best.run_dir)
             notes += [f"  python scripts/{script}.py {ckpt_path}" for script in ("evaluate", "sample")]
@@ -172,13 +172,11 @@ def labels(sweeps: Sequence[Sweep]) -> dict[Path, str]:
 
 def _key_columns(keys: Sequence[str], jobs: Sequence[Job]) -> list[Column]:
     """Return a column a swept key; the terminal shows the last part of a key where no other column has it."""
-    lasts = [key.rpartition(".")[2] for key in keys]
-    counts = Counter([*lasts, *_SPLITS, "sweep", "steps", "seconds", "status", "job"])
-    columns = []
-    for key, last in zip(keys, lasts, strict=True):
-        values = [spelt(job.differs[key]) if key in job.differs else None for job in jobs]
-        columns.append(Column(key, last if counts[last] == 1 else key, values))
-    return columns
+    names = short_names(keys, (*_SPLITS, "sweep", "steps", "seconds", "status", "job"))
+    return [
+        Column(key, names[key], [spelt(job.differs[key]) if key in job.differs else None for job in jobs])
+        for key in keys
+    ]
 
 
 def _reference_columns(rows: Sequence[tuple[Sweep, Job]]) -> list[Column]:

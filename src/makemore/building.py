@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from makemore.checkpointing import AtomicCheckpointIO
 from makemore.data.datamodule import TextDataModule
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, real_number, whole_number
 from makemore.language_model import LanguageModel
 
@@ -31,11 +32,20 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
     Raises:
         UserError: a value out of range, or a text that cannot be used.
     """
-    seed = whole_number("seed", cfg.seed)
+    datamodule = build_data(cfg)
+    return datamodule, build_model(cfg, datamodule.corpus.vocabulary)
+
+
+def build_data(cfg: DictConfig) -> TextDataModule:
+    """Build the data of a composed config.
+
+    Raises:
+        UserError: a value out of range, or a known text that is not found.
+    """
     datamodule = instantiate(
         cfg.data,
         "data",
-        seed=seed,
+        seed=whole_number("seed", cfg.seed),
         steps_per_execution=cfg.steps_per_execution,
         val_every=cfg.val_every,
         checkpoint_every=cfg.checkpoint_every,
@@ -43,8 +53,17 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
     if not isinstance(datamodule, TextDataModule):
         raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
     datamodule.prepare_data()
+    return datamodule
+
+
+def build_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
+    """Build the model of a composed config, with new weights.
+
+    Raises:
+        UserError: a value out of range.
+    """
     make_model = instantiate(cfg.model, "model")
-    arguments = {"vocabulary": datamodule.corpus.vocabulary, "seed": seed, "log_every": cfg.log_every}
+    arguments = {"vocabulary": vocabulary, "seed": whole_number("seed", cfg.seed), "log_every": cfg.log_every}
     kind = getattr(make_model, "func", None)
     if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
@@ -56,20 +75,21 @@ def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
         optimizer = instantiate(cfg.optimizer, "optimizer")
         arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile}
     try:
-        return datamodule, make_model(**arguments)
+        model: LanguageModel = make_model(**arguments)
+        return model
     except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"model: {first_line(error)}") from error
 
 
 def build_trainer(
     cfg: DictConfig,
-    model: LanguageModel,
+    counts: bool,
     datamodule: TextDataModule,
     run_dir: Path,
     callbacks: list[Callback],
     loggers: list[Logger],
 ) -> L.Trainer:
-    """Build the Trainer of a run.
+    """Build the Trainer of a run, of a model that `counts` in one step or learns by gradient descent.
 
     Raises:
         UserError: a value out of range, or no Trainer at all.
@@ -81,7 +101,7 @@ def build_trainer(
     trainer = instantiate(
         cfg.trainer,
         "trainer",
-        max_steps=1 if model.counts else max_steps,
+        max_steps=1 if counts else max_steps,
         # one run is one device; many runs are how one scales
         devices=1,
         num_nodes=1,

@@ -2,12 +2,14 @@
 
 import csv
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from makemore.console import MESSAGES
@@ -83,11 +85,15 @@ class SampledNames(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the names and show them."""
         assert isinstance(pl_module, LanguageModel)
-        names = sample(pl_module.network, pl_module.vocabulary, self.num_samples, self.seed)
+        self.show(pl_module, trainer.loggers, trainer.global_step)
+
+    def show(self, model: LanguageModel, loggers: Iterable[Logger], step: int) -> None:
+        """Draw names from the model of a step, and show them in its run's TensorBoard."""
+        names = sample(model.network, model.vocabulary, self.num_samples, self.seed)
         # indented, Markdown shows them as they are
         text = "\n".join(f"    {name}" for name in names)
-        for writer in tensorboards(trainer.loggers):
-            writer.add_text("samples", text, trainer.global_step)
+        for writer in tensorboards(loggers):
+            writer.add_text("samples", text, step)
 
 
 class LearningRateRangePlot(Callback):

@@ -52,7 +52,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     # at each validation, while a signal waits; sample.py makes more
     whole_number("num_samples", cfg.num_samples, at_most=1000)
     check_writable(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
-    trainer = build_trainer(cfg, model, datamodule, run_dir, callbacks=[], loggers=[])
+    trainer = build_trainer(cfg, model.counts, datamodule, run_dir, callbacks=[], loggers=[])
     if trainer.strategy.root_device.type == "cpu":
         for optimizer in optimizers:
             _try_step(optimizer)

@@ -1,12 +1,15 @@
 """Writing checkpoints: each whole or not at all, the last two and the best by validation NLL kept."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from torch import nn
 
 from makemore import sealed, signals
 from makemore.checkpoint_file import checkpoints_of, directory_of, path_of
@@ -28,6 +31,39 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint of builtins and tensors."""
         checkpoint: dict[str, Any] = sealed.read(Path(path))[0]
         return checkpoint
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run at a step, as a checkpoint holds it.
+
+    Args:
+        run_dir: of the run.
+        step: optimiser steps taken.
+        network: what must be finite.
+        write: writes the checkpoint to a path.
+    """
+
+    run_dir: str | Path
+    step: int
+    network: nn.Module
+    write: Callable[[Path], object]
+
+    def path(self, best: bool = False) -> Path:
+        """Return where its checkpoint belongs."""
+        return path_of(self.run_dir, self.step, best)
+
+    def save(self, best: bool = False) -> Path:
+        """Write its checkpoint, and return where it is.
+
+        Raises:
+            DivergedError: a parameter is not finite.
+        """
+        for name, parameter in self.network.named_parameters():
+            if not parameter.isfinite().all():
+                raise DivergedError(f"{name} is no longer finite at step {self.step:,}; lower optimizer.lr")
+        self.write(self.path(best))
+        return self.path(best)
 
 
 class Checkpoints(Checkpoint):
@@ -60,12 +96,35 @@ class Checkpoints(Checkpoint):
         self.best_nll = state_dict["best_nll"]
         self.stopped_early = state_dict["stopped_early"]
 
+    def find(self, moment: Moment, unfinished: bool) -> None:
+        """Find the checkpoints of a resumed run where this one has its own; an `unfinished` step is saved anew."""
+        if moment.step and not unfinished:
+            self.newest = moment.path()
+        self.best = self.best and directory_of(moment.run_dir) / self.best.name
+
+    def keep_newest(self, moment: Moment) -> None:
+        """Save a moment that has not been saved yet, and delete the last but two."""
+        if self.newest == moment.path():
+            return
+        self.newest = moment.save()
+        for old in checkpoints_of(moment.run_dir)[:-2]:
+            old.unlink()
+
+    def keep_best(self, moment: Moment, nll: float) -> None:
+        """Save a moment as the best, where no validation NLL was lower before."""
+        if nll >= self.best_nll:
+            return
+        self.best_nll = nll
+        # before it is saved, as the checkpoint says which one is the best
+        self.best = moment.path(best=True)
+        moment.save(best=True)
+        for old in set(checkpoints_of(moment.run_dir, best=True)) - {self.best}:
+            old.unlink()
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Find the checkpoints of a resumed run where this one has its own, and stop again where it had stopped."""
+        """Find the checkpoints of a resumed run, and stop again where it had stopped."""
         # one whose validation is still due is written anew after it
-        if trainer.global_step and not _data(trainer).validation_due:
-            self.newest = _path(trainer)
-        self.best = self.best and directory_of(trainer.default_root_dir) / self.best.name
+        self.find_all(trainer, unfinished=_data(trainer).validation_due)
         trainer.should_stop = self.stopped_early
         self._max_steps = trainer.max_steps
         if _data(trainer).validation_due and trainer.global_step == trainer.max_steps:
@@ -97,20 +156,13 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save after the validation that ends a Lightning epoch, the best first, so that the newest knows it."""
         self.stopped_early = trainer.should_stop
-        nll = float(trainer.callback_metrics.get("val/nll", math.inf))
-        if nll < self.best_nll:
-            self.best_nll = nll
-            self.best = _path(trainer, best=True)
-            self._save(trainer, self.best)
-            for old in set(checkpoints_of(trainer.default_root_dir, best=True)) - {self.best}:
-                old.unlink()
+        self.save_best(trainer)
         self._save_when_due(trainer)
         signals.answer()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the weights that training ended with."""
-        if self.newest != _path(trainer):
-            self._save_newest(trainer)
+        self.save_newest(trainer)
         self._training = False
         signals.release()
         signals.answer()
@@ -119,35 +171,33 @@ class Checkpoints(Checkpoint):
         """Save when a signal stopped training; when it diverged, leave out the weights that gave such a loss."""
         signals.release()
         if isinstance(exception, DivergedError):
-            _path(trainer).unlink(missing_ok=True)
-        unsaved = self.newest != _path(trainer)
-        if self._training and unsaved and isinstance(exception, signals.Stopped):
+            _moment(trainer).path().unlink(missing_ok=True)
+        if self._training and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
             # a model that counts begins anew where its only validation was interrupted
             if not (trainer.validating and getattr(pl_module, "counts", False)):
-                self._save_newest(trainer)
+                self.save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:
         if trainer.global_step % self.every == 0:
-            self._save_newest(trainer)
+            self.save_newest(trainer)
 
-    def _save_newest(self, trainer: L.Trainer) -> None:
-        self._save(trainer, _path(trainer))
-        self.newest = _path(trainer)
-        for old in checkpoints_of(trainer.default_root_dir)[:-2]:
-            old.unlink()
+    def find_all(self, trainer: L.Trainer, unfinished: bool) -> None:
+        """Find the checkpoints of the Trainer's run."""
+        self.find(_moment(trainer), unfinished)
 
-    @staticmethod
-    def _save(trainer: L.Trainer, path: Path) -> None:
-        for name, parameter in trainer.lightning_module.named_parameters():
-            if not parameter.isfinite().all():
-                raise DivergedError(f"{name} is no longer finite at step {trainer.global_step:,}; lower optimizer.lr")
-        trainer.save_checkpoint(path)
+    def save_newest(self, trainer: L.Trainer) -> None:
+        """Save the Trainer's run as it is now."""
+        self.keep_newest(_moment(trainer))
+
+    def save_best(self, trainer: L.Trainer) -> None:
+        """Save the Trainer's run where it has validated best."""
+        self.keep_best(_moment(trainer), float(trainer.callback_metrics.get("val/nll", math.inf)))
 
 
-def _path(trainer: L.Trainer, best: bool = False) -> Path:
-    """Return where the checkpoint of the step that the Trainer is at belongs."""
-    return path_of(trainer.default_root_dir, trainer.global_step, best)
+def _moment(trainer: L.Trainer) -> Moment:
+    """Return the Trainer's run as it is now."""
+    return Moment(trainer.default_root_dir, trainer.global_step, trainer.lightning_module, trainer.save_checkpoint)
 
 
 def _data(trainer: L.Trainer) -> TextDataModule:

@@ -6,7 +6,7 @@ loss before update s, counted from 0; validation at s follows s updates.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,11 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from makemore import signals
 from makemore.checkpoint_file import RECORD_KEY, record
 from makemore.data.batches import Block, Counts
+from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
-from makemore.loggers import states
+from makemore.loggers import log_row, states
 from makemore.metrics import exact_nll
 from makemore.models import build
 from makemore.models.ngram import NGram
@@ -93,28 +94,24 @@ class LanguageModel(L.LightningModule):
 
     def log_row(self, step: int, row: dict[str, float]) -> None:
         """Give `row` to every logger at an optimiser step."""
-        for logger in self.loggers:
-            logger.log_metrics(row, step=step)
-
-    def advance_steps(self, steps: int) -> None:
-        """Tell the Trainer that `steps` optimiser steps were taken: the one place where `global_step` moves."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        for tracker in (progress.total, progress.current):
-            tracker.ready += steps
-            tracker.completed += steps
+        log_row(self.loggers, step, row)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `makemore.checkpoint.load` needs, as builtins and tensors."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(datamodule, TextDataModule)
-        checkpoint[RECORD_KEY] = record(
+        checkpoint[RECORD_KEY] = self.record(datamodule.corpus, self.global_step, self.loggers)
+
+    def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
+        """Return our record in a checkpoint: of a step of a run on a text, with what its loggers have written."""
+        return record(
             architecture=self.architecture,
             arguments=self.arguments,
             vocabulary=asdict(self.vocabulary),
-            options=datamodule.corpus.options.as_plain(),
-            sha256=datamodule.corpus.sha256,
-            step=self.global_step,
-            logs=states(self.loggers),
+            options=corpus.options.as_plain(),
+            sha256=corpus.sha256,
+            step=step,
+            logs=states(loggers),
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -123,7 +120,7 @@ class LanguageModel(L.LightningModule):
         All that decides a step is a function of it, so what Lightning knows of its epochs and batches is left out.
         """
         del checkpoint["loops"]
-        self.advance_steps(checkpoint[RECORD_KEY]["step"])
+        advance_steps(self.trainer, checkpoint[RECORD_KEY]["step"])
 
 
 class CountingLanguageModel(LanguageModel):
@@ -137,7 +134,7 @@ class CountingLanguageModel(LanguageModel):
         nll = exact_nll(self.network, block.counted).nats
         self.log_row(0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
         self.network.count(block.counted)
-        self.advance_steps(1)
+        advance_steps(self.trainer, 1)
         return {"nlls": [nll], "rates": [math.nan]}
 
 
@@ -199,25 +196,51 @@ class NeuralLanguageModel(LanguageModel):
             DivergedError: a loss that is not finite, before its update.
         """
         scheduler: Any = self.lr_schedulers()
-        # of the first group; the others have the same schedule
-        base, factor = scheduler.base_lrs[0], scheduler.lr_lambdas[0]
-        rates = [base * factor(step) for step in range(block.first_step, block.first_step + len(block))]
+        rates = rates_of(scheduler, block.first_step, len(block))
         nlls, penalties, diverged = self._take_steps(block, rates)
-        taken = len(nlls)
+        advance_steps(self.trainer, len(nlls))
+        return self.account(scheduler, self.loggers, block.first_step, rates, nlls, penalties, diverged)
+
+    def account(
+        self,
+        scheduler: Any,
+        loggers: Iterable[Any],
+        first_step: int,
+        rates: Sequence[float],
+        nlls: list[float],
+        penalties: list[float],
+        diverged: float | None,
+    ) -> StepOutputs:
+        """Move the schedule on by the steps of a block that were taken, log those that are due, and return all.
+
+        Raises:
+            DivergedError: a loss has `diverged`; it is that of the step after those taken.
+        """
+        rates, rate = rates[: len(nlls)], rates[len(nlls) :]
         # the schedule is a function of the step, so it goes to the last one taken at once
         scheduler.optimizer._opt_called = True
-        scheduler.last_epoch += taken - 1
+        scheduler.last_epoch += len(nlls) - 1
         scheduler.step()
-        self._log_block(block.first_step, nlls, penalties, rates[:taken])
-        self.advance_steps(taken)
-        if diverged is not None:
-            where = f"at step {self.global_step:,}, learning rate {rates[taken]:g}"
-            raise DivergedError(f"the loss is {diverged} {where}; lower optimizer.lr")
-        return {"nlls": nlls, "rates": rates[:taken]}
-
-    def _log_block(self, first_step: int, nlls: list[float], penalties: list[float], rates: list[float]) -> None:
-        """Log the due steps of a block, each at its own step."""
-        for step, (nll, penalty, rate) in enumerate(zip(nlls, penalties, rates, strict=True), first_step):
+        for step, (nll, penalty, lr) in enumerate(zip(nlls, penalties, rates, strict=True), first_step):
             if step % self.log_every == 0:
-                row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": rate}
-                self.log_row(step, row)
+                row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": lr}
+                log_row(loggers, step, row)
+        if diverged is not None:
+            where = f"at step {first_step + len(nlls):,}, learning rate {rate[0]:g}"
+            raise DivergedError(f"the loss is {diverged} {where}; lower optimizer.lr")
+        return {"nlls": nlls, "rates": list(rates)}
+
+
+def rates_of(scheduler: Any, first_step: int, steps: int) -> list[float]:
+    """Return the learning rates of so many steps from the first on."""
+    # of the first group of parameters; the others have the same schedule
+    base, factor = scheduler.base_lrs[0], scheduler.lr_lambdas[0]
+    return [base * factor(step) for step in range(first_step, first_step + steps)]
+
+
+def advance_steps(trainer: L.Trainer, steps: int) -> None:
+    """Tell the Trainer that `steps` optimiser steps were taken: the one place where `global_step` moves."""
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    for tracker in (progress.total, progress.current):
+        tracker.ready += steps
+        tracker.completed += steps

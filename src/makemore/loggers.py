@@ -71,6 +71,12 @@ class TensorBoard(TensorBoardLogger):
         return sorted(Path(self.save_dir).glob("events.out.tfevents.*"))
 
 
+def log_row(loggers: Iterable[Any], step: int, row: dict[str, float]) -> None:
+    """Give `row` to every logger at an optimiser step."""
+    for logger in loggers:
+        logger.log_metrics(row, step=step)
+
+
 def states(loggers: Iterable[Any]) -> dict[str, Any]:
     """Return what has been written by now by the loggers that a resumed run can take back to here, by their kind."""
     return {type(logger).__name__: logger.state_dict() for logger in loggers if isinstance(logger, _REWINDABLE)}

@@ -20,6 +20,7 @@ from makemore.atomic import replacing
 from makemore.checkpoint import load
 from makemore.checkpoint_file import step_of
 from makemore.checkpointing import Checkpoints
+from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError
@@ -105,15 +106,18 @@ class Outcome(Callback):
             UserError: fewer steps than planned, a checkpoint that cannot be read back, or an NLL that is not finite.
         """
         self.began = True
-        if trainer.global_step < trainer.max_steps and not trainer.should_stop:
-            raise UserError(
-                f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "
-                "take out what shortens it, such as trainer.limit_train_batches"
-            )
+        check_steps(trainer)
+        self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
+
+    def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
+        """Evaluate the newest checkpoint, which has the final weights, and write what came of it.
+
+        Raises:
+            UserError: it cannot be read back, or its NLL is not finite.
+        """
         assert self.checkpoints.newest is not None
         # what is reported is what the checkpoint gives when it is evaluated later
         model = load(self.checkpoints.newest)
-        data = trainer.datamodule  # type: ignore[attr-defined]
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
         if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
@@ -124,7 +128,7 @@ class Outcome(Callback):
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds}
         with replacing(self.run_dir / "metrics.json") as file:
             file.write((json.dumps(metrics, indent=2) + "\n").encode())
-        self._log_hyperparameters(trainer.loggers, nlls)
+        self._log_hyperparameters(loggers, nlls)
         best = self._best(model.step, windows)
         self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, self.seconds)
 
@@ -150,6 +154,15 @@ class Outcome(Callback):
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(parameters, metrics)
+
+
+def check_steps(trainer: L.Trainer) -> None:
+    """Raise `UserError` where training ended before its last step, though nothing asked it to."""
+    if trainer.global_step < trainer.max_steps and not trainer.should_stop:
+        raise UserError(
+            f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "
+            "take out what shortens it, such as trainer.limit_train_batches"
+        )
 
 
 _HOW = ("_partial_", "_target_")

@@ -21,13 +21,16 @@ from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block
 from makemore.models import Network
-from makemore.updates import ClassUpdate, functional_update, parameters_of, snapshot
+from makemore.updates import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
 
 log = logging.getLogger(__name__)
 
-# NLL and penalty (K,) of each step of a block; fewer where a signal asks to stop
+# NLL and penalty of each step of a block, (K,) or of each member of a group, (K, N); fewer where a signal asks to stop
 Losses = tuple[Tensor, Tensor]
-TakeSteps = Callable[[Block, Sequence[float]], Losses]
+# the second argument is the learning rate of each step, of each member in a group
+TakeSteps = Callable[[Block, Sequence[Any]], Losses]
+# (parameters, a block's `nll`, a batch of it) -> gradients, in the order of the parameters, and (NLL, penalty)
+Gradients = Callable[[list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses]]
 # NLL and penalty of each step that was taken, and the loss that is not finite where that was the end
 WholeSteps = Callable[[Block, Sequence[float]], tuple[list[float], list[float], float | None]]
 
@@ -43,18 +46,22 @@ class Objective(nn.Module):
         l2: times the mean of the squares of all entries of weight matrices (biases left out), as in L0 and L1.
     """
 
+    l2: Tensor
     no_penalty: Tensor
 
     def __init__(self, network: Network, l2: float) -> None:
         super().__init__()
         self.network = network
-        self.l2 = l2
-        self.register_buffer("no_penalty", torch.zeros((), device=next(network.parameters()).device))
+        self.penalised = l2 > 0
+        device = next(network.parameters()).device
+        # a tensor, as each member of a group may have another
+        self.register_buffer("l2", torch.tensor(l2, device=device))
+        self.register_buffer("no_penalty", torch.zeros((), device=device))
 
     def forward(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return NLL and penalty, nats a character, of one batch of a block whose `nll` is given."""
         nll = nll_of(self.network, *batch)
-        return nll, self.penalty() if self.l2 else self.no_penalty
+        return nll, self.penalty() if self.penalised else self.no_penalty
 
     def penalty(self) -> Tensor:
         """Return `l2` times the mean square over all entries of all weight matrices."""
@@ -104,34 +111,58 @@ def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeS
             if signals.requested():
                 break
             nll, penalty = objective.forward(block.nll, batch)
-            loss = nll + penalty if objective.l2 else nll
+            loss = nll + penalty if objective.penalised else nll
             update(list(run_backward((loss,), (one,), False, False, parameters, False, accumulate_grad=False)), rate)
             nlls.append(nll.detach())
             penalties.append(penalty.detach())
-        return (torch.stack(nlls), torch.stack(penalties)) if nlls else _no_losses(one.device)
+        return (torch.stack(nlls), torch.stack(penalties)) if nlls else no_losses(one.device)
 
     return take
 
 
-def _no_losses(device: torch.device) -> Losses:
+def no_losses(device: torch.device) -> Losses:
+    """Return what no steps at all give."""
     return torch.zeros(0, device=device), torch.zeros(0, device=device)
 
 
 def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
     """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
-    Compiled steps differ from eager ones in the last bits. Where something cannot be compiled, for want of a C++
-    compiler perhaps, one line says so and the steps from there on are taken eagerly. On CUDA the compiled functions
-    are captured as graphs.
+    Compiled steps differ from eager ones in the last bits.
+    """
+    known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
+    names = [known[parameter] for parameter in parameters_of(optimizer)]
+    update = functional_update(optimizer, compiled=True)
+    assert update is not None
+
+    def gradients(parameters, nll_of, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
+        def loss(values, batch):  # type: ignore[no-untyped-def]
+            nll, penalty = functional_call(objective, dict(zip(names, values, strict=True)), (nll_of, batch))
+            return nll + penalty, (nll, penalty)
+
+        found, (_, losses) = grad_and_value(loss, has_aux=True)(parameters, batch)
+        return found, losses
+
+    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer))
+
+
+def compiled_update(
+    update: FunctionalUpdate, gradients_of: Gradients, otherwise: Callable[[], TakeSteps]
+) -> TakeSteps:
+    """Return the function that takes the steps of a block in calls of compiled ones, ten or one at a time.
+
+    Where something cannot be compiled, for want of a C++ compiler perhaps, one line says so and the steps from there
+    on are taken in the other way. On CUDA the compiled functions are captured as graphs.
+
+    Args:
+        update: what changes parameters and state.
+        gradients_of: what it is changed by; it is traced.
+        otherwise: makes the function that takes the steps without compiling.
     """
     from torch._dynamo.exc import TorchDynamoException  # half a second, and of no use otherwise
 
     eager: TakeSteps | None = None
     compiled_lengths: set[int] = set()
-    known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
-    names = [known[parameter] for parameter in parameters_of(optimizer)]
-    update = functional_update(optimizer, compiled=True)
-    assert update is not None
 
     def unrolled(
         parameters: list[Tensor],
@@ -140,14 +171,10 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
         stacked: list[Tensor],
         rates: Tensor,
     ) -> Losses:
-        def loss(values, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
-            nll, penalty = functional_call(objective, dict(zip(names, values, strict=True)), (nll_of, batch))
-            return nll + penalty, (nll, penalty)
-
         nlls, penalties = [], []
         for index in range(len(rates)):
             batch = tuple(tensor[index] for tensor in stacked)
-            gradients, (_, (nll, penalty)) = grad_and_value(loss, has_aux=True)(parameters, batch)
+            gradients, (nll, penalty) = gradients_of(parameters, nll_of, batch)
             update.rule(parameters, gradients, *state, lr=rates[index])
             nlls.append(nll)
             penalties.append(penalty)
@@ -165,10 +192,10 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
     mode = "reduce-overhead" if device.type == "cuda" else None
     compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
 
-    def take(block: Block, rates: Sequence[float]) -> Losses:
+    def take(block: Block, rates: Sequence[Any]) -> Losses:
         nonlocal eager
         stacked, rate = block.stacked(), torch.tensor(rates, device=device)
-        losses, first = [_no_losses(device)], 0
+        losses, first = [no_losses(device)], 0
         while eager is None and first < len(block) and not signals.requested():
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
             steps = [tensor[first:last] for tensor in stacked]
@@ -180,7 +207,7 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
             except TorchDynamoException as error:
                 # nothing was changed: a function is compiled before it runs
                 log.warning("compile=true: %s; training goes on without", _first_sentence(error))
-                eager = eager_steps(objective, optimizer)
+                eager = otherwise()
             else:
                 compiled_lengths.add(last - first)
                 # a captured graph writes its next results over these

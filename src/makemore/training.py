@@ -3,19 +3,23 @@
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
 from makemore import resuming, signals
-from makemore.building import build, build_trainer, named
+from makemore.building import build_data, build_model, build_trainer, named
 from makemore.callbacks import ProgressBar, SampledNames
 from makemore.checkpoint_file import find_newest, naming_damage
 from makemore.checkpointing import Checkpoints
 from makemore.command import override, set_threads
+from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError, UserError, first_line
+from makemore.language_model import LanguageModel
 from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 from makemore.run_directory import sole_writer
@@ -55,16 +59,24 @@ def train_alone(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ()) 
     try:
         return _train(cfg, run_dir, shown)
     except signals.Stopped as stopped:
-        log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
-        log.warning("  python scripts/train.py %s # goes on", override("resume", run_dir))
+        log_stopped(stopped, run_dir)
         raise
-    except DivergedError as error:
-        raise UserError(f"{error}; {_last_good(run_dir)}") from error
-    except OSError as error:
-        what = f"{error.filename or run_dir}: cannot be written: {error.strerror or error}"
-        raise UserError(
-            f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}"
-        ) from error
+    except (DivergedError, OSError) as error:
+        raise with_last_good(error, run_dir) from error
+
+
+def log_stopped(stopped: signals.Stopped, run_dir: Path) -> None:
+    """Log what a run has saved that was asked to stop, and how to go on with it."""
+    log.warning("stopped by %s; %s", stopped, _last_good(run_dir))
+    log.warning("  python scripts/train.py %s # goes on", override("resume", run_dir))
+
+
+def with_last_good(error: DivergedError | OSError, run_dir: Path) -> UserError:
+    """Return what ended a run as an error that names its last good checkpoint."""
+    if isinstance(error, DivergedError):
+        return UserError(f"{error}; {_last_good(run_dir)}")
+    what = f"{error.filename or run_dir}: cannot be written: {error.strerror or error}"
+    return UserError(f"{what}; mend that and go on with {override('resume', run_dir)}; {_last_good(run_dir)}")
 
 
 def _last_good(run_dir: Path) -> str:
@@ -72,12 +84,42 @@ def _last_good(run_dir: Path) -> str:
     return "there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
 
 
-def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> TrainingResult:
-    set_threads(cfg.threads)
-    datamodule, model = build(cfg)
-    for line in datamodule.corpus.report():
+@dataclass(frozen=True)
+class Run:
+    """What a run is made of beside its Trainer.
+
+    Args:
+        cfg: conf/train.yaml, composed.
+        run_dir: where its files go.
+        model: with new weights.
+        loggers: open, taken back to what they had written at the checkpoint.
+        checkpoints: which are kept.
+        names: shown at each validation.
+        outcome: what it ends with.
+        checkpoint: to go on from; None is the beginning.
+    """
+
+    cfg: DictConfig
+    run_dir: Path
+    model: LanguageModel
+    loggers: list[Logger]
+    checkpoints: Checkpoints
+    names: SampledNames
+    outcome: Outcome
+    checkpoint: Path | None
+
+
+def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
+    """Build what a run on a text is made of, and say in its log what is to be known.
+
+    Raises:
+        UserError: a value out of range, or a checkpoint of another model or text.
+        OSError: the files of a resumed run cannot be changed.
+    """
+    model = build_model(cfg, corpus.vocabulary)
+    for line in corpus.report():
         log.info(line)
-    if model.block_size > (longest := int(datamodule.corpus.lengths.max()) - 1):
+    if model.block_size > (longest := int(corpus.lengths.max()) - 1):
         lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
         log.warning(
             "contexts of %d characters are longer than the longest line, of %d; lower %s",
@@ -87,27 +129,30 @@ def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> Trainin
         )
     if cfg.resume is None and (reason := untrusted(cfg)) is not None:
         log.warning("resume= will not go on with this run as it is: %s", reason)
-    checkpoints = Checkpoints(every=cfg.checkpoint_every)
-    outcome = Outcome(cfg, checkpoints, run_dir)
     try:
         loggers = [make(save_dir=str(run_dir)) for make in named(cfg.logger, "logger")]
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"logger: {first_line(error)}") from error
-    callbacks = [
-        *shown,
-        SampledNames(cfg.num_samples, model.seed),
-        *named(cfg.callbacks, "callbacks"),
-        outcome,
-        checkpoints,
-    ]
+    checkpoints = Checkpoints(every=cfg.checkpoint_every)
+    outcome = Outcome(cfg, checkpoints, run_dir)
     checkpoint = None
     if cfg.resume is not None:
-        resuming.check(run_dir, model, datamodule.corpus, cfg.trainer.max_steps)
+        resuming.check(run_dir, model, corpus, cfg.trainer.max_steps)
         checkpoint = resuming.checkpoint_to_resume(run_dir)
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, resuming.logs_of(checkpoint))
-    trainer = build_trainer(cfg, model, datamodule, run_dir, callbacks, loggers)
+    names = SampledNames(cfg.num_samples, model.seed)
+    return Run(cfg, run_dir, model, loggers, checkpoints, names, outcome, checkpoint)
+
+
+def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> TrainingResult:
+    set_threads(cfg.threads)
+    datamodule = build_data(cfg)
+    run = prepare(cfg, run_dir, datamodule.corpus)
+    model, checkpoint, outcome = run.model, run.checkpoint, run.outcome
+    callbacks = [*shown, run.names, *named(cfg.callbacks, "callbacks"), outcome, run.checkpoints]
+    trainer = build_trainer(cfg, model.counts, datamodule, run_dir, callbacks, run.loggers)
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:

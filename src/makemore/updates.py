@@ -35,7 +35,7 @@ class FunctionalUpdate:
     parameters: list[Tensor]
     state: tuple[list[Any], ...]
 
-    def __call__(self, gradients: Gradients, rate: float) -> None:
+    def __call__(self, gradients: Gradients, rate: float | Tensor) -> None:
         """Change the parameters and the state by one step."""
         self.rule(self.parameters, gradients, *self.state, lr=rate)
 

@@ -6,7 +6,7 @@ whichever process: a generator is seeded for each chunk of steps from (seed, chu
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -61,9 +61,12 @@ class Minibatches:
 
     Args:
         first_step: the optimiser step that the first minibatch is for, from 0.
-        contexts: (K, B, T).
-        targets: (K, B).
+        contexts: (K, B, T); of a group (K, N, B, T).
+        targets: (K, B); of a group (K, N, B).
     """
+
+    # where the members of a group are in what `nll` takes, each (N, ...) there
+    members_dim: ClassVar[int | None] = 0
 
     first_step: int
     contexts: Tensor
@@ -102,6 +105,9 @@ class FullBatches:
         pairs: (P,) where each pair is in the flattened log-probabilities (C V,).
         weights: (P,) the share of each pair in the split, in float32.
     """
+
+    # all members of a group take the same
+    members_dim: ClassVar[int | None] = None
 
     first_step: int
     length: int

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import lightning as L
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches
@@ -87,6 +88,8 @@ class TextDataModule(L.LightningDataModule):
         self.sha256 = sha256
         self.copy_variable = copy_variable
         self.seed = whole_number("seed", seed)
+        # of the members of a group, where it is one that trains: each draws its own rows
+        self.member_seeds: Sequence[int] | None = None
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
@@ -194,7 +197,8 @@ class _TrainingBlocks:
         data = self.datamodule
         if data.batch_size is None:
             return data.steps_per_execution
-        return min(data.steps_per_execution, max(_BLOCK_TOKENS // (data.batch_size * (data.block_size + 1)), 1))
+        tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
+        return min(data.steps_per_execution, max(_BLOCK_TOKENS // tokens, 1))
 
     def __iter__(self) -> Iterator[Block | Counts]:
         data, trainer = self.datamodule, self.datamodule.trainer
@@ -218,9 +222,17 @@ class _TrainingBlocks:
         data = self.datamodule
         if data.batch_size is None:
             return replace(self.full, first_step=first_step, length=steps)
-        draw, total = DRAWS[data.draw], len(self.windows)
-        rows = [draw(data.seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)]
-        stacked = np.reshape(rows, (steps, data.batch_size)).astype(np.int64)
+        draw, batch_size, total = DRAWS[data.draw], data.batch_size, len(self.windows)
+
+        def rows(seed: int) -> npt.NDArray[np.int64]:
+            drawn = [draw(seed, step, batch_size, total) for step in range(first_step, first_step + steps)]
+            return np.reshape(drawn, (steps, batch_size)).astype(np.int64)
+
+        if data.member_seeds is None:
+            stacked = rows(data.seed)
+        else:
+            by_seed = {seed: rows(seed) for seed in data.member_seeds}
+            stacked = np.stack([by_seed[seed] for seed in data.member_seeds], axis=1)
         return Minibatches(first_step, *self.windows.batch(torch.from_numpy(stacked)))
 
 

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,19 +17,49 @@ from makemore.atomic import replacing
 from makemore.command import describe, with_what_it_needs
 from makemore.data.text import absolute
 from makemore.errors import UserError
+from makemore.outcome import TrainingResult
 from makemore.resuming import refuse_links
 from makemore.run_directory import sole_writer
 from makemore.saved_config import flat, load_saved_config, saved_config_of
 from makemore.sweeps.naming import differing
-from makemore.sweeps.plan import BASIC_SWEEPER
+from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
 from makemore.training import train_alone
 
 log = logging.getLogger(__name__)
 
+_ASKED = "the sweep was asked to stop"
+
 
 class JobError(RuntimeError):
     """A job did not finish; what came between is in its record, its log and the sweep's table."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this process is at.
+
+    Args:
+        cfg: conf/train.yaml, composed for it; with `resume` where it has begun before.
+        run_dir: its directory, which no other process writes to.
+        record: writes how it is.
+    """
+
+    cfg: DictConfig
+    run_dir: Path
+    record: Callable[..., None]
+
+    def finished(self, result: TrainingResult) -> float:
+        """Record that it has finished; return the NLL to minimise."""
+        self.record("finished")
+        return result.objective
+
+    def failed(self, error: Exception | SystemExit) -> float:
+        """Record and log why it has failed, and tell the sweeper."""
+        message = _message(error)
+        log.error(message, exc_info=None if isinstance(error, UserError) else error)
+        self.record("failed", message)
+        return not_finished(message)
 
 
 def run_job(cfg: DictConfig, run_dir: Path) -> float:
@@ -46,51 +77,64 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
         UserError: the directory is of a job with another config.
         Stopped: a signal, in the process that runs the sweep.
     """
+    here = signals.is_answering()
+    no_orphan = nullcontext() if here else _no_orphan()
+    with no_orphan, signals.answering(for_another=not here), claim(cfg, run_dir) as job:
+        return _run(job) if isinstance(job, Claim) else job
+
+
+@contextmanager
+def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
+    """Hold a job's directory within the block, its config saved and its record saying that it runs.
+
+    Yields the NLL to minimise instead where it has finished before, or what tells the sweeper that it will not now.
+
+    Raises:
+        JobError, UserError: as `run_job` does.
+    """
     hydra = HydraConfig.get()
     sweep_dir = Path(hydra.sweep.dir)
     if (sweep_dir / STOP).exists():
-        return _not_finished("the sweep was asked to stop")
+        yield not_finished(_ASKED)
+        return
     cfg = _with_absolute_paths(cfg)
     overrides = list(hydra.overrides.task)
     differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
-    here = signals.is_answering()
-    no_orphan = nullcontext() if here else _no_orphan()
-    with no_orphan, signals.answering(for_another=not here), sole_writer(run_dir, wait=True):
+    with sole_writer(run_dir, wait=True):
         began = saved_config_of(run_dir).exists()
         if began:
             _refuse_another(cfg, run_dir, sweep_dir)
-        job = read_job(run_dir)
-        if job is not None and job.status == "finished":
-            return job.nll
+        before = read_job(run_dir)
+        if before is not None and before.status == "finished":
+            yield before.nll
+            return
         if not began:
             _save_config(cfg, run_dir)
         cfg.resume = str(run_dir) if began else None
-        return _run(cfg, run_dir, sweep_dir, partial(write_job, run_dir, overrides, differs))
+        job = Claim(cfg, run_dir, partial(write_job, run_dir, overrides, differs))
+        job.record("running")
+        if (sweep_dir / STOP).exists():
+            # asked since we looked: who asked may not have seen our record
+            job.record("stopped")
+            yield not_finished(_ASKED)
+            return
+        yield job
 
 
-def _run(cfg: DictConfig, run_dir: Path, sweep_dir: Path, record: Callable[..., None]) -> float:
+def _run(job: Claim) -> float:
     """Train, and record what came of it."""
-    record("running")
-    if (sweep_dir / STOP).exists():
-        # asked since we looked: who asked may not have seen our record
-        record("stopped")
-        return _not_finished("the sweep was asked to stop")
     try:
         with with_what_it_needs():
-            result = train_alone(cfg, run_dir)
+            result = train_alone(job.cfg, job.run_dir)
     except signals.Stopped:
-        record("stopped")
+        job.record("stopped")
         if not signals.is_for_another():
             raise
-        return _not_finished("it was asked to stop")
+        return not_finished("it was asked to stop")
     except (Exception, SystemExit) as error:
         # Hydra would let the latter end the whole sweep, with its exit code
-        message = _message(error)
-        log.error(message, exc_info=not isinstance(error, UserError))
-        record("failed", message)
-        return _not_finished(message)
-    record("finished")
-    return result.objective
+        return job.failed(error)
+    return job.finished(result)
 
 
 @contextmanager
@@ -105,9 +149,13 @@ def _no_orphan() -> Iterator[None]:
             os._exit(0)
 
 
-def _not_finished(message: str) -> float:
-    """Tell the sweeper in the way that it understands."""
-    if HydraConfig.get().sweeper._target_ == BASIC_SWEEPER:
+def not_finished(message: str) -> float:
+    """Tell the sweeper in the way that it understands.
+
+    Raises:
+        JobError: it is not the basic one.
+    """
+    if HydraConfig.get().sweeper._target_ in BASIC_SWEEPERS:
         return math.nan
     raise JobError(message)
 
@@ -148,8 +196,7 @@ def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
 
 def _save_config(cfg: DictConfig, run_dir: Path) -> None:
     """Leave what Hydra would leave in a run's directory; it does so anew each time, and not all at once."""
-    hydra = HydraConfig.get()
-    contents = {"hydra.yaml": OmegaConf.create({"hydra": hydra}), "overrides.yaml": hydra.overrides.task}
+    contents = {"hydra.yaml": HydraConfig.instance().cfg, "overrides.yaml": HydraConfig.get().overrides.task}
     # the config last: with it the job has begun
     for name, content in [*contents.items(), ("config.yaml", cfg)]:
         with replacing(saved_config_of(run_dir).with_name(name)) as file:

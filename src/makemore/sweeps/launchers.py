@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore import signals
-from makemore.errors import UserError, first_line
+from makemore.errors import UserError, first_line, whole_number
+from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 
 # the extra of the package that brings each, by Hydra's name
 EXTRAS = {
@@ -35,7 +36,7 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
     if launcher.get("n_jobs") == -1:  # joblib
-        launcher.n_jobs = max(1, _cores() // threads)
+        launcher.n_jobs = max(1, cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
         launcher.cpus_per_task = threads
     if launcher._target_.endswith(".LocalLauncher"):
@@ -44,6 +45,11 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
             launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
     if "ray" in launcher:
         _set_ray(launcher.ray, threads)
+    if "max_members" in launcher:
+        if launcher.max_members is not None:
+            whole_number("hydra.launcher.max_members", launcher.max_members, at_least=1)
+        if sweeper._target_ == BASIC_SWEEPER:
+            sweeper._target_ = QUICK_SWEEPER
     if "n_trials" in sweeper:  # optuna
         if not any(
             override.startswith("hydra.sweeper.max_failure_rate=") for override in config.hydra.overrides.hydra
@@ -68,13 +74,14 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
         ray.init = {**quiet, "object_store_memory": None, **ray.init}
     else:
         # as little memory as Ray allows: a job returns a number
-        own = {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
+        own = {"num_cpus": cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
         ray.init = {**quiet, **own, **ray.init}
     # a job that is lost goes on when the sweep does
     ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     # where one cannot ask which of them this process may use, all there are
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

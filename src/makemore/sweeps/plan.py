@@ -11,6 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+# the same, for the vectorised launcher
+QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.quick_sweeper.QuickSweeper"
+BASIC_SWEEPERS = (BASIC_SWEEPER, QUICK_SWEEPER)
 
 
 @dataclass(frozen=True)

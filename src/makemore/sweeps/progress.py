@@ -20,6 +20,25 @@ _EVERY = 0.5
 
 
 @dataclass
+class _Note:
+    """What trains many jobs at once has to say of them: at the moment, and as a line of its own in a pipe."""
+
+    now: str = ""
+    lasting: str = ""
+
+
+# a process runs one sweep
+_note = _Note()
+
+
+def note(text: str, lasting: bool = True) -> None:
+    """Show a text at the end of the live line; one that is not `lasting` only where the line is a terminal's."""
+    _note.now = text
+    if lasting:
+        _note.lasting = text
+
+
+@dataclass
 class Watch:
     """Reads the records of a sweep's jobs, again only those that have changed.
 
@@ -99,7 +118,8 @@ def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> 
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
         done = sum(job.status in ("finished", "failed") for job in watch.jobs.values())
-        line = watch.line()
+        text = _note.now if MESSAGES.is_terminal else _note.lasting
+        line = f"{watch.line()}; {text}" if text else watch.line()
         bar.update(task, completed=done, description=line)
         if line != shown and watch.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Hydra's way to the vectorised launcher: `hydra/launcher=vectorized`."""

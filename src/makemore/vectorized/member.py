@@ -1,0 +1,100 @@
+"""One member of a group: a run like any other, but for the steps, which its group takes."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+
+from makemore.checkpoint_file import RECORD_KEY, naming_damage, path_of, read
+from makemore.checkpointing import Moment
+from makemore.data.corpus import Corpus
+from makemore.errors import DivergedError, UserError
+from makemore.language_model import NeuralLanguageModel
+from makemore.training import Run
+
+# The keys in which members may differ, each of which becomes a tensor over them, and no others: `seed` draws initial
+# weights (stacked) and rows (TextDataModule.member_seeds), `model.l2` is a constant of the stack, and the others make
+# the rate of each step of each member (Group.training_step).
+MEMBER_KEYS = ("seed", "model.l2", "optimizer.lr", "scheduler.gamma", "scheduler.milestones")
+
+log = logging.getLogger(__name__)
+
+
+class Member:
+    """A run in a group, at the step of its checkpoint, with what a checkpoint says of it.
+
+    Args:
+        run: prepared.
+
+    Raises:
+        DamagedCheckpointError: its checkpoint holds something else than a run of this kind.
+    """
+
+    def __init__(self, run: Run) -> None:
+        assert isinstance(run.model, NeuralLanguageModel)
+        self.run = run
+        self.model = run.model
+        (self.optimizer,), (self.scheduler,) = run.model.configure_optimizers()
+        self.step = 0
+        self.validation_due = False
+        self.val_nll = math.inf
+        # what ended it before the others
+        self.error: Exception | None = None
+        if run.checkpoint is not None:
+            with naming_damage(run.checkpoint):
+                self._restore(read(run.checkpoint))
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """Take what Lightning would restore."""
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+        self.scheduler.load_state_dict(checkpoint["lr_schedulers"][0])
+        for callback in (self.run.checkpoints, self.run.outcome):
+            callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
+        self.validation_due = checkpoint["TextDataModule"]["validation_due"]
+        self.step = checkpoint[RECORD_KEY]["step"]
+
+    def checkpoint(self, corpus: Corpus, step: int) -> dict[str, Any]:
+        """Return what is its own in a checkpoint: all but the state of the Trainer's loops and of its data."""
+        callbacks = (self.run.outcome, self.run.checkpoints)
+        own = {
+            "state_dict": self.model.state_dict(),
+            "callbacks": {callback.state_key: callback.state_dict() for callback in callbacks},
+            "optimizer_states": [self.optimizer.state_dict()],
+            "lr_schedulers": [self.scheduler.state_dict()],
+            RECORD_KEY: self.model.record(corpus, step, self.run.loggers),
+        }
+        # a view would be saved with the numbers of all members
+        copied: dict[str, Any] = apply_to_collection(own, Tensor, torch.clone)
+        return copied
+
+    def moment(self, step: int, write: Any) -> Moment:
+        """Return this run as it is at a step, which `write` writes to a path."""
+        return Moment(self.run.run_dir, step, self.model, write)
+
+    @contextmanager
+    def surviving(self, step: int) -> Iterator[None]:
+        """End this member, and not the group, where something of its own goes wrong in the block.
+
+        Args:
+            step: that it is at; where it has diverged, the weights of this step are left out of its checkpoints.
+        """
+        try:
+            yield
+        except (UserError, OSError) as error:
+            if isinstance(error, DivergedError):
+                path_of(self.run.run_dir, step).unlink(missing_ok=True)
+            self.error = error
+            self.close("failed")
+
+    def close(self, status: str) -> None:
+        """Close the files of its log."""
+        for logger in self.run.loggers:
+            # of two errors the first is told
+            with suppress(OSError) if self.error is not None else nullcontext():
+                logger.finalize(status)

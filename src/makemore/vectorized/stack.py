@@ -1,0 +1,139 @@
+"""The networks and optimiser states of N members as stacked tensors, and the step of one mapped over all of them."""
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from makemore import signals
+from makemore.data.batches import Block
+from makemore.models import Network
+from makemore.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
+from makemore.updates import parameters_of
+from makemore.vectorized.updates import stack, stacked_update
+
+
+def rows_for(members: int, device: torch.device) -> int:
+    """Return how many rows a stack of so many members has: on the CPU each of torch's threads gets as many.
+
+    Else threads would divide the products of single members, and the last bits would depend on how many there are.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    return -(-members // threads) * threads
+
+
+class Stack:
+    """The weights and optimiser states of members, whose own are views of them.
+
+    What becomes of a member does not depend on the others, nor on how many there are: to the bit, in eager steps.
+
+    Args:
+        networks: one a member, of one kind and size, on the device where they are trained.
+        optimizers: theirs, alike but for their learning rates.
+        l2: of each member, see `Objective`.
+        members_dim: of the blocks that they are trained on, see `makemore.data.batches.Minibatches`.
+        rows: of the stack, N or more; what is beyond is a copy of the last member, that nobody sees (see `rows_for`).
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        optimizers: Sequence[torch.optim.Optimizer],
+        l2: Sequence[float],
+        members_dim: int | None,
+        rows: int,
+    ) -> None:
+        known: dict[Tensor, str] = {parameter: f"network.{name}" for name, parameter in networks[0].named_parameters()}
+        self._names = [known[parameter] for parameter in parameters_of(optimizers[0])]
+        self.update = stacked_update(optimizers, rows)
+        self.device = self.update.parameters[0].device
+        self.members_dim = members_dim
+        # which numbers it has does not matter: it is called with those of the members
+        self._objective = Objective(copy.deepcopy(networks[0]).to("meta"), max(l2))
+        buffers = zip(*(network.named_buffers() for network in networks), strict=True)
+        self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], rows) for each in buffers}
+        self.constants["l2"] = torch.tensor([*l2, *[l2[-1]] * (rows - len(l2))], device=self.device)
+        self.constants["no_penalty"] = torch.zeros(rows, device=self.device)
+
+    def changing(self) -> list[Tensor]:
+        """Return the tensors that a step may change."""
+        tensors = [*self.update.parameters, *chain(*self.update.state), *self.constants.values()]
+        return [tensor for tensor in tensors if tensor is not None]
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that brings back what all members are now, in the same tensors."""
+        kept = [(tensor, tensor.clone()) for tensor in self.changing()]
+
+        def take_back() -> None:
+            for tensor, value in kept:
+                tensor.copy_(value)
+
+        return take_back
+
+    def eager_steps(self) -> TakeSteps:
+        """Return the function that takes the steps of a block one after another.
+
+        The step is traced once, as it is the same operators again and again, without what maps them.
+        """
+        traced: Callable[..., Any] | None = None
+
+        @torch.no_grad()
+        def take(block: Block, rates: Sequence[Sequence[float]]) -> Losses:
+            nonlocal traced
+            nlls, penalties = [], []
+            lr = torch.tensor(rates, device=self.device)
+            batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
+            for batch, rate in zip(batches, lr, strict=True):
+                if signals.requested():
+                    break
+                traced = traced or self._trace(block.nll, batch)
+                gradients, (nll, penalty) = traced(self.update.parameters, self.constants, batch)
+                self.update(gradients, rate)
+                nlls.append(nll)
+                penalties.append(penalty)
+            return (torch.stack(nlls), torch.stack(penalties)) if nlls else no_losses(self.device)
+
+        return take
+
+    def compiled_steps(self) -> TakeSteps:
+        """Return the function that takes the steps of a block in calls of compiled ones."""
+
+        def gradients(
+            parameters: list[Tensor], nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]
+        ) -> tuple[list[Tensor], Losses]:
+            return self.gradients(parameters, self.constants, nll_of, batch)
+
+        return compiled_update(self.update, gradients, self.eager_steps)
+
+    def gradients(
+        self,
+        parameters: list[Tensor],
+        constants: dict[str, Tensor],
+        nll_of: Callable[..., Tensor],
+        batch: tuple[Tensor, ...],
+    ) -> tuple[list[Tensor], Losses]:
+        """Return the gradients (N, ...) of the parameters, and NLL and penalty (N,), of a batch of a block."""
+        objective, names = self._objective, self._names
+
+        def loss(values, constants, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
+            state = dict(zip(names, values, strict=True)) | constants
+            nll, penalty = functional_call(objective, state, (nll_of, batch))
+            return nll + penalty, (nll, penalty)
+
+        mapped = vmap(grad_and_value(loss, has_aux=True), in_dims=(0, 0, self.members_dim))
+        found, (_, losses) = mapped(parameters, constants, batch)
+        return found, losses
+
+    def _trace(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> Callable[..., Any]:
+        def step(parameters: list[Tensor], constants: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Any:
+            return self.gradients(parameters, constants, nll_of, batch)
+
+        graph = make_fx(step)(self.update.parameters, self.constants, batch)
+        graph.graph.eliminate_dead_code()
+        graph.recompile()
+        return graph

@@ -14,7 +14,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from makemore.atomic import replacing
 from makemore.checkpoint import load
@@ -28,7 +28,7 @@ from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.models.ngram import NGram
 from makemore.sampling import sample
-from makemore.saved_config import flat
+from makemore.saved_config import flat, plain
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +146,7 @@ class Outcome(Callback):
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: what was configured, beside the final NLLs."""
         groups = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(self.cfg, list(groups)), resolve=True)
-        assert isinstance(plain, dict)
-        parameters = _loggable(plain)
+        parameters = _loggable(plain(self.cfg, groups))
         # a name of its own: as `val/nll` it would add a point at step 0 to that curve
         metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
         for logger in loggers:

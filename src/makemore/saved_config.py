@@ -6,7 +6,7 @@ may only refer to its own values.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,20 @@ def refers_to(config: DictConfig, name: str) -> list[str]:
     """Return the keys whose value is that of another key."""
     entries = _entries(OmegaConf.to_container(config, resolve=False), "")
     return [key for key, value in entries if value == f"${{{name}}}"]
+
+
+def plain(config: DictConfig, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the values at some of a config's keys with what they refer to, as builtins.
+
+    Raises:
+        OmegaConfBaseException: something is missing, or refers to what is not there.
+    """
+    return {
+        key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        if OmegaConf.is_config(value := config[key])
+        else value
+        for key in keys
+    }
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

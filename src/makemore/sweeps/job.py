@@ -8,6 +8,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import indent
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -97,7 +99,7 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
     if (sweep_dir / STOP).exists():
         yield not_finished(_ASKED)
         return
-    cfg = _with_absolute_paths(cfg)
+    _make_paths_absolute(cfg)
     overrides = list(hydra.overrides.task)
     differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
     with sole_writer(run_dir, wait=True):
@@ -166,15 +168,13 @@ def _message(error: Exception | SystemExit) -> str:
     return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
 
 
-def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
-    """Return a config whose texts are found from other working directories too; a known text is found later."""
-    cfg = cfg.copy()
+def _make_paths_absolute(cfg: DictConfig) -> None:
+    """Let the texts of a config be found from other working directories too; a known text is found later."""
     OmegaConf.set_struct(cfg, False)
     if cfg.data.get("sha256") is None:
         for name in ("path", "val_path", "test_path"):
             if isinstance(cfg.data.get(name), str):
                 cfg.data[name] = str(absolute(cfg.data[name]))
-    return cfg
 
 
 def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
@@ -196,8 +196,23 @@ def _refuse_another(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
 
 def _save_config(cfg: DictConfig, run_dir: Path) -> None:
     """Leave what Hydra would leave in a run's directory; it does so anew each time, and not all at once."""
-    contents = {"hydra.yaml": HydraConfig.instance().cfg, "overrides.yaml": HydraConfig.get().overrides.task}
+    hydra = HydraConfig.get()
+    contents = {"hydra.yaml": _hydra_yaml(hydra), "overrides.yaml": OmegaConf.to_yaml(hydra.overrides.task)}
     # the config last: with it the job has begun
-    for name, content in [*contents.items(), ("config.yaml", cfg)]:
+    for name, content in [*contents.items(), ("config.yaml", OmegaConf.to_yaml(cfg))]:
         with replacing(saved_config_of(run_dir).with_name(name)) as file:
-            file.write(OmegaConf.to_yaml(content).encode())
+            file.write(content.encode())
+
+
+# what each part of Hydra's config was in the last job, and its YAML
+_parts: dict[Any, tuple[Any, str]] = {}
+
+
+def _hydra_yaml(hydra: Any) -> str:
+    """Return Hydra's part of a config as YAML; what is as in the job before is not made into text again."""
+    content = OmegaConf.to_container(hydra)
+    assert isinstance(content, dict)
+    for key, value in content.items():
+        if key not in _parts or _parts[key][0] != value:
+            _parts[key] = value, indent(OmegaConf.to_yaml({key: value}), "  ")
+    return "hydra:\n" + "".join(_parts[key][1] for key in content)

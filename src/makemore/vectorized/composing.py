@@ -22,7 +22,7 @@ from makemore.data.batches import Minibatches
 from makemore.errors import UserError, first_line
 from makemore.language_model import NeuralLanguageModel
 from makemore.models import Network, build
-from makemore.saved_config import flat
+from makemore.saved_config import flat, plain
 from makemore.updates import has_functional_form
 from makemore.vectorized.member import MEMBER_KEYS
 from makemore.vectorized.stack import Stack
@@ -42,6 +42,7 @@ class Kind:
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
+        self.turned_to: int | None = None
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         # a copy of Hydra's part, below the config
@@ -50,6 +51,9 @@ class Kind:
 
     def turn_to(self, job: "Composed") -> None:
         """Let the config, and what `HydraConfig` is to have, be those of a job."""
+        if self.turned_to == job.number:
+            return
+        self.turned_to = job.number
         with read_write(self.config), open_dict(self.config):
             for override in filter(_of_member, job.overrides):
                 OmegaConf.update(self.config, override.key_or_group, override.value(), merge=True)
@@ -161,8 +165,10 @@ def groups_of(jobs: Sequence[Composed]) -> list[list[Composed]]:
 
 def _shared(job: Composed) -> str | None:
     """Return all but the values of MEMBER_KEYS, what refers to them included; None where something is missing."""
+    job.kind.turn_to(job)
+    config = job.kind.config
     try:
-        values = flat(OmegaConf.to_container(job.cfg(), resolve=True, throw_on_missing=True))
+        values = flat(plain(config, [str(key) for key in config if key != "hydra"]))
     except OmegaConfBaseException:
         return None
     shared = {key: value for key, value in values.items() if key not in MEMBER_KEYS}

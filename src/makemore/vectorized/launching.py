@@ -178,10 +178,10 @@ def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
     except Exception as error:
         failure = error
     for job, member in zip(jobs, members, strict=True):
+        if (result := member.run.outcome.result) is not None:
+            job.finish(result)
+            continue
+        ended_by = member.error or failure
+        assert ended_by is not None
         with job.current():
-            if (result := member.run.outcome.result) is not None:
-                job.finish(result)
-            else:
-                ended_by = member.error or failure
-                assert ended_by is not None
-                job.fail(ended_by)
+            job.fail(ended_by)

@@ -36,7 +36,7 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
     if launcher.get("n_jobs") == -1:  # joblib
-        launcher.n_jobs = max(1, cores() // threads)
+        launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
         launcher.cpus_per_task = threads
     if launcher._target_.endswith(".LocalLauncher"):
@@ -74,14 +74,13 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
         ray.init = {**quiet, "object_store_memory": None, **ray.init}
     else:
         # as little memory as Ray allows: a job returns a number
-        own = {"num_cpus": cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
+        own = {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
         ray.init = {**quiet, **own, **ray.init}
     # a job that is lost goes on when the sweep does
     ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
+def _cores() -> int:
     # where one cannot ask which of them this process may use, all there are
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -1,5 +1,6 @@
 """A report of finished sweeps, of one or of several together: the table, `sweep.csv`, and pictures of each key."""
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from makemore.errors import UserError
 from makemore.sweeps.naming import spelt
 from makemore.sweeps.pictures import heat_map, response
 from makemore.sweeps.records import Job, read_jobs, read_sweep, told_apart
+from makemore.sweeps.spread import spread
 from makemore.sweeps.table import Sweep, labels, swept_keys, table_of
 
 
@@ -71,6 +73,9 @@ def _pictures(sweeps: Sequence[Sweep]) -> Iterator[tuple[str, Figure]]:
     varying = [key for key in keys if len({spelt(job.differs[key]) for job in ended if key in job.differs}) > 1]
     for key in varying:
         yield f"nll_by_{_as_name(key)}.png", response(key, ended, references.get(key))
+    finite = [job for job in ended if job.status == "finished" and math.isfinite(job.nll)]
+    if varying == ["seed"] and len(finite) > 1:
+        yield "nll_spread.png", spread(finite)
     for x_key, y_key in combinations(varying, 2):
         if any({x_key, y_key} <= set(job.differs) for job in ended):
             yield f"nll_by_{_as_name(x_key)}_and_{_as_name(y_key)}.png", heat_map(x_key, y_key, ended)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
@@ -16,12 +15,11 @@ from omegaconf import DictConfig
 
 from makemore import signals
 from makemore.building import build_data, build_trainer
-from makemore.command import with_what_it_needs
+from makemore.command import set_threads, with_what_it_needs
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
 from makemore.outcome import TrainingResult
 from makemore.sweeps.job import Claim, JobError, claim
-from makemore.sweeps.launchers import cores
 from makemore.training import log_stopped, prepare, with_last_good
 from makemore.vectorized.composing import Composed, Composer, groups_of
 from makemore.vectorized.group import train_group
@@ -154,7 +152,7 @@ def _begin(waiting: deque[_Job], max_members: int | None, begun: list[_Job], hel
             job.claim = claimed
             try:
                 with with_what_it_needs():
-                    torch.set_num_threads(cores())
+                    set_threads(claimed.cfg.threads)
                     data = data or build_data(claimed.cfg)
                     job.member = Member(prepare(claimed.cfg, run_dir, data.corpus))
                     if max_members is None:

@@ -1,5 +1,6 @@
 """The directory of a training run: whether it can be written to, and by whom."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -39,20 +40,20 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
 
 
 @contextmanager
-def held(directory: Path, what: str, wait: bool = False) -> Iterator[None]:
+def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Hold a directory within the block; the system lets go of it when the process ends, however it does.
 
     Args:
         directory: of a run or a sweep; it exists.
         what: another process does there, for the error.
-        wait: for it to end, instead of the error.
+        wait: seconds for it to end; inf for as long as it takes.
 
     Raises:
         UserError: another process holds it.
     """
     lock = FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=-1 if wait == math.inf else wait)
     except Timeout as error:
         raise UserError(f"{directory}: another process {what} there; wait for it, or stop it") from error
     try:
@@ -77,7 +78,7 @@ def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process trains there, and one does not `wait` for it.
     """
-    with held(run_dir, "trains", wait):
+    with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):
             clear_temporaries(directory)
         if (job := slurm_job()) is not None:

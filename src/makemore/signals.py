@@ -96,7 +96,9 @@ def answering(for_another: bool = False, passing_on: Callable[[], None] | None =
     with handling():
         before = replace(_state)
         _state.answering = True
-        _state.for_another, _state.passing_on = for_another, passing_on or before.passing_on
+        _state.for_another = for_another
+        # a process that was forked to run jobs passes nothing on
+        _state.passing_on = None if for_another else passing_on or before.passing_on
         try:
             yield
         finally:

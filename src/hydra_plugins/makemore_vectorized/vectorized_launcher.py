@@ -15,10 +15,13 @@ class VectorizedConf:
     """What `hydra.launcher` holds.
 
     Args:
+        n_jobs: processes that train at a time, each a part of the jobs; -1 is as many as there are cores, or half as
+            many with threads=2.
         max_members: of a group at the most; null is as many as there is memory for. More jobs run in waves.
     """
 
     _target_: str = "hydra_plugins.makemore_vectorized.vectorized_launcher.VectorizedLauncher"
+    n_jobs: int = -1
     max_members: int | None = None
 
 
@@ -30,8 +33,9 @@ ConfigStore.instance().store(
 class VectorizedLauncher(Launcher):
     """Hands batches of jobs on; all that it does is imported when there are some, as Hydra imports every plugin."""
 
-    def __init__(self, max_members: int | None) -> None:
-        self.max_members = max_members
+    def __init__(self, n_jobs: int, max_members: int | None) -> None:
+        # read from the config of the sweep, where what is left open has been set
+        del n_jobs, max_members
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows."""
@@ -43,6 +47,4 @@ class VectorizedLauncher(Launcher):
         """Run a batch of jobs, and return what came of each."""
         from makemore.vectorized.launching import launch  # seconds
 
-        return launch(
-            self.hydra_context, self.config, self.task_function, self.max_members, job_overrides, initial_job_idx
-        )
+        return launch(self.hydra_context, self.config, self.task_function, job_overrides, initial_job_idx)

@@ -46,6 +46,7 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     if "ray" in launcher:
         _set_ray(launcher.ray, threads)
     if "max_members" in launcher:
+        whole_number("hydra.launcher.n_jobs", launcher.n_jobs, at_least=1)
         if launcher.max_members is not None:
             whole_number("hydra.launcher.max_members", launcher.max_members, at_least=1)
         if sweeper._target_ == BASIC_SWEEPER:

@@ -1,9 +1,10 @@
 """The live line of a sweep: jobs done, running, failed and left, and the best so far, read from their records."""
 
+import math
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,23 +20,68 @@ from makemore.sweeps.records import Job, read_job
 _EVERY = 0.5
 
 
-@dataclass
-class _Note:
-    """What trains many jobs at once has to say of them: at the moment, and as a line of its own in a pipe."""
+@dataclass(frozen=True)
+class Where:
+    """How far a group of members is that are trained at once.
 
-    now: str = ""
-    lasting: str = ""
+    Args:
+        members: that are left.
+        step: optimiser steps that each has taken.
+        max_steps: that each will take.
+        speed: steps a second of each.
+        best: validation NLL until now; inf before there is one.
+        lasting: worth a line of its own in a pipe.
+    """
+
+    members: int
+    step: int
+    max_steps: int
+    speed: float
+    best: float
+    lasting: bool
 
 
-# a process runs one sweep
-_note = _Note()
+# by sender: a process runs one sweep, and its groups may be in processes of their own
+_now: dict[int, Where] = {}
+_lasting: dict[int, Where] = {}
+_sinks: list[Callable[[Where | None], None]] = []
 
 
-def note(text: str, lasting: bool = True) -> None:
-    """Show a text at the end of the live line; one that is not `lasting` only where the line is a terminal's."""
-    _note.now = text
-    if lasting:
-        _note.lasting = text
+def note(where: Where | None, sender: int = 0) -> None:
+    """Show at the end of the live line how far a group is; None when it has ended."""
+    if _sinks:
+        _sinks[0](where)
+        return
+    for kept in (_now, _lasting):
+        if where is None:
+            kept.pop(sender, None)
+        elif where.lasting or kept is _now:
+            kept[sender] = where
+
+
+def send_to(sink: Callable[[Where | None], None]) -> None:
+    """From here on, hand on what is noted to the process that shows the live line."""
+    _sinks[:] = [sink]
+
+
+def forget() -> None:
+    """Show no groups any more."""
+    _now.clear()
+    _lasting.clear()
+
+
+def _groups() -> str:
+    """Return how far the groups are, as one."""
+    # another thread may note something meanwhile
+    groups = list((_now if MESSAGES.is_terminal else _lasting).values())
+    if not groups:
+        return ""
+    members = sum(group.members for group in groups)
+    step, max_steps = min(group.step for group in groups), groups[0].max_steps
+    speed = sum(group.speed * group.members for group in groups) / max(members, 1)
+    best = min(group.best for group in groups)
+    line = f"; {members} members at step {step:,} of {max_steps:,}, {speed:,.0f} steps/s each"
+    return f"{line}, best validation NLL {best:.4f}" if math.isfinite(best) else line
 
 
 @dataclass
@@ -118,8 +164,7 @@ def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> 
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
         done = sum(job.status in ("finished", "failed") for job in watch.jobs.values())
-        text = _note.now if MESSAGES.is_terminal else _note.lasting
-        line = f"{watch.line()}; {text}" if text else watch.line()
+        line = watch.line() + _groups()
         bar.update(task, completed=done, description=line)
         if line != shown and watch.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)

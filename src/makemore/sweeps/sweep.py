@@ -31,6 +31,8 @@ from makemore.sweeps.table import conclude
 
 # seconds that running jobs have to save when the sweep is asked to stop
 _GRACE = 30.0
+# and those that were forked by a process that was killed, to save and go
+_GOING = 5.0
 
 
 def find_requeued(config: DictConfig) -> Path | None:
@@ -86,7 +88,7 @@ def sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterat
     sweep_dir = Path(config.hydra.sweep.dir)
     fresh = not sweep_dir.exists()
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    with held(sweep_dir, "runs a sweep"):
+    with held(sweep_dir, "runs a sweep", _GOING):
         (sweep_dir / STOP).unlink(missing_ok=True)
         clear_temporaries(sweep_dir)
         replay(sweep_dir)

@@ -23,7 +23,7 @@ from makemore.language_model import advance_steps, rates_of
 from makemore.loggers import log_row
 from makemore.metrics import exact_nll
 from makemore.outcome import check_steps
-from makemore.sweeps.progress import note
+from makemore.sweeps.progress import Where, note
 from makemore.vectorized.member import Member
 from makemore.vectorized.stack import Stack, rows_for
 
@@ -182,25 +182,21 @@ class GroupOutcome(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Show where the group is."""
-        note(self.where(trainer), lasting=False)
+        note(self.where(trainer, lasting=False))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show made-up names, as each run does after a validation."""
         for member in self.group.alive():
             with member.surviving(trainer.global_step):
                 member.run.names.show(member.model, member.run.loggers, trainer.global_step)
-        note(self.where(trainer))
+        note(self.where(trainer, lasting=True))
 
-    def where(self, trainer: L.Trainer) -> str:
+    def where(self, trainer: L.Trainer, lasting: bool) -> Where:
         """Return how many members are where, how fast each is, and the best of them by validation."""
         alive = list(self.group.alive())
-        taken = trainer.global_step - self.group.members[0].step
-        each = taken / (time.perf_counter() - self.started)
+        speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
         best = min((member.val_nll for member in alive), default=math.inf)
-        line = (
-            f"{len(alive)} members at step {trainer.global_step:,} of {trainer.max_steps:,}, {each:,.0f} steps/s each"
-        )
-        return f"{line}, best validation NLL {best:.4f}" if math.isfinite(best) else line
+        return Where(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clocks."""
@@ -241,7 +237,7 @@ def train_group(members: Sequence[Member], data: TextDataModule, cfg: DictConfig
     except MisconfigurationException as error:
         raise UserError(f"trainer: {first_line(error)}") from error
     finally:
-        note("")
+        note(None)
         for member in members:
             if member.run.outcome.result is None:
                 member.close("failed")

@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from makemore.building import build_data, build_trainer
 from makemore.command import set_threads, with_what_it_needs
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
-from makemore.outcome import TrainingResult
-from makemore.sweeps.job import Claim, JobError, claim
+from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.training import log_stopped, prepare, with_last_good
 from makemore.vectorized.composing import Composed, Composer, groups_of
 from makemore.vectorized.group import train_group
 from makemore.vectorized.member import Member
 from makemore.vectorized.memory import keep_freed_memory, most_members
+from makemore.vectorized.workers import can_fork, run_parts
 
 
 @dataclass
@@ -34,44 +35,32 @@ class _Job:
     composed: Composed
     claim: Claim | None = None
     member: Member | None = None
-    result: JobReturn | None = None
+    outcome: float | JobError | None = None
 
     def current(self) -> AbstractContextManager[Path]:
         """See `Kind.current`."""
         return self.composed.kind.current(self.composed)
 
-    def keep(self, outcome: float | JobError) -> None:
-        """Keep what comes of the job as Hydra keeps it: what its task returned or raised."""
-        self.result = JobReturn(
-            overrides=self.composed.lines,
-            cfg=None if self.claim is None else self.claim.cfg,
-            working_dir=os.getcwd(),
-            task_name=JobRuntime.instance().get("name"),
-            status=JobStatus.FAILED if isinstance(outcome, JobError) else JobStatus.COMPLETED,
-        )
-        self.result.return_value = outcome
-
-    def finish(self, result: TrainingResult) -> None:
-        """End the job well."""
-        assert self.claim is not None
-        self.keep(self.claim.finished(result))
+    def keep(self, outcome: Callable[[], float]) -> None:
+        """Keep what a call returns as what comes of the job, or that it raises JobError; the first one counts."""
+        if self.outcome is None:
+            try:
+                self.outcome = outcome()
+            except JobError as error:
+                self.outcome = error
 
     def fail(self, error: Exception) -> None:
         """End the job by what went wrong."""
         assert self.claim is not None
         if isinstance(error, DivergedError | OSError):
             error = with_last_good(error, self.claim.run_dir)
-        try:
-            self.keep(self.claim.failed(error))
-        except JobError as told:
-            self.keep(told)
+        self.keep(partial(self.claim.failed, error))
 
 
 def launch(
     context: HydraContext,
     config: DictConfig,
     task: Callable[[DictConfig], Any],
-    max_members: int | None,
     batch: Sequence[Sequence[str]],
     first_number: int,
 ) -> list[JobReturn]:
@@ -79,9 +68,8 @@ def launch(
 
     Args:
         context: Hydra's.
-        config: of the sweep.
+        config: of the sweep; see `hydra_plugins.makemore_vectorized` for what its launcher holds.
         task: what runs one job by itself.
-        max_members: of a group at the most; None for as many as there is memory for.
         batch: the overrides of each job.
         first_number: of the jobs.
 
@@ -93,28 +81,60 @@ def launch(
     keep_freed_memory()
     composer = Composer(context.config_loader, config)
     jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
-    results: dict[int, JobReturn | None] = {}
+    results: dict[int, JobReturn] = {}
+    workers = config.hydra.launcher.n_jobs if can_fork() else 1
     for group in groups_of(jobs):
         if len(group) == 1:
             launcher = BasicLauncher()
             launcher.setup(hydra_context=context, task_function=task, config=config)
             (results[group[0].number],) = launcher.launch([group[0].lines], group[0].number)
         else:
-            members = [_Job(job) for job in group]
-            waiting = deque(members)
-            while waiting:
-                _run_wave(waiting, max_members)
-            results |= {job.composed.number: job.result for job in members}
+            parts = [group[worker::workers] for worker in range(min(workers, len(group)))]
+            run = partial(_run_part, max_members=config.hydra.launcher.max_members, parts=len(parts))
+            outcomes = run(group) if len(parts) == 1 else run_parts(parts, run)
+            results |= {job.number: _returned(job, outcomes[job.number]) for job in group}
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return [result for job in jobs if (result := results[job.number]) is not None]
+    return [results[job.number] for job in jobs]
 
 
-def _run_wave(waiting: deque[_Job], max_members: int | None) -> None:
+def _returned(job: Composed, outcome: float | JobError) -> JobReturn:
+    """Return an outcome as Hydra has it: what the task has returned or raised."""
+    result = JobReturn(
+        overrides=job.lines,
+        working_dir=os.getcwd(),
+        task_name=JobRuntime.instance().get("name"),
+        status=JobStatus.FAILED if isinstance(outcome, JobError) else JobStatus.COMPLETED,
+    )
+    result.return_value = outcome
+    return result
+
+
+def _run_part(group: Sequence[Composed], max_members: int | None, parts: int) -> dict[int, float | JobError]:
+    """Run jobs of one group in waves of as many members as fit, while so many parts of it run at a time.
+
+    Returns:
+        What comes of each job, by its number.
+    """
+    jobs = [_Job(job) for job in group]
+    waiting = deque(jobs)
+    try:
+        while waiting:
+            _run_wave(waiting, max_members, parts)
+    except signals.Stopped:
+        if not signals.is_for_another():
+            raise
+        for job in jobs:
+            with job.current():
+                job.keep(partial(not_finished, "it was asked to stop"))
+    return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
+
+
+def _run_wave(waiting: deque[_Job], max_members: int | None, parts: int) -> None:
     """Run the first of the jobs that wait, as many as fit."""
     begun: list[_Job] = []
     with ExitStack() as held:
         try:
-            data = _begin(waiting, max_members, begun, held)
+            data = _begin(waiting, max_members, parts, begun, held)
             by_step = defaultdict(list)
             for job in begun:
                 if job.member is not None:
@@ -124,7 +144,7 @@ def _run_wave(waiting: deque[_Job], max_members: int | None) -> None:
                 _train(members, data)
         except signals.Stopped as stopped:
             for job in begun:
-                if job.claim is not None and job.result is None:
+                if job.claim is not None and job.outcome is None:
                     with job.current() as run_dir:
                         if job.member is not None and job.member.error is not None:
                             job.fail(job.member.error)
@@ -134,7 +154,9 @@ def _run_wave(waiting: deque[_Job], max_members: int | None) -> None:
             raise
 
 
-def _begin(waiting: deque[_Job], max_members: int | None, begun: list[_Job], held: ExitStack) -> TextDataModule | None:
+def _begin(
+    waiting: deque[_Job], max_members: int | None, parts: int, begun: list[_Job], held: ExitStack
+) -> TextDataModule | None:
     """Begin or go on with the first jobs, as many as fit, and return their data: None where none has begun."""
     data, members = None, 0
     while waiting and (max_members is None or members < max_members):
@@ -144,10 +166,10 @@ def _begin(waiting: deque[_Job], max_members: int | None, begun: list[_Job], hel
             try:
                 claimed = held.enter_context(claim(job.composed.cfg(), run_dir))
             except JobError as error:
-                job.keep(error)
+                job.outcome = error
                 continue
             if not isinstance(claimed, Claim):
-                job.keep(claimed)
+                job.outcome = claimed
                 continue
             job.claim = claimed
             try:
@@ -157,7 +179,7 @@ def _begin(waiting: deque[_Job], max_members: int | None, begun: list[_Job], hel
                     job.member = Member(prepare(claimed.cfg, run_dir, data.corpus))
                     if max_members is None:
                         trainer = build_trainer(claimed.cfg, False, data, run_dir, [], [])
-                        max_members = most_members(job.member, data, trainer.strategy.root_device)
+                        max_members = most_members(job.member, data, trainer.strategy.root_device, parts)
                     members += 1
             except Exception as error:
                 job.member = None
@@ -177,7 +199,8 @@ def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
         failure = error
     for job, member in zip(jobs, members, strict=True):
         if (result := member.run.outcome.result) is not None:
-            job.finish(result)
+            assert job.claim is not None
+            job.keep(partial(job.claim.finished, result))
             continue
         ended_by = member.error or failure
         assert ended_by is not None

@@ -24,9 +24,9 @@ _FILES = 4
 _OTHER_FILES = 128
 
 
-def most_members(member: Member, data: TextDataModule, device: torch.device) -> int:
-    """Return how many members like this one fit on a device; at least one."""
-    tensors, free = tensor_bytes(member, data), _SHARE * psutil.virtual_memory().available
+def most_members(member: Member, data: TextDataModule, device: torch.device, parts: int) -> int:
+    """Return how many members like this one fit on a device where so many parts run at a time; at least one."""
+    tensors, free = tensor_bytes(member, data), _SHARE * psutil.virtual_memory().available / parts
     if device.type == "cuda":
         on_device = _SHARE * torch.cuda.mem_get_info(device)[0] / tensors
         most = min(on_device, free / _OBJECTS)

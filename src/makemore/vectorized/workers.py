@@ -1,0 +1,103 @@
+"""Processes that train parts of a group at the same time, a core each.
+
+They are forked, as importing torch and Lightning anew would take longer than many a group: on Linux, and where no GPU
+is in use. Elsewhere the launching process trains.
+"""
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+
+from makemore import signals
+from makemore.errors import UserError
+from makemore.sweeps import progress
+
+# what a part's function returns: the outcome of each job, by its number
+Outcomes = dict[int, Any]
+
+
+def can_fork() -> bool:
+    """Say whether this process may be forked: elsewhere than on Linux, libraries do not bear it, nor does CUDA."""
+    return sys.platform == "linux" and not torch.cuda.is_available()
+
+
+def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
+    """Return what `run` gives for all parts, each run in a process of its own.
+
+    Raises:
+        UserError: as `run` raised in one of them, once all have ended.
+        RuntimeError: a process has ended without a word: somebody has killed it.
+        Stopped: a signal came; the processes have been told by then (see `makemore.sweeps.sweep`).
+    """
+    context = multiprocessing.get_context("fork")
+    started: dict[Connection, Any] = {}
+    for part in parts:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(part, run, sender, [*started, receiver]))
+        process.start()
+        # else its end would not be seen
+        sender.close()
+        started[receiver] = process
+    outcomes: Outcomes = {}
+    errors: list[Exception] = []
+    try:
+        listening = list(started)
+        while listening:
+            heard: list[Any] = wait(listening)
+            for receiver in heard:
+                try:
+                    said = receiver.recv()
+                except EOFError:
+                    errors.append(RuntimeError("a process of the launcher was killed; out of memory, perhaps"))
+                    listening.remove(receiver)
+                    continue
+                if isinstance(said, progress.Where | None):
+                    progress.note(said, sender=id(receiver))
+                    continue
+                listening.remove(receiver)
+                if isinstance(said, Exception):
+                    errors.append(said)
+                else:
+                    outcomes |= said
+    finally:
+        progress.forget()
+        for receiver, process in started.items():
+            receiver.close()
+            process.join()
+    if errors:
+        raise errors[0]
+    return outcomes
+
+
+def _work(part: Any, run: Callable[[Any], Outcomes], sender: Connection, others: Sequence[Connection]) -> None:
+    """Run a part, and send what comes of it to the process that has started this one."""
+    for receiver in others:
+        receiver.close()
+    _end_with_parent()
+    progress.send_to(partial(_tell, sender))
+    with signals.answering(for_another=True):
+        try:
+            said: Any = run(part)
+        except UserError as error:
+            said = UserError(str(error))
+    _tell(sender, said)
+
+
+def _tell(sender: Connection, said: Any) -> None:
+    # a process that was asked to stop does not listen any more
+    with suppress(BrokenPipeError):
+        sender.send(said)
+
+
+def _end_with_parent() -> None:
+    """Let this process be asked to stop when the one that started it is killed: nobody would take its results."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -1,13 +1,15 @@
 """Checks the live line of a sweep, made of the records of its jobs."""
 
 import json
+import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from makemore.sweeps.progress import Watch, live_line, what_differs
+from makemore.sweeps.progress import Watch, Where, _groups, forget, live_line, note, what_differs
 from makemore.sweeps.records import Status, read_job, write_job
 
 
@@ -82,3 +84,19 @@ def test_what_differs_is_said_in_short(tmp_path: Path) -> None:
     job = read_job(tmp_path)
     assert job is not None
     assert what_differs(job) == "lr=0.123457, model=mlp"
+
+
+def test_groups_that_are_trained_at_once_are_shown_as_one() -> None:
+    first = Where(30, 120, 3000, 100.0, 2.5, lasting=True)
+    note(first, sender=1)
+    # in a pipe, only what is worth a line
+    note(replace(first, step=130, lasting=False), sender=1)
+    note(replace(first, members=10, step=110, speed=80.0, best=2.25), sender=2)
+    try:
+        assert _groups() == "; 40 members at step 110 of 3,000, 95 steps/s each, best validation NLL 2.2500"
+        note(None, sender=2)
+        note(replace(first, best=math.inf), sender=1)
+        assert _groups() == "; 30 members at step 120 of 3,000, 100 steps/s each"
+    finally:
+        forget()
+    assert _groups() == ""

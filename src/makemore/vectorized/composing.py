@@ -24,6 +24,7 @@ from makemore.language_model import NeuralLanguageModel
 from makemore.models import Network, build
 from makemore.saved_config import flat, plain
 from makemore.updates import has_functional_form
+from makemore.vectorized.layout import Layout
 from makemore.vectorized.member import MEMBER_KEYS
 from makemore.vectorized.stack import Stack
 
@@ -198,7 +199,7 @@ def _fits(config: DictConfig) -> bool:
 
 
 def _can_be_mapped(network: Network, optimizer: torch.optim.Optimizer) -> bool:
-    stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, rows=1)
+    stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, Layout([0], 1))
     tokens = torch.zeros((1, 1, 2, network.block_size + 1), dtype=torch.int64)
     try:
         stack.eager_steps()(Minibatches(0, tokens[..., :-1], tokens[..., -1]), [[0.1]])

@@ -24,8 +24,9 @@ from makemore.loggers import log_row
 from makemore.metrics import exact_nll
 from makemore.outcome import check_steps
 from makemore.sweeps.progress import Where, note
+from makemore.vectorized.layout import layout_of
 from makemore.vectorized.member import Member
-from makemore.vectorized.stack import Stack, rows_for
+from makemore.vectorized.stack import Stack
 
 
 class Group(L.LightningModule):
@@ -61,13 +62,13 @@ class Group(L.LightningModule):
     def setup(self, stage: str) -> None:
         """Begin at the members' step."""
         advance_steps(self.trainer, self.members[0].step)
+        self.data.validation_due = self.members[0].validation_due
 
     def on_fit_start(self) -> None:
         """Let each row of the stack draw the examples of its member."""
-        self.rows = rows_for(len(self.members), self.device)
-        seeds = [member.model.seed for member in self.members]
-        self.data.member_seeds = [*seeds, *[seeds[-1]] * (self.rows - len(seeds))]
-        self.data.validation_due = self.members[0].validation_due
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.layout = layout_of([member.place for member in self.members], threads)
+        self.data.member_seeds = self.layout.spread([member.model.seed for member in self.members])
 
     def on_train_start(self) -> None:
         """Stack the members where the Trainer trains."""
@@ -75,24 +76,26 @@ class Group(L.LightningModule):
         optimizers = [member.optimizer for member in self.members]
         members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
         l2 = [model.l2 for model in models]
-        self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.rows)
+        self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.layout)
         compiled = models[0].compile_steps
         self._take_steps = self._stack.compiled_steps() if compiled else self._stack.eager_steps()
 
     def training_step(self, block: Block, _batch_idx: int) -> dict[str, Any]:
         """Take the steps of a block for all members, log those that are due for each, and return their NLLs."""
         rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.members]
-        padded = [*rates, *[rates[-1]] * (self.rows - len(rates))]
+        by_row = self.layout.spread(rates)
         take_back = self._stack.snapshot()
         try:
-            nlls, penalties = self._take_steps(block, list(zip(*padded, strict=True)))
+            nlls, penalties = self._take_steps(block, list(zip(*by_row, strict=True)))
         except signals.Stopped:
             take_back()
             raise
         taken = len(nlls)
         advance_steps(self.trainer, taken)
-        columns = [losses.reshape(taken, -1).T.tolist() for losses in (nlls, penalties)]
-        for member, *columns_of_member in zip(self.members, rates, *columns, strict=False):
+        columns = [
+            losses.reshape(taken, self.layout.total)[:, self.layout.own].T.tolist() for losses in (nlls, penalties)
+        ]
+        for member, *columns_of_member in zip(self.members, rates, *columns, strict=True):
             if member.error is None:
                 self._account(member, block.first_step, *columns_of_member)
         self.trainer.should_stop = not any(self.alive())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from makemore.vectorized.workers import can_fork, run_parts
 
 @dataclass
 class _Job:
-    """A job of a group: claimed, then a member, and what came of it."""
+    """A job of a group with its place there: claimed, then a member, and what came of it."""
 
     composed: Composed
+    place: int
     claim: Claim | None = None
     member: Member | None = None
     outcome: float | JobError | None = None
@@ -82,14 +84,16 @@ def launch(
     composer = Composer(context.config_loader, config)
     jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
     results: dict[int, JobReturn] = {}
-    workers = config.hydra.launcher.n_jobs if can_fork() else 1
+    most_workers = config.hydra.launcher.n_jobs if can_fork() else 1
     for group in groups_of(jobs):
         if len(group) == 1:
             launcher = BasicLauncher()
             launcher.setup(hydra_context=context, task_function=task, config=config)
             (results[group[0].number],) = launcher.launch([group[0].lines], group[0].number)
         else:
-            parts = [group[worker::workers] for worker in range(min(workers, len(group)))]
+            workers = min(most_workers, len(group))
+            bounds = [len(group) * worker // workers for worker in range(workers + 1)]
+            parts = [group[first:last] for first, last in pairwise(bounds)]
             run = partial(_run_part, max_members=config.hydra.launcher.max_members, parts=len(parts))
             outcomes = run(group) if len(parts) == 1 else run_parts(parts, run)
             results |= {job.number: _returned(job, outcomes[job.number]) for job in group}
@@ -115,7 +119,7 @@ def _run_part(group: Sequence[Composed], max_members: int | None, parts: int) ->
     Returns:
         What comes of each job, by its number.
     """
-    jobs = [_Job(job) for job in group]
+    jobs = [_Job(job, place) for place, job in enumerate(group)]
     waiting = deque(jobs)
     try:
         while waiting:
@@ -176,7 +180,7 @@ def _begin(
                 with with_what_it_needs():
                     set_threads(claimed.cfg.threads)
                     data = data or build_data(claimed.cfg)
-                    job.member = Member(prepare(claimed.cfg, run_dir, data.corpus))
+                    job.member = Member(prepare(claimed.cfg, run_dir, data.corpus), job.place)
                     if max_members is None:
                         trainer = build_trainer(claimed.cfg, False, data, run_dir, [], [])
                         max_members = most_members(job.member, data, trainer.strategy.root_device, parts)

@@ -30,14 +30,16 @@ class Member:
 
     Args:
         run: prepared.
+        place: in its group.
 
     Raises:
         DamagedCheckpointError: its checkpoint holds something else than a run of this kind.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, place: int) -> None:
         assert isinstance(run.model, NeuralLanguageModel)
         self.run = run
+        self.place = place
         self.model = run.model
         (self.optimizer,), (self.scheduler,) = run.model.configure_optimizers()
         self.step = 0

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.datamodule import TextDataModule
+from makemore.vectorized.layout import PERIOD, Layout
 from makemore.vectorized.member import Member
 from makemore.vectorized.stack import Stack
 
@@ -32,7 +33,9 @@ def most_members(member: Member, data: TextDataModule, device: torch.device, par
         most = min(on_device, free / _OBJECTS)
     else:
         most = free / (tensors + _OBJECTS)
-    return max(1, min(int(most), _files() // _FILES))
+    most = max(1, min(int(most), _files() // _FILES))
+    # so that the next wave begins in the first row
+    return most - most % PERIOD if most > PERIOD else most
 
 
 def tensor_bytes(member: Member, data: TextDataModule) -> int:
@@ -49,7 +52,7 @@ def tensor_bytes(member: Member, data: TextDataModule) -> int:
     else:
         tokens = torch.zeros((1, 1, data.batch_size, model.block_size + 1), dtype=torch.int64)
         block = Minibatches(0, tokens[..., :-1], tokens[..., -1])
-    stack = Stack([model.network], [member.optimizer], [model.l2], block.members_dim, rows=1)
+    stack = Stack([model.network], [member.optimizer], [model.l2], block.members_dim, Layout([0], 1))
     batch = tuple(tensor[0] for tensor in block.stacked())
     with _Made() as made, torch.no_grad():
         stack.gradients(stack.update.parameters, stack.constants, block.nll, batch)

@@ -15,29 +15,21 @@ from makemore.data.batches import Block
 from makemore.models import Network
 from makemore.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
 from makemore.updates import parameters_of
+from makemore.vectorized.layout import Layout
 from makemore.vectorized.updates import stack, stacked_update
-
-
-def rows_for(members: int, device: torch.device) -> int:
-    """Return how many rows a stack of so many members has: on the CPU each of torch's threads gets as many.
-
-    Else threads would divide the products of single members, and the last bits would depend on how many there are.
-    """
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    return -(-members // threads) * threads
 
 
 class Stack:
     """The weights and optimiser states of members, whose own are views of them.
 
-    What becomes of a member does not depend on the others, nor on how many there are: to the bit, in eager steps.
+    What becomes of a member does not depend on the others: to the bit, in eager steps, for the same row modulo 16.
 
     Args:
         networks: one a member, of one kind and size, on the device where they are trained.
         optimizers: theirs, alike but for their learning rates.
         l2: of each member, see `Objective`.
         members_dim: of the blocks that they are trained on, see `makemore.data.batches.Minibatches`.
-        rows: of the stack, N or more; what is beyond is a copy of the last member, that nobody sees (see `rows_for`).
+        layout: in which rows they are.
     """
 
     def __init__(
@@ -46,19 +38,19 @@ class Stack:
         optimizers: Sequence[torch.optim.Optimizer],
         l2: Sequence[float],
         members_dim: int | None,
-        rows: int,
+        layout: Layout,
     ) -> None:
         known: dict[Tensor, str] = {parameter: f"network.{name}" for name, parameter in networks[0].named_parameters()}
         self._names = [known[parameter] for parameter in parameters_of(optimizers[0])]
-        self.update = stacked_update(optimizers, rows)
+        self.update = stacked_update(optimizers, layout)
         self.device = self.update.parameters[0].device
         self.members_dim = members_dim
         # which numbers it has does not matter: it is called with those of the members
         self._objective = Objective(copy.deepcopy(networks[0]).to("meta"), max(l2))
         buffers = zip(*(network.named_buffers() for network in networks), strict=True)
-        self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], rows) for each in buffers}
-        self.constants["l2"] = torch.tensor([*l2, *[l2[-1]] * (rows - len(l2))], device=self.device)
-        self.constants["no_penalty"] = torch.zeros(rows, device=self.device)
+        self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], layout) for each in buffers}
+        self.constants["l2"] = torch.tensor(layout.spread(l2), device=self.device)
+        self.constants["no_penalty"] = torch.zeros(layout.total, device=self.device)
 
     def changing(self) -> list[Tensor]:
         """Return the tensors that a step may change."""

@@ -14,24 +14,25 @@ from torch import Tensor
 from torch.optim import SGD
 
 from makemore.updates import FunctionalUpdate, Rule, functional_update, parameters_of
+from makemore.vectorized.layout import Layout
 
 
-def stack(tensors: Sequence[Tensor], rows: int) -> Tensor:
-    """Return a tensor (rows, ...) of N tensors (...), which become views of it; rows beyond N are the last again."""
-    stacked = torch.stack([tensor.detach() for tensor in (*tensors, *[tensors[-1]] * (rows - len(tensors)))])
-    for tensor, view in zip(tensors, stacked, strict=False):
-        tensor.data = view
+def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:
+    """Return a tensor (rows, ...) of N tensors (...), which become views of it."""
+    stacked = torch.stack([tensor.detach() for tensor in layout.spread(tensors)])
+    for tensor, row in zip(tensors, layout.own, strict=True):
+        tensor.data = stacked[row]
     return stacked
 
 
-def stacked_update(optimizers: Sequence[torch.optim.Optimizer], rows: int) -> FunctionalUpdate:
+def stacked_update(optimizers: Sequence[torch.optim.Optimizer], layout: Layout) -> FunctionalUpdate:
     """Return the update of N members at once, whose learning rate is a tensor (N,).
 
     The members' own parameters and states become views of those that it changes.
 
     Args:
         optimizers: one a member, alike but for their rates, each with a functional form.
-        rows: of the stacked tensors, N or more.
+        layout: of the stacked tensors.
     """
     first = optimizers[0]
     (group,) = first.param_groups
@@ -39,9 +40,9 @@ def stacked_update(optimizers: Sequence[torch.optim.Optimizer], rows: int) -> Fu
     options = {name: group[name] for name in signature(rule).parameters if name in group and name != "lr"}
     updates = [functional_update(optimizer, compiled=True) for optimizer in optimizers]
     states = [update.state for update in updates if update is not None]
-    parameters = [stack(each, rows) for each in zip(*map(parameters_of, optimizers), strict=True)]
+    parameters = [stack(each, layout) for each in zip(*map(parameters_of, optimizers), strict=True)]
     state = tuple(
-        [None if each[0] is None else stack(each, rows) for each in zip(*kinds, strict=True)]
+        [None if each[0] is None else stack(each, layout) for each in zip(*kinds, strict=True)]
         for kinds in zip(*states, strict=True)
     )
     return FunctionalUpdate(partial(rule, **options), parameters, state)

@@ -1,0 +1,324 @@
+"""Sweeps by the vectorised launcher as a user runs them: what they leave is what the basic launcher leaves."""
+
+import csv
+import json
+import os
+import random
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trials import Outcome, at_call, ending, run, send_myself, signal_at_step, start
+
+SHORT = (
+    "model.hidden_dim=8",
+    "model.embedding_dim=2",
+    "trainer.max_steps=40",
+    "val_every=20",
+    "checkpoint_every=10",
+    "steps_per_execution=5",
+    "log_every=5",
+    "num_samples=3",
+)
+GRID = ("optimizer.lr=0.003,0.01", "model.l2=0,0.1", "seed=0,1")
+# all in the launching process, where signals can be aimed at a step
+INSIDE = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")
+FORKED = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=2")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "names.txt"
+    path.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
+    return path
+
+
+class Sweeps:
+    """Starts sweeps of a small model below a directory, each in DIR/S."""
+
+    def __init__(self, text: Path) -> None:
+        self.given = ["-m", "data=text", f"data.path={text}", *SHORT, "hydra.sweep.dir=S"]
+
+    def run(self, cwd: Path, *arguments: str, **options: Any) -> Outcome:
+        return run("train", *self.given, *arguments, cwd=cwd, **options)
+
+    def start(self, cwd: Path, *arguments: str) -> Any:
+        return start("train", *self.given, *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def sweeps(text: Path) -> Sweeps:
+    return Sweeps(text)
+
+
+@pytest.fixture(scope="module")
+def whole(sweeps: Sweeps, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a sweep of eight jobs in two processes that nothing interrupted."""
+    cwd = tmp_path_factory.mktemp("whole")
+    outcome = sweeps.run(cwd, *GRID, *FORKED)
+    assert outcome.code == 0, outcome.err
+    return cwd / "S"
+
+
+def rows(sweep_dir: Path) -> list[dict[str, str]]:
+    """Return the rows of a sweep's table, without what no two sweeps share."""
+    with (sweep_dir / "sweep.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def logged(run_dir: Path) -> list[dict[str, float]]:
+    """Return the rows of a run's log."""
+    lines = (run_dir / "metrics.csv").read_text().splitlines()
+    return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+
+
+def job_dirs(sweep_dir: Path) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in sorted(sweep_dir.glob("*/job.json"))}
+
+
+def statuses(sweep_dir: Path) -> dict[str, str]:
+    return {name: json.loads((path / "job.json").read_text())["status"] for name, path in job_dirs(sweep_dir).items()}
+
+
+def assert_same(sweep_dir: Path, whole: Path) -> None:
+    """Every job ended as that of the other sweep, to the digit."""
+    assert job_dirs(sweep_dir).keys() == job_dirs(whole).keys()
+    for name in job_dirs(whole):
+        assert ending(sweep_dir / name) == ending(whole / name), name
+    assert rows(sweep_dir) == rows(whole)
+
+
+def shape(content: Any) -> Any:
+    """Return what is in a checkpoint without its numbers: names, types, and how tensors are stored."""
+    if isinstance(content, dict):
+        return type(content), [(name, shape(value)) for name, value in content.items() if "tfevents" not in str(name)]
+    if isinstance(content, list | tuple):
+        return type(content), [shape(value) for value in content]
+    if isinstance(content, torch.Tensor):
+        return content.shape, content.dtype, content.stride(), content.untyped_storage().nbytes(), content.device
+    return type(content)
+
+
+def test_it_leaves_what_the_basic_launcher_leaves(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+    assert sweeps.run(tmp_path, *GRID).code == 0
+    basic = tmp_path / "S"
+    assert job_dirs(basic).keys() == job_dirs(whole).keys()
+
+    def files(directory: Path) -> list[str]:
+        names = [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
+        return sorted("events" if "tfevents" in name else name for name in names)
+
+    assert files(basic) == files(whole)
+    for name, job in job_dirs(basic).items():
+        other = whole / name
+        ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (other, job))
+        assert ours.keys() == theirs.keys()
+        for key in ("train/nll", "val/nll", "test/nll"):
+            assert ours[key] == pytest.approx(theirs[key], abs=1e-4)
+        assert (other / "samples.txt").read_text() == (job / "samples.txt").read_text()
+        assert (other / ".hydra" / "config.yaml").read_text() == (job / ".hydra" / "config.yaml").read_text()
+        for mine, wanted in zip(logged(other), logged(job), strict=True):
+            assert mine == pytest.approx(wanted, abs=1e-4)
+        for path in (job / "checkpoints").iterdir():
+            ours, theirs = (
+                torch.load(where / path.name, weights_only=True) for where in (path.parent, other / "checkpoints")
+            )
+            assert shape(ours) == shape(theirs)
+        messages = [(path / "train.log").read_text().splitlines() for path in (other, job)]
+        assert [line.split(" ", 2)[2] for line in messages[0]] == [line.split(" ", 2)[2] for line in messages[1]]
+
+
+def test_its_checkpoints_are_evaluated_and_sampled(whole: Path, tmp_path: Path) -> None:
+    name, job = next(iter(job_dirs(whole).items()))
+    outcome = run("evaluate", f"ckpt_path={job}", f"output={tmp_path / 'e.json'}", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    assert evaluated["val/nll"] == json.loads((job / "metrics.json").read_text())["val/nll"]
+    names = run("sample", f"ckpt_path={job}", "num_samples=3", f"seed={name.split('seed_')[1][0]}", cwd=tmp_path)
+    assert names.out == (job / "samples.txt").read_text()
+
+
+@pytest.mark.parametrize("more", [("hydra.launcher.max_members=3",), ("hydra.launcher.max_members=1",), ()], ids=str)
+def test_neither_waves_nor_processes_show_in_the_results(
+    more: tuple[str, ...], sweeps: Sweeps, whole: Path, tmp_path: Path
+) -> None:
+    outcome = sweeps.run(tmp_path, *GRID, *INSIDE, *more)
+    assert outcome.code == 0, outcome.err
+    assert_same(tmp_path / "S", whole)
+
+
+def test_members_that_fail_are_named_and_the_others_go_on_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
+    sgd = ("optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.1", "seed=0,1", *FORKED)
+    outcome = sweeps.run(tmp_path / "a", "optimizer.lr=0.1,-1,1e38,x,0.2", *sgd)
+    assert outcome.code == 1, outcome.err
+    assert sweeps.run(tmp_path / "b", "optimizer.lr=0.1,0.2", *sgd).code == 0
+    calm, wild = tmp_path / "b" / "S", tmp_path / "a" / "S"
+    for name in job_dirs(calm):
+        assert ending(wild / name) == ending(calm / name)
+    by_status = {name: status for name, status in statuses(wild).items() if name not in job_dirs(calm)}
+    assert set(by_status.values()) == {"failed"}
+    assert len(by_status) == 6
+    messages = {name: json.loads((wild / name / "job.json").read_text())["message"] for name in by_status}
+    assert all("optimizer.lr" in message for message in messages.values())
+    exploded = [name for name in messages if name.startswith("lr_1e")]
+    for name in exploded:
+        assert "lower optimizer.lr; there is no checkpoint yet" in messages[name]
+        assert messages[name] in (wild / name / "train.log").read_text()
+        assert f"failed: {name}" in outcome.err
+        # the steps before it are there
+        assert logged(wild / name)[0]["step"] == 0
+        assert not list((wild / name).glob("metrics.json"))
+
+
+def test_a_member_that_explodes_late_keeps_its_last_good_checkpoint(sweeps: Sweeps, tmp_path: Path) -> None:
+    # the second milestone raises the rate beyond all measure
+    late = ("optimizer=sgd", "scheduler.milestones=[25]", "scheduler.gamma=0.1,1e38", "optimizer.lr=1", "seed=0,1")
+    outcome = sweeps.run(tmp_path, *late, "model.l2=0.1", *INSIDE)
+    assert outcome.code == 1
+    failed = [path for name, path in job_dirs(tmp_path / "S").items() if statuses(tmp_path / "S")[name] == "failed"]
+    assert len(failed) == 2
+    for path in failed:
+        assert [each.name for each in sorted((path / "checkpoints").glob("step-*"))] == [
+            "step-00000010.ckpt",
+            "step-00000020.ckpt",
+        ]
+        assert "step-00000020.ckpt" in json.loads((path / "job.json").read_text())["message"]
+
+
+@pytest.mark.parametrize(("step", "signum"), [(1, signal.SIGTERM), (14, signal.SIGINT), (21, signal.SIGTERM)])
+def test_a_stopped_sweep_goes_on_to_the_digit(
+    step: int, signum: int, sweeps: Sweeps, whole: Path, tmp_path: Path
+) -> None:
+    # one step is tried before the jobs begin
+    outcome = sweeps.run(tmp_path, *GRID, *INSIDE, prepare=signal_at_step(step, signum))
+    assert outcome.code == 128 + signum, outcome.err
+    assert set(statuses(tmp_path / "S").values()) == {"stopped"}
+    assert "stopped by SIG" in next((tmp_path / "S").glob("*/train.log")).read_text()
+    # and by another number of processes
+    outcome = sweeps.run(tmp_path, *GRID, *FORKED)
+    assert outcome.code == 0, outcome.err
+    assert_same(tmp_path / "S", whole)
+
+
+def test_a_signal_is_passed_on_to_forked_processes(sweeps: Sweeps, tmp_path: Path) -> None:
+    child = sweeps.start(tmp_path, *GRID, *FORKED, "trainer.max_steps=20000", "val_every=20000", "log_every=1000")
+    until = time.monotonic() + 200
+    while len(list((tmp_path / "S").glob("*/checkpoints/step-*"))) < 8 and time.monotonic() < until:
+        time.sleep(0.02)
+    child.send(signal.SIGTERM)
+    outcome = child.wait()
+    assert outcome.code == 143, outcome.err
+    assert "Traceback" not in outcome.err
+    assert list(statuses(tmp_path / "S").values()) == ["stopped"] * 8
+
+
+def test_a_member_that_was_stopped_goes_on_as_a_run_by_itself(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+    assert sweeps.run(tmp_path, *GRID, *INSIDE, prepare=signal_at_step(13)).code == 143
+    name, job = next(iter(job_dirs(tmp_path / "S").items()))
+    outcome = run("train", f"resume={job}", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    ours, theirs = (json.loads((path / "metrics.json").read_text()) for path in (job, whole / name))
+    assert ours["val/nll"] == pytest.approx(theirs["val/nll"], abs=1e-4)
+    assert (job / "samples.txt").read_text() == (whole / name / "samples.txt").read_text()
+
+
+def kill_and_go_on(kills: int, sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+    """Kill a sweep at random moments, its processes with it or after it, until it has been killed so often."""
+    moments = random.Random(kills)
+    for _ in range(kills):
+        child = sweeps.start(tmp_path, *GRID, *FORKED)
+        # of a command that takes some three seconds
+        time.sleep(moments.uniform(0.3, 3.0))
+        child.send(signal.SIGKILL)
+        child.wait()
+    outcome = sweeps.run(tmp_path, *GRID, *FORKED)
+    assert outcome.code == 0, outcome.err
+    assert_same(tmp_path / "S", whole)
+
+
+def test_a_killed_sweep_goes_on_to_the_digit(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+    kill_and_go_on(2, sweeps, whole, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_again_and_again_goes_on_to_the_digit(
+    sweeps: Sweeps, whole: Path, tmp_path: Path
+) -> None:
+    kill_and_go_on(25, sweeps, whole, tmp_path)
+
+
+@pytest.mark.parametrize("call", ["makemore.sealed:write", "makemore.sweeps.job:write_job"])
+def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
+    call: str, sweeps: Sweeps, whole: Path, tmp_path: Path
+) -> None:
+    kill = partial(at_call, call, 13, partial(os._exit, 9))
+    assert sweeps.run(tmp_path, *GRID, *INSIDE, prepare=kill).code == 9
+    assert sweeps.run(tmp_path, *GRID, *INSIDE).code == 0
+    assert_same(tmp_path / "S", whole)
+
+
+def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sweeps, tmp_path: Path) -> None:
+    kill = partial(at_call, "makemore.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
+    outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
+    assert outcome.code == 1
+    assert "a process of the launcher was killed" in outcome.err
+    assert "the same command goes on with the rest" in outcome.out
+    assert sweeps.run(tmp_path, *GRID, *FORKED).code == 0
+
+
+def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path) -> None:
+    line = ["-m", *sweeps.given[1:3], *sweeps.given[5:], "model=ngram,bigram", "seed=0,1", *INSIDE]
+    outcome = run("train", *line, cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in rows(tmp_path / "S")] == ["finished"] * 4
+    assert "2 members" in outcome.err
+
+
+def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Path) -> None:
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
+    space = ("optimizer.lr=tag(log,interval(0.001,0.01))", "model.l2=choice(0,0.1)", "seed=range(0,5)")
+    outcome = sweeps.run(tmp_path, *search, *space, *FORKED)
+    assert outcome.code == 0, outcome.err
+    assert [row["status"] for row in rows(tmp_path / "S")] == ["finished"] * len(rows(tmp_path / "S"))
+    assert len(rows(tmp_path / "S")) >= 5
+
+
+# in short: test_stack.py has compiled steps
+@pytest.mark.slow
+def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+    outcome = sweeps.run(tmp_path, "seed=0,1", "optimizer.lr=0.01", "compile=true", *INSIDE)
+    assert outcome.code == 0, outcome.err
+    by_seed = {row["seed"]: float(row["val/nll"]) for row in rows(tmp_path / "S")}
+    for row in rows(whole):
+        if row["optimizer.lr"] == "0.01" and row["model.l2"] == "0":
+            assert by_seed[row["seed"]] == pytest.approx(float(row["val/nll"]), abs=1e-4)
+
+
+@pytest.mark.parametrize("given", ["max_members=0", "max_members=x", "n_jobs=0", "max_memberz=3"])
+def test_a_wrong_option_is_said_before_anything_is_written(given: str, sweeps: Sweeps, tmp_path: Path) -> None:
+    outcome = sweeps.run(tmp_path, *GRID, "hydra/launcher=vectorized", f"hydra.launcher.{given}")
+    assert given.partition("=")[0] in outcome.error
+    assert not (tmp_path / "S").exists()
+
+
+def test_the_live_line_says_how_far_the_members_are(sweeps: Sweeps, tmp_path: Path) -> None:
+    long = ("trainer.max_steps=600", "val_every=200", "checkpoint_every=600", "steps_per_execution=200")
+    outcome = sweeps.run(tmp_path, *GRID, *INSIDE, *long)
+    assert "8 members at step 200 of 600" in outcome.err
+    assert "steps/s each, best validation NLL " in outcome.err
+
+
+@pytest.mark.parametrize("jobs", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_jobs_are_as_many_runs(jobs: int, text: Path, tmp_path: Path) -> None:
+    small = ("experiment=lessons/bigram", "data=text", f"data.path={text}", "trainer.max_steps=5", "val_every=5")
+    outcome = run("train", "-m", *small, f"seed=range({jobs})", *FORKED, "hydra.sweep.dir=S", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    found = job_dirs(tmp_path / "S")
+    assert len(found) == jobs
+    assert len({(path / "samples.txt").read_text() for path in found.values()}) > 1
+    assert all(list(path.glob("events.out.tfevents.*")) for path in found.values())
+    assert all(list((path / "checkpoints").glob("step-00000005.ckpt")) for path in found.values())

@@ -1,0 +1,55 @@
+"""Processes that run parts of a group: what they give, say and raise."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from makemore.errors import UserError
+from makemore.sweeps import progress
+from makemore.vectorized.workers import can_fork, run_parts
+
+pytestmark = pytest.mark.skipif(not can_fork(), reason="no forking here")
+
+
+def test_all_parts_are_run_each_in_a_process_of_its_own() -> None:
+    outcomes = run_parts([[1, 2], [3]], lambda part: {number: os.getpid() for number in part})
+    assert outcomes.keys() == {1, 2, 3}
+    assert outcomes[1] == outcomes[2] != outcomes[3]
+    assert os.getpid() not in outcomes.values()
+
+
+def test_what_a_part_notes_is_shown_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[Any] = []
+    monkeypatch.setattr(progress, "note", lambda where, sender=0: noted.append((where, sender)))
+    where = progress.Where(3, 10, 20, 5.0, 2.5, lasting=True)
+
+    def run(part: int) -> dict[int, Any]:
+        monkeypatch.undo()
+        progress.note(where)
+        return {part: None}
+
+    run_parts([1, 2], run)
+    assert [said for said, _ in noted] == [where, where]
+    assert len({sender for _, sender in noted}) == 2
+
+
+def test_an_error_of_a_user_is_raised_here_when_all_have_ended() -> None:
+    def run(part: int) -> dict[int, Any]:
+        if part == 1:
+            raise UserError("what, where and the mend")
+        return {part: None}
+
+    with pytest.raises(UserError, match=r"^what, where and the mend$"):
+        run_parts([1, 2], run)
+
+
+def test_a_process_that_is_killed_is_told() -> None:
+    def run(part: int) -> dict[int, Any]:
+        if part == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {part: None}
+
+    with pytest.raises(RuntimeError, match="a process of the launcher was killed"):
+        run_parts([1, 2, 3], run)

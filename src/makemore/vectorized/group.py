@@ -83,18 +83,17 @@ class Group(L.LightningModule):
     def training_step(self, block: Block, _batch_idx: int) -> dict[str, Any]:
         """Take the steps of a block for all members, log those that are due for each, and return their NLLs."""
         rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.members]
-        by_row = self.layout.spread(rates)
+        rates_by_row = self.layout.spread(rates)
         take_back = self._stack.snapshot()
         try:
-            nlls, penalties = self._take_steps(block, list(zip(*by_row, strict=True)))
+            nlls, penalties = self._take_steps(block, list(zip(*rates_by_row, strict=True)))
         except signals.Stopped:
             take_back()
             raise
         taken = len(nlls)
         advance_steps(self.trainer, taken)
-        columns = [
-            losses.reshape(taken, self.layout.total)[:, self.layout.own].T.tolist() for losses in (nlls, penalties)
-        ]
+        by_row = [losses.reshape(taken, self.layout.total).T for losses in (nlls, penalties)]
+        columns = [losses[self.layout.own].tolist() for losses in by_row]
         for member, *columns_of_member in zip(self.members, rates, *columns, strict=True):
             if member.error is None:
                 self._account(member, block.first_step, *columns_of_member)

@@ -123,7 +123,9 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 
 @contextmanager
-def with_what_it_needs() -> Iterator[None]:
+def with_what_it_needs(
+    when_out_of_memory: str = "lower data.batch_size or the sizes of the model",
+) -> Iterator[None]:
     """Turn what is raised in the block for a file or memory that cannot be had into a `UserError`."""
     try:
         yield
@@ -134,9 +136,7 @@ def with_what_it_needs() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        raise UserError(
-            f"there is not enough memory ({error}); lower data.batch_size or the sizes of the model"
-        ) from error
+        raise UserError(f"there is not enough memory ({error}); {when_out_of_memory}") from error
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

@@ -59,9 +59,12 @@ def test_every_experiment_opens_with_its_command_and_what_to_expect(path: Path) 
 # sweep=slurm is in test_launchers.py, as far as it goes without SLURM
 @pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "sweep").glob("*.yaml")} - {"slurm"}))
 def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
-    fewer = {"lr": ["seed=0"], "optuna": ["hydra.sweeper.n_trials=3"], "width": ["model.embedding_dim=2"]}.get(
-        name, []
-    )
+    fewer = {
+        "bigram_seeds": ["seed=range(5)"],
+        "lr": ["seed=0"],
+        "optuna": ["hydra.sweeper.n_trials=3"],
+        "width": ["model.embedding_dim=2"],
+    }.get(name, [])
     line = ["-m", f"sweep={name}", *SHORT, *fewer, "data.max_lines=50", "hydra.sweep.dir=S"]
     outcome = run("train", *line, cwd=tmp_path)
     assert outcome.code == 0, outcome.err

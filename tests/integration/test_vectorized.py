@@ -291,6 +291,19 @@ def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path
     assert "2 members" in outcome.err
 
 
+def test_the_same_job_twice_runs_once(sweeps: Sweeps, tmp_path: Path) -> None:
+    outcome = sweeps.run(tmp_path, "seed=0,1,0,0", *INSIDE)
+    assert outcome.code == 0, outcome.err
+    assert sorted(row["seed"] for row in rows(tmp_path / "S")) == ["0", "1"]
+
+
+@pytest.mark.parametrize("how", [INSIDE, FORKED], ids=["inside", "forked"])
+def test_two_jobs_of_one_directory_are_refused(how: tuple[str, ...], sweeps: Sweeps, tmp_path: Path) -> None:
+    outcome = sweeps.run(tmp_path, "seed=0,1", *how, "hydra.sweep.subdir=mine")
+    assert outcome.code == 2
+    assert "mine: " in outcome.err
+
+
 def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Path) -> None:
     search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
     space = ("optimizer.lr=tag(log,interval(0.001,0.01))", "model.l2=choice(0,0.1)", "seed=range(0,5)")

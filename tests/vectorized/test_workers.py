@@ -53,3 +53,12 @@ def test_a_process_that_is_killed_is_told() -> None:
 
     with pytest.raises(RuntimeError, match="a process of the launcher was killed"):
         run_parts([1, 2, 3], run)
+
+
+def test_a_bug_in_a_process_is_told_with_its_traceback() -> None:
+    def run(part: int) -> dict[int, Any]:
+        raise LookupError(f"part {part}")
+
+    with pytest.raises(RuntimeError, match="LookupError: part 1") as raised:
+        run_parts([1, 2], run)
+    assert "Traceback" in str(raised.value)

@@ -19,7 +19,7 @@ from makemore import signals
 from makemore.building import build_data, build_trainer
 from makemore.command import set_threads, with_what_it_needs
 from makemore.data.datamodule import TextDataModule
-from makemore.errors import DivergedError
+from makemore.errors import DivergedError, UserError
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.training import log_stopped, prepare, with_last_good
 from makemore.vectorized.composing import Composed, Composer, groups_of
@@ -83,9 +83,13 @@ def launch(
     keep_freed_memory()
     composer = Composer(context.config_loader, config)
     jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
+    # a search may try the same twice
+    first_alike: dict[frozenset[str], Composed] = {}
+    for job in jobs:
+        first_alike.setdefault(frozenset(job.lines), job)
     results: dict[int, JobReturn] = {}
     most_workers = config.hydra.launcher.n_jobs if can_fork() else 1
-    for group in groups_of(jobs):
+    for group in groups_of(list(first_alike.values())):
         if len(group) == 1:
             launcher = BasicLauncher()
             launcher.setup(hydra_context=context, task_function=task, config=config)
@@ -98,7 +102,7 @@ def launch(
             outcomes = run(group) if len(parts) == 1 else run_parts(parts, run)
             results |= {job.number: _returned(job, outcomes[job.number]) for job in group}
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return [results[job.number] for job in jobs]
+    return [results[first_alike[frozenset(job.lines)].number] for job in jobs]
 
 
 def _returned(job: Composed, outcome: float | JobError) -> JobReturn:
@@ -165,8 +169,11 @@ def _begin(
     data, members = None, 0
     while waiting and (max_members is None or members < max_members):
         job = waiting.popleft()
-        begun.append(job)
         with job.current() as run_dir:
+            if run_dir in [other.claim.run_dir for other in begun if other.claim is not None]:
+                # which we would wait for, and it is ours
+                raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
+            begun.append(job)
             try:
                 claimed = held.enter_context(claim(job.composed.cfg(), run_dir))
             except JobError as error:
@@ -196,7 +203,7 @@ def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
-        with with_what_it_needs():
+        with with_what_it_needs("lower hydra.launcher.max_members"):
             assert jobs[0].claim is not None
             train_group(members, data, jobs[0].claim.cfg, jobs[0].claim.run_dir.parent)
     except Exception as error:

@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from makemore import signals
-from makemore.errors import UserError
+from makemore.errors import UserError, first_line
 from makemore.sweeps import progress
 
 # what a part's function returns: the outcome of each job, by its number
@@ -88,6 +89,8 @@ def _work(part: Any, run: Callable[[Any], Outcomes], sender: Connection, others:
             said: Any = run(part)
         except UserError as error:
             said = UserError(str(error))
+        except Exception as error:
+            said = RuntimeError(f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
     _tell(sender, said)
 
 

@@ -95,7 +95,8 @@ def launch(
             launcher.setup(hydra_context=context, task_function=task, config=config)
             (results[group[0].number],) = launcher.launch([group[0].lines], group[0].number)
         else:
-            workers = min(most_workers, len(group))
+            # threads of torch's own would be lost in a process that is forked, and waited for without end
+            workers = min(most_workers, len(group)) if group[0].cfg().threads == 1 else 1
             bounds = [len(group) * worker // workers for worker in range(workers + 1)]
             parts = [group[first:last] for first, last in pairwise(bounds)]
             run = partial(_run_part, max_members=config.hydra.launcher.max_members, parts=len(parts))

@@ -14,10 +14,21 @@ from makemore.benchmarks.measure import measure
 from makemore.benchmarks.runs import later_steps, run, unseen_terminal, whole_run
 from makemore.benchmarks.setting import FULL, QUICK, Setting, new_setting, reductions
 from makemore.benchmarks.step_clock import Tick, after_first_block, clock_overrides, first_block, read_ticks
+from makemore.benchmarks.vectorized_cases import member_steps
 from makemore.errors import UserError
 
 TINY = replace(
-    QUICK, repeats=1, command_repeats=1, steps=20, stock_steps=10, bigram_steps=1, names=5, lines=50, compiled=False
+    QUICK,
+    repeats=1,
+    command_repeats=1,
+    steps=20,
+    stock_steps=10,
+    bigram_steps=1,
+    members=4,
+    member_steps=20,
+    names=5,
+    lines=50,
+    compiled=False,
 )
 RUN = ("trainer.max_steps=30", "steps_per_execution=10", "data.max_lines=100")
 
@@ -43,6 +54,9 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "nll": 0.02,
         "nll-counting": None,
         "sampling": 0.05,
+        "vectorized": 0.3,
+        "vectorized-command": 0.2,
+        "vectorized-command-stock": 0.06,
         "command-help": 0.5,
         "command-first-step": 1.5,
         "file-first-load": 60,
@@ -52,9 +66,12 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "compiled-adamw": 0.35,
         "compiled-cold": None,
         "compiled-cached": None,
+        "vectorized-compiled": 0.2,
     }
     # a smaller file has no targets
     assert [row.at_most for row in cases(setting, "file-")] == [None] * 3
+    # nor has a smaller group
+    assert [row.at_most for row in cases(setting, "vectorized")] == [None] * 3
 
 
 def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:
@@ -66,11 +83,13 @@ def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:
 
 def test_what_is_reduced_is_said() -> None:
     assert reductions(FULL) == []
-    assert len(reductions(QUICK)) == 8
+    assert len(reductions(QUICK)) == 10
     assert "200,000 in place of 10,000,000 lines" in " ".join(reductions(QUICK))
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp-stock", "bigram", "corpus", "nll-counting", "sampling"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "mlp-stock", "bigram", "corpus", "nll-counting", "sampling", "vectorized*stock"]
+)
 def test_every_row_gives_two_times(setting: Setting, name: str) -> None:
     for case in cases(setting, name):
         row = measure(case)
@@ -133,6 +152,7 @@ def test_compiling_is_timed_with_an_empty_cache_and_with_a_filled_one(
 def test_runs_and_steps_take_time() -> None:
     assert whole_run(RUN)() > 0
     assert later_steps(RUN)() > 0
+    assert member_steps(["experiment=lessons/mlp", *RUN], 5)() > 0
 
 
 def test_a_command_is_timed_until_its_first_step() -> None:

@@ -8,6 +8,7 @@ from makemore.benchmarks.measure import Case
 from makemore.benchmarks.model_cases import data_cases, model_cases
 from makemore.benchmarks.setting import FULL, Setting
 from makemore.benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
+from makemore.benchmarks.vectorized_cases import vectorized_cases, vectorized_compiled_case
 from makemore.errors import UserError
 
 
@@ -22,10 +23,10 @@ def cases(setting: Setting, only: str = "") -> list[Case]:
         UserError: there is no such row.
     """
     rows = [*mlp_cases(setting), *bigram_cases(setting), *data_cases(setting), *model_cases(setting)]
-    rows += [*command_cases(setting), *big_file_cases(setting)]
+    rows += [*vectorized_cases(setting), *command_cases(setting), *big_file_cases(setting)]
     if setting.sizes.compiled:
         # last, as what compiling leaves in this process should slow down no other row
-        rows += compiled_cases(setting)
+        rows += [*compiled_cases(setting), vectorized_compiled_case(setting)]
     chosen = [row for row in rows if fnmatch(row.name, f"*{only}*")]
     if not chosen:
         raise UserError(f"there is no row {only}; there are {', '.join(row.name for row in rows)}")

@@ -30,6 +30,8 @@ class Sizes:
         steps: of the MLP, ours and the lesson's.
         stock_steps: of the MLP with stock Lightning.
         bigram_steps: of the lesson's neural bigram; ours takes 100.
+        members: configurations that are trained at once.
+        member_steps: of each of them.
         names: that the lesson's loop makes up; ours makes up 10,000.
         lines: of the big file.
         compiled: whether there are rows of compiled runs.
@@ -40,6 +42,8 @@ class Sizes:
     steps: int = 30_000
     stock_steps: int = 10_000
     bigram_steps: int = 100
+    members: int = 64
+    member_steps: int = 3_000
     names: int = 1_000
     lines: int = 10_000_000
     compiled: bool = True
@@ -52,6 +56,8 @@ QUICK = Sizes(
     steps=5_000,
     stock_steps=1_000,
     bigram_steps=5,
+    members=8,
+    member_steps=500,
     names=200,
     lines=200_000,
     compiled=False,
@@ -66,6 +72,8 @@ def reductions(sizes: Sizes) -> list[str]:
         "steps": "steps of the MLP, among which fixed costs weigh more",
         "stock_steps": "steps of stock Lightning",
         "bigram_steps": "steps of the lesson's neural bigram, compared with as many of ours",
+        "members": "configurations trained at once, whose targets are for all of them and not shown",
+        "member_steps": "steps of each of them",
         "names": "names from the lesson's loop",
         "lines": "lines of the big file, whose targets are for all of them and not shown",
     }

@@ -1,5 +1,9 @@
-"""What we are compared with, too: the lessons' MLP as Lightning's documentation would have one write it."""
+"""What we are compared with, too: the lessons' MLP as Lightning's documentation would have one write it.
 
+`python -m makemore.benchmarks.stock FILE STEPS` trains one; its initial parameters, contexts and targets are in FILE.
+"""
+
+import sys
 import warnings
 from pathlib import Path
 
@@ -71,3 +75,8 @@ def fit_stock(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: 
         )
         trainer.fit(model, loader)
     return model
+
+
+if __name__ == "__main__":
+    initial, xs, ys = torch.load(sys.argv[1])
+    fit_stock(initial, xs, ys, int(sys.argv[2]), Path())

@@ -31,7 +31,7 @@ def mlp_cases(setting: Setting) -> list[Case]:
     def stock(directory: Path) -> object:
         return fit_stock(setting.initial(), *setting.examples, sizes.stock_steps, directory)
 
-    sgd, adamw = _lesson_steps(setting)
+    sgd, adamw = lesson_steps(setting)
     work = f"MLP, SGD, whole run of {sizes.steps:,} steps"
     return [
         case("mlp", f"{work}; the lesson's loop", (), sgd, 1.0),
@@ -68,7 +68,7 @@ def compiled_cases(setting: Setting) -> list[Case]:
     def cached() -> float:
         return compile_first_block(cache)
 
-    sgd, adamw = _lesson_steps(setting)
+    sgd, adamw = lesson_steps(setting)
     return [
         case("compiled", "SGD", overrides, sgd),
         case("compiled-adamw", "AdamW", [*overrides, *_ADAMW], adamw),
@@ -110,7 +110,7 @@ def _mlp(setting: Setting) -> list[str]:
     return ["experiment=lessons/mlp", setting.data, f"trainer.max_steps={setting.sizes.steps}"]
 
 
-def _lesson_steps(setting: Setting) -> tuple[Measurement, Measurement]:
+def lesson_steps(setting: Setting) -> tuple[Measurement, Measurement]:
     """Return the measurements of a step of the lesson's loop and of that with AdamW."""
     steps = setting.sizes.steps
     return (

@@ -98,8 +98,8 @@ def member_steps(overrides: Sequence[str], members: int) -> Measurement:
         with tempfile.TemporaryDirectory() as directory, unseen_terminal(), _block_ends() as ends:
             data = build_data(cfg)
             group = [
-                Member(prepare(each, Path(directory, str(number)), data.corpus))
-                for number, each in enumerate(_configurations(cfg, members))
+                Member(prepare(each, Path(directory, str(place)), data.corpus), place)
+                for place, each in enumerate(_configurations(cfg, members))
             ]
             train_group(group, data, cfg, Path(directory))
         _, ended = ends[-1]

@@ -17,6 +17,8 @@ from makemore.vectorized.stack import Stack
 
 # of the memory that is free, what a group may take: the rest is for the text, blocks, and an estimate that is too low
 _SHARE = 0.5
+# bytes of a group's tensors on a CPU: where there are more, each operator waits for memory (docs/vectorized.md)
+_TENSORS = 2**28
 # bytes of Python's objects a member: configs, the model, TensorBoard's writer and its thread
 _OBJECTS = 3 * 2**20
 # open files a member: TensorBoard's, metrics.csv, the lock, and one that is being written
@@ -32,7 +34,7 @@ def most_members(member: Member, data: TextDataModule, device: torch.device, par
         on_device = _SHARE * torch.cuda.mem_get_info(device)[0] / tensors
         most = min(on_device, free / _OBJECTS)
     else:
-        most = free / (tensors + _OBJECTS)
+        most = min(free / (tensors + _OBJECTS), _TENSORS / tensors)
     most = max(1, min(int(most), _files() // _FILES))
     # so that the next wave begins in the first row
     return most - most % PERIOD if most > PERIOD else most

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.passes.shape_prop import ShapeProp
 
 from makemore import signals
 from makemore.data.batches import Block
@@ -125,7 +126,23 @@ class Stack:
         def step(parameters: list[Tensor], constants: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Any:
             return self.gradients(parameters, constants, nll_of, batch)
 
-        graph = make_fx(step)(self.update.parameters, self.constants, batch)
+        # on copies, as the step is taken
+        parameters = [parameter.clone() for parameter in self.update.parameters]
+        constants = {name: constant.clone() for name, constant in self.constants.items()}
+        graph = make_fx(step)(parameters, constants, batch)
+        ShapeProp(graph).propagate(parameters, constants, batch)
+        for node in graph.graph.nodes:
+            # what maps a step leaves many a view of a tensor as it was, and each costs a call
+            if node.target in _VIEWS and _shape(node) == _shape(node.args[0]):
+                node.replace_all_uses_with(node.args[0])
         graph.graph.eliminate_dead_code()
         graph.recompile()
         return graph
+
+
+_VIEWS = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+
+
+def _shape(node: Any) -> tuple[Any, ...]:
+    meta = node.meta["tensor_meta"]
+    return meta.shape, meta.stride

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from trials import ROOT, Outcome, ending, trials_of
 
-LAUNCHERS = ("joblib", "ray", "submitit_local")
 TIMEOUT = 240
 
 SMALL = ("data.max_lines=300", "model.hidden_dim=8", "num_samples=2", "threads=1")
@@ -111,7 +110,10 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return results(sweep.dir, list(sweep.job_records()))
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "ray", pytest.param("submitit_local", marks=SLOW)])
 def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     launcher: str, short: Path, tmp_path: Path, sweeps: list[Sweep]
 ) -> None:
@@ -130,9 +132,6 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     for name, job in failed.items():
         assert "the loss is nan" in job["message"]
         assert job["message"] in (sweep.dir / name / "train.log").read_text()
-
-
-SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

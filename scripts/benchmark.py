@@ -1,4 +1,4 @@
-"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 15 minutes).
+"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 25 minutes).
 
 It needs no network: the text is the copy of the lessons' file that MAKEMORE_NAMES names, or else data/names.txt.
 """
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
 def parsed() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of everything, some 90 seconds; says what is less")
+    parser.add_argument("--quick", action="store_true", help="less of everything, some two minutes; says what is less")
     parser.add_argument("--only", default="", metavar="NAME", help="rows whose name has this in it; * is anything")
     parser.add_argument("--lines", type=int, help="of the big file; 10,000,000, or 200,000 with --quick")
     parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="everything as JSON (%(default)s)")

@@ -112,7 +112,7 @@ class Checkpoints(Checkpoint):
 
     def keep_best(self, moment: Moment, nll: float) -> None:
         """Save a moment as the best, where no validation NLL was lower before."""
-        if nll >= self.best_nll:
+        if not nll < self.best_nll:
             return
         self.best_nll = nll
         # before it is saved, as the checkpoint says which one is the best

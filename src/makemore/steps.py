@@ -53,10 +53,10 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self.penalised = l2 > 0
-        device = next(network.parameters()).device
+        like = next(network.parameters())
         # a tensor, as each member of a group may have another
-        self.register_buffer("l2", torch.tensor(l2, device=device))
-        self.register_buffer("no_penalty", torch.zeros((), device=device))
+        self.register_buffer("l2", like.new_tensor(l2, requires_grad=False))
+        self.register_buffer("no_penalty", like.new_zeros(()))
 
     def forward(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return NLL and penalty, nats a character, of one batch of a block whose `nll` is given."""

@@ -15,9 +15,9 @@ class VectorizedConf:
     """What `hydra.launcher` holds.
 
     Args:
-        n_jobs: processes that train at a time, each a part of the jobs; -1 is as many as there are cores, or half as
-            many with threads=2.
-        max_members: of a group at the most; null is as many as there is memory for. More jobs run in waves.
+        n_jobs: processes that train at a time, each a part of the jobs; -1 is as many as there are cores. Jobs with
+            threads above 1 are trained by one process, and so are those on a GPU.
+        max_members: that a process trains at once; null is as many as there is memory for. More run in waves.
     """
 
     _target_: str = "hydra_plugins.makemore_vectorized.vectorized_launcher.VectorizedLauncher"

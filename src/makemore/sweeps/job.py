@@ -87,7 +87,7 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
 
 @contextmanager
 def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
-    """Hold a job's directory within the block, its config saved and its record saying that it runs.
+    """Hold a job's directory within the block, its config saved and its record saying that it runs; `cfg` is changed.
 
     Yields the NLL to minimise instead where it has finished before, or what tells the sweeper that it will not now.
 

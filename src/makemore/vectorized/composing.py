@@ -70,14 +70,14 @@ class Kind:
         """Let Hydra's config and the log be a job's within the block, as Hydra has it; yields its directory."""
         self.turn_to(job)
         before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, self.hydra
-        hydra = self.hydra.hydra
-        run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
-        for runtime in (self.config.hydra.runtime, hydra.runtime):
-            with read_write(runtime), open_dict(runtime):
-                runtime.output_dir = str(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        configure_log(hydra.job_logging, hydra.verbose)
         try:
+            hydra = self.hydra.hydra
+            run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
+            for runtime in (self.config.hydra.runtime, hydra.runtime):
+                with read_write(runtime), open_dict(runtime):
+                    runtime.output_dir = str(run_dir)
+            run_dir.mkdir(parents=True, exist_ok=True)
+            configure_log(hydra.job_logging, hydra.verbose)
             yield run_dir
         finally:
             HydraConfig.instance().cfg = before

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +75,25 @@ class Group(L.LightningModule):
         """Stack the members where the Trainer trains."""
         models = [member.model.to(self.device) for member in self.members]
         optimizers = [member.optimizer for member in self.members]
+        for optimizer in optimizers:
+            # what a checkpoint has is moved to where the parameters are
+            optimizer.load_state_dict(optimizer.state_dict())
         members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
         l2 = [model.l2 for model in models]
         self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.layout)
-        compiled = models[0].compile_steps
-        self._take_steps = self._stack.compiled_steps() if compiled else self._stack.eager_steps()
+        self._compiled = models[0].compile_steps
+        self._take_steps = self._stack.compiled_steps() if self._compiled else self._stack.eager_steps()
 
     def training_step(self, block: Block, _batch_idx: int) -> dict[str, Any]:
         """Take the steps of a block for all members, log those that are due for each, and return their NLLs."""
         rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.members]
         rates_by_row = self.layout.spread(rates)
-        take_back = self._stack.snapshot()
+        take_back = self._stack.snapshot() if self._compiled else None
         try:
             nlls, penalties = self._take_steps(block, list(zip(*rates_by_row, strict=True)))
         except signals.Stopped:
+            # while it was being compiled; eager steps end after a whole one
+            assert take_back is not None
             take_back()
             raise
         taken = len(nlls)
@@ -242,4 +248,6 @@ def train_group(members: Sequence[Member], data: TextDataModule, cfg: DictConfig
         note(None)
         for member in members:
             if member.run.outcome.result is None:
-                member.close("failed")
+                # nothing must come before what ended the training
+                with suppress(OSError):
+                    member.close("failed")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from makemore import signals
 from makemore.building import build_data, build_trainer
-from makemore.command import set_threads, with_what_it_needs
+from makemore.command import describe, set_threads, with_what_it_needs
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
@@ -141,6 +141,8 @@ def _run_part(group: Sequence[Composed], max_members: int | None, parts: int) ->
 def _run_wave(waiting: deque[_Job], max_members: int | None, parts: int) -> None:
     """Run the first of the jobs that wait, as many as fit."""
     begun: list[_Job] = []
+    # one that something else came before
+    signals.answer()
     with ExitStack() as held:
         try:
             data = _begin(waiting, max_members, parts, begun, held)
@@ -170,15 +172,20 @@ def _begin(
     data, members = None, 0
     while waiting and (max_members is None or members < max_members):
         job = waiting.popleft()
-        with job.current() as run_dir:
-            if run_dir in [other.claim.run_dir for other in begun if other.claim is not None]:
-                # which we would wait for, and it is ours
-                raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
-            begun.append(job)
+        with ExitStack() as current:
             try:
+                run_dir = current.enter_context(job.current())
+                if run_dir in [other.claim.run_dir for other in begun if other.claim is not None]:
+                    # which we would wait for, and it is ours
+                    raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
+                begun.append(job)
                 claimed = held.enter_context(claim(job.composed.cfg(), run_dir))
             except JobError as error:
                 job.outcome = error
+                continue
+            except OSError as error:
+                # of its directory; others may have better ones
+                job.keep(partial(not_finished, describe(error)))
                 continue
             if not isinstance(claimed, Claim):
                 job.outcome = claimed
@@ -210,7 +217,7 @@ def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
     except Exception as error:
         failure = error
     for job, member in zip(jobs, members, strict=True):
-        if (result := member.run.outcome.result) is not None:
+        if (result := member.run.outcome.result) is not None and member.error is None:
             assert job.claim is not None
             job.keep(partial(job.claim.finished, result))
             continue

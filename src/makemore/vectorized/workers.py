@@ -6,6 +6,7 @@ is in use. Elsewhere the launching process trains.
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 import traceback
@@ -21,6 +22,8 @@ from makemore import signals
 from makemore.errors import UserError, first_line
 from makemore.sweeps import progress
 
+# seconds that a process has to end, once it has told all or was asked to stop
+_GRACE = 60.0
 # what a part's function returns: the outcome of each job, by its number
 Outcomes = dict[int, Any]
 
@@ -40,16 +43,16 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
     """
     context = multiprocessing.get_context("fork")
     started: dict[Connection, Any] = {}
-    for part in parts:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(part, run, sender, [*started, receiver]))
-        process.start()
-        # else its end would not be seen
-        sender.close()
-        started[receiver] = process
     outcomes: Outcomes = {}
     errors: list[Exception] = []
     try:
+        for part in parts:
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(part, run, sender, [*started, receiver], os.getpid()))
+            process.start()
+            # else its end would not be seen
+            sender.close()
+            started[receiver] = process
         listening = list(started)
         while listening:
             heard: list[Any] = wait(listening)
@@ -72,26 +75,32 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
         progress.forget()
         for receiver, process in started.items():
             receiver.close()
-            process.join()
+            # they have told all, or were asked to stop; who does not is stuck
+            process.join(_GRACE)
+            if process.is_alive():
+                process.kill()
+                process.join()
     if errors:
         raise errors[0]
     return outcomes
 
 
-def _work(part: Any, run: Callable[[Any], Outcomes], sender: Connection, others: Sequence[Connection]) -> None:
+def _work(
+    part: Any, run: Callable[[Any], Outcomes], sender: Connection, others: Sequence[Connection], parent: int
+) -> None:
     """Run a part, and send what comes of it to the process that has started this one."""
-    for receiver in others:
-        receiver.close()
-    _end_with_parent()
-    progress.send_to(partial(_tell, sender))
     with signals.answering(for_another=True):
+        _end_with(parent)
+        for receiver in others:
+            receiver.close()
+        progress.send_to(partial(_tell, sender))
         try:
             said: Any = run(part)
         except UserError as error:
             said = UserError(str(error))
         except Exception as error:
             said = RuntimeError(f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
-    _tell(sender, said)
+        _tell(sender, said)
 
 
 def _tell(sender: Connection, said: Any) -> None:
@@ -100,7 +109,10 @@ def _tell(sender: Connection, said: Any) -> None:
         sender.send(said)
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Let this process be asked to stop when the one that started it is killed: nobody would take its results."""
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() != parent:
+        # killed before it was heard
+        os._exit(0)

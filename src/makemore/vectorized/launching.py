@@ -1,5 +1,6 @@
 """A batch of jobs, as a sweeper hands it over: those that can be trained at once in groups, the others one by one."""
 
+import gc
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -81,6 +82,8 @@ def launch(
     """
     setup_globals()
     keep_freed_memory()
+    # what has been imported stays; else each collection would look at all of it, here and in what is forked
+    gc.freeze()
     composer = Composer(context.config_loader, config)
     jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
     # a search may try the same twice

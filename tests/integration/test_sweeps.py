@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from trials import (
     ROOT,
+    SHORT,
     Outcome,
     at_call,
     ending,
@@ -32,16 +33,6 @@ from trials import (
 
 from makemore.checkpoint_file import checkpoints_of, step_of
 
-SHORT = (
-    "model.hidden_dim=8",
-    "model.embedding_dim=2",
-    "trainer.max_steps=40",
-    "val_every=20",
-    "checkpoint_every=10",
-    "steps_per_execution=5",
-    "log_every=5",
-    "num_samples=3",
-)
 GRID = ("optimizer.lr=0.01,0.02", "model.l2=0,0.1")
 # the moments of a job, by what it calls next
 MOMENTS = (

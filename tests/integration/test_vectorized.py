@@ -13,18 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from trials import Outcome, at_call, ending, run, send_myself, signal_at_step, start
+from trials import SHORT, Outcome, at_call, ending, run, send_myself, signal_at_step, start
 
-SHORT = (
-    "model.hidden_dim=8",
-    "model.embedding_dim=2",
-    "trainer.max_steps=40",
-    "val_every=20",
-    "checkpoint_every=10",
-    "steps_per_execution=5",
-    "log_every=5",
-    "num_samples=3",
-)
 GRID = ("optimizer.lr=0.003,0.01", "model.l2=0,0.1", "seed=0,1")
 # all in the launching process, where signals can be aimed at a step
 INSIDE = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")

@@ -26,6 +26,18 @@ ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
 TIMEOUT = 600
 
+# a run of a second
+SHORT = (
+    "model.hidden_dim=8",
+    "model.embedding_dim=2",
+    "trainer.max_steps=40",
+    "val_every=20",
+    "checkpoint_every=10",
+    "steps_per_execution=5",
+    "log_every=5",
+    "num_samples=3",
+)
+
 _NUMBERS = count()
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(

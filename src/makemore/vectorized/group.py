@@ -73,11 +73,8 @@ class Group(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Stack the members where the Trainer trains."""
-        models = [member.model.to(self.device) for member in self.members]
+        models = [member.to(self.device) for member in self.members]
         optimizers = [member.optimizer for member in self.members]
-        for optimizer in optimizers:
-            # what a checkpoint has is moved to where the parameters are
-            optimizer.load_state_dict(optimizer.state_dict())
         members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
         l2 = [model.l2 for model in models]
         self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.layout)

@@ -61,6 +61,13 @@ class Member:
         self.validation_due = checkpoint["TextDataModule"]["validation_due"]
         self.step = checkpoint[RECORD_KEY]["step"]
 
+    def to(self, device: torch.device) -> NeuralLanguageModel:
+        """Move the model, and what a checkpoint had of its optimiser, to a device; return the model."""
+        self.model.to(device)
+        # it takes its state to where its parameters are
+        self.optimizer.load_state_dict(self.optimizer.state_dict())
+        return self.model
+
     def checkpoint(self, corpus: Corpus, step: int) -> dict[str, Any]:
         """Return what is its own in a checkpoint: all but the state of the Trainer's loops and of its data."""
         callbacks = (self.run.outcome, self.run.checkpoints)

@@ -19,7 +19,7 @@ TIMEOUT = 240
 SMALL = ("data.max_lines=300", "model.hidden_dim=8", "num_samples=2", "threads=1")
 SHORT = (*SMALL, "trainer.max_steps=40", "val_every=20", "log_every=5")
 # some seconds a job
-LONG = (*SMALL, "trainer.max_steps=8000", "val_every=4000", "log_every=500", "optimizer.lr=0.003", "seed=0,1")
+LONG = (*SMALL, "trainer.max_steps=5000", "val_every=2500", "log_every=500", "optimizer.lr=0.003", "seed=0,1")
 
 
 class Sweep:
@@ -113,7 +113,9 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "ray", pytest.param("submitit_local", marks=SLOW)])
+@pytest.mark.parametrize(
+    "launcher", ["joblib", *(pytest.param(name, marks=SLOW) for name in ("ray", "submitit_local"))]
+)
 def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     launcher: str, short: Path, tmp_path: Path, sweeps: list[Sweep]
 ) -> None:
@@ -218,6 +220,8 @@ def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_goes_on(
         assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("going on from step")
 
 
+# in short: test_vectorized.py has a search, test_sweeps.py one that is stopped
+@pytest.mark.slow
 def test_a_search_survives_failing_trials_in_a_storage_of_ones_own(tmp_path: Path, sweeps: list[Sweep]) -> None:
     storage = tmp_path / "elsewhere.db"
     search = Sweep(

@@ -146,7 +146,7 @@ def test_its_checkpoints_are_evaluated_and_sampled(whole: Path, tmp_path: Path) 
     assert names.out == (job / "samples.txt").read_text()
 
 
-@pytest.mark.parametrize("more", [("hydra.launcher.max_members=3",), ()], ids=str)
+@pytest.mark.parametrize("more", [("hydra.launcher.max_members=3",), ("hydra.launcher.max_members=1",), ()], ids=str)
 def test_neither_waves_nor_processes_show_in_the_results(
     more: tuple[str, ...], sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,5 @@
 """One member of a group: a run like any other, but for the steps, which its group takes."""
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -21,8 +20,6 @@ from makemore.training import Run
 # weights (stacked) and rows (TextDataModule.member_seeds), `model.l2` is a constant of the stack, and the others make
 # the rate of each step of each member (Group.training_step).
 MEMBER_KEYS = ("seed", "model.l2", "optimizer.lr", "scheduler.gamma", "scheduler.milestones")
-
-log = logging.getLogger(__name__)
 
 
 class Member:

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -62,7 +63,10 @@ class Kind:
         for config in (self.config, self.hydra):
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.overrides.task = [each.input_line for each in task]
-                config.hydra.job.override_dirname = _directory_name(task, config.hydra.job.config.override_dirname)
+                how = config.hydra.job.config.override_dirname
+                config.hydra.job.override_dirname = get_overrides_dirname(
+                    task, how.exclude_keys, how.item_sep, how.kv_sep
+                )
                 config.hydra.job.id = config.hydra.job.num = job.number
 
     @contextmanager
@@ -145,12 +149,6 @@ def _of_member(override: Override) -> bool:
         and not (override.is_add() or override.is_force_add() or override.is_delete())
         and override.package is None
     )
-
-
-def _directory_name(overrides: Iterable[Override], config: DictConfig) -> str:
-    """Return what Hydra calls `override_dirname`."""
-    lines = sorted(str(each.input_line) for each in overrides if each.key_or_group not in config.exclude_keys)
-    return str(config.item_sep).join(lines).replace("=", config.kv_sep)
 
 
 def groups_of(jobs: Sequence[Composed]) -> list[list[Composed]]:

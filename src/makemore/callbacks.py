@@ -14,9 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import DivergedError
 from makemore.language_model import LanguageModel, StepOutputs
 from makemore.loggers import tensorboards
+from makemore.models import Network
 from makemore.models.ngram import NGram
 from makemore.plots import learning_rate_range
 from makemore.sampling import sample
@@ -81,6 +83,13 @@ class SampledNames(Callback):
     def __init__(self, num_samples: int, seed: int) -> None:
         self.num_samples = num_samples
         self.seed = seed
+        self._drawn: tuple[int, list[str]] | None = None
+
+    def drawn(self, network: Network, vocabulary: Vocabulary, step: int) -> list[str]:
+        """Return the names of a step; they are drawn once, as a run ends with those of its last validation."""
+        if self._drawn is None or self._drawn[0] != step:
+            self._drawn = step, sample(network, vocabulary, self.num_samples, self.seed)
+        return self._drawn[1]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the names and show them."""
@@ -89,7 +98,7 @@ class SampledNames(Callback):
 
     def show(self, model: LanguageModel, loggers: Iterable[Logger], step: int) -> None:
         """Draw names from the model of a step, and show them in its run's TensorBoard."""
-        names = sample(model.network, model.vocabulary, self.num_samples, self.seed)
+        names = self.drawn(model.network, model.vocabulary, step)
         # indented, Markdown shows them as they are
         text = "\n".join(f"    {name}" for name in names)
         for writer in tensorboards(loggers):

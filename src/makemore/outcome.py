@@ -17,6 +17,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
 from makemore.atomic import replacing
+from makemore.callbacks import SampledNames
 from makemore.checkpoint import load
 from makemore.checkpoint_file import step_of
 from makemore.checkpointing import Checkpoints
@@ -27,7 +28,6 @@ from makemore.errors import DivergedError, UserError
 from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.models.ngram import NGram
-from makemore.sampling import sample
 from makemore.saved_config import flat, plain
 
 log = logging.getLogger(__name__)
@@ -65,12 +65,14 @@ class Outcome(Callback):
     Args:
         cfg: the composed config, for the HPARAMS tab.
         checkpoints: the callback that has written them.
+        names: the callback that has drawn some.
         run_dir: where `metrics.json` and `samples.txt` go.
     """
 
-    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, run_dir: Path) -> None:
+    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
         self.cfg = cfg
         self.checkpoints = checkpoints
+        self.names = names
         self.run_dir = run_dir
         self.seconds = 0.0
         self.started: float | None = None
@@ -122,7 +124,7 @@ class Outcome(Callback):
         nlls = split_nlls(model.network, windows)
         if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
             raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
-        names = sample(model.network, model.vocabulary, self.cfg.num_samples, self.cfg.seed)
+        names = self.names.drawn(model.network, model.vocabulary, model.step)
         with replacing(self.run_dir / "samples.txt") as file:
             file.write("".join(f"{name}\n" for name in names).encode())
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds}

@@ -134,7 +134,8 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"logger: {first_line(error)}") from error
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
-    outcome = Outcome(cfg, checkpoints, run_dir)
+    names = SampledNames(cfg.num_samples, model.seed)
+    outcome = Outcome(cfg, checkpoints, names, run_dir)
     checkpoint = None
     if cfg.resume is not None:
         resuming.check(run_dir, model, corpus, cfg.trainer.max_steps)
@@ -142,7 +143,6 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, resuming.logs_of(checkpoint))
-    names = SampledNames(cfg.num_samples, model.seed)
     return Run(cfg, run_dir, model, loggers, checkpoints, names, outcome, checkpoint)
 
 

@@ -29,6 +29,15 @@ class Network(nn.Module):
     block_size: int
     vocab_size: int
 
+    @property
+    def embedding(self) -> Tensor | None:
+        """The vectors (V, E) that stand for the tokens; None where there are none."""
+        return None
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """Return what tanh units give for contexts (B, T), a tensor (B, H) a layer, by the layer's name."""
+        return {}
+
 
 _REGISTRY: dict[str, type[Network]] = {}
 _N = TypeVar("_N", bound=type[Network])

@@ -52,8 +52,19 @@ class MLP(Network):
         self.C, self.W1, self.b1 = nn.Parameter(c), nn.Parameter(w1), nn.Parameter(b1)
         self.W2, self.b2 = nn.Parameter(w2), nn.Parameter(b2)
 
+    @property
+    def embedding(self) -> Tensor:
+        """The vectors (V, E) that stand for the tokens."""
+        return self.C
+
+    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
+        """Return what the hidden layer gives (B, H) for contexts (B, T)."""
+        return {"hidden": self._hidden(contexts)}
+
+    def _hidden(self, contexts: Tensor) -> Tensor:
+        embedded = self.C[contexts].flatten(1)
+        return torch.tanh(torch.addmm(self.b1, embedded, self.W1))
+
     def forward(self, contexts: Tensor) -> Tensor:
         """Return logits (B, V) for contexts (B, T)."""
-        embedded = self.C[contexts].flatten(1)
-        hidden = torch.tanh(torch.addmm(self.b1, embedded, self.W1))
-        return torch.addmm(self.b2, hidden, self.W2)
+        return torch.addmm(self.b2, self._hidden(contexts), self.W2)

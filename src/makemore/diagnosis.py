@@ -1,0 +1,183 @@
+"""Where a model is right and where it is wrong on a split, as numbers: what the pictures of a checkpoint show."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from makemore.data.corpus import Corpus
+from makemore.data.options import SPLITS
+from makemore.data.windows import CountedWindows
+from makemore.metrics import NLL, exact_nll
+from makemore.models import Network
+
+Array = npt.NDArray[np.float64]
+
+# Rows of logits in memory at once.
+_ROWS = 2**14
+# Places in an item that are told apart, and tokens that a matrix shows.
+PLACES = 30
+TOKENS = 40
+# Probabilities are sorted into so many equal parts of [0, 1].
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often what was given a probability came true, over all tokens in all contexts, by that probability.
+
+    Args:
+        predicted: (BINS,) the mean probability in each bin; NaN where nothing is in it.
+        observed: (BINS,) the share that came true.
+        weight: (BINS,) how many predictions: one a token an example.
+    """
+
+    predicted: Array
+    observed: Array
+    weight: Array
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error (Guo et al. 2017, section 2), of predictions of every token."""
+        filled = self.weight > 0
+        gaps = np.abs(self.predicted - self.observed)[filled] * self.weight[filled]
+        return float(gaps.sum() / self.weight.sum())
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a model says on a split, and what is there; all sums are over the examples.
+
+    Matrices are over the `tokens` (S,) that are predicted most often and the one that starts items, in the
+    vocabulary's order.
+
+    Args:
+        split: whose examples.
+        tokens: the tokens that the matrices show.
+        nll_by_token: of each token of the vocabulary that is there, as the one to predict.
+        nll_by_place: of the first character of an item, the second and so on; the last holds all from there on.
+        counted: (S, S) how often the second follows the first.
+        expected: (S, S) how often the model expects it to: the sum of its probabilities after the first.
+        confusion: (S, S) the mean probability of the second where the first is right.
+        calibration: of all tokens.
+    """
+
+    split: str
+    tokens: list[int]
+    nll_by_token: dict[int, NLL]
+    nll_by_place: list[NLL]
+    counted: Array
+    expected: Array
+    confusion: Array
+    calibration: Calibration
+
+
+def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
+    """Return what a model says on a split that has examples.
+
+    Args:
+        network: on the CPU.
+        corpus: the text, in the network's vocabulary.
+        split: "train", "val" or "test".
+    """
+    # a model that looks at nothing is still compared by what came before
+    length = max(network.block_size, 1)
+    windows = corpus.windows(split, length).counted()
+    size = corpus.vocabulary.size
+    common = Counter(dict(enumerate(np.bincount(windows.pair_target, windows.pair_count, size))))
+    tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
+    sums = _Sums(size, tokens)
+    for first in range(0, len(windows.contexts), _ROWS):
+        sums.add(network, windows, first)
+    calibration = Calibration(*sums.calibration())
+    by_token = {t: NLL(float(sums.nll[t]), int(sums.count[t])) for t in range(size) if sums.count[t]}
+    # where a token is never right, there is nothing to confuse it with
+    right = np.maximum(sums.count[tokens], 1)
+    return Diagnosis(
+        split,
+        tokens,
+        by_token,
+        nll_by_place(network, corpus, split),
+        sums.counted,
+        sums.expected,
+        sums.confusion / right[:, None],
+        calibration,
+    )
+
+
+def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
+    """Return the NLL of the characters of a split by their place in the item, its end being one.
+
+    Returns:
+        of each place from the first on, at the most `PLACES`, the last of which holds all from there on; 0 nats over
+        0 characters where there are none.
+    """
+    chosen = corpus.membership == SPLITS.index(split)
+    lengths = corpus.lengths.astype(np.int64)
+    places = np.arange(len(corpus.tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.minimum(places[chosen], PLACES - 1)
+    windows = corpus.windows(split, network.block_size)
+    found = []
+    for place in range(int(places.max()) + 1):
+        here = replace(windows, positions=windows.positions[torch.from_numpy(places == place)])
+        found.append(exact_nll(network, here.counted()) if len(here) else NLL(0.0, 0))
+    return found
+
+
+class _Sums:
+    """Sums over contexts, filled a part at a time."""
+
+    def __init__(self, size: int, tokens: list[int]) -> None:
+        self.tokens = tokens
+        # the place of a token in the matrices, and of all others after them
+        self.place = np.full(size, len(tokens))
+        self.place[tokens] = np.arange(len(tokens))
+        self.nll, self.count = np.zeros(size), np.zeros(size)
+        shape = (len(tokens), len(tokens))
+        self.counted, self.expected, self.confusion = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self.predicted, self.observed, self.weight = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
+
+    @torch.no_grad()
+    def add(self, network: Network, windows: CountedWindows, first: int) -> None:
+        """Add the contexts from the `first` on, at the most `_ROWS` of them."""
+        contexts = windows.contexts[first : first + _ROWS].long()
+        seen = contexts[:, contexts.shape[1] - network.block_size :]
+        log_probs = F.log_softmax(network(seen).double(), dim=-1)
+        here = slice(*np.searchsorted(windows.pair_context.numpy(), [first, first + _ROWS]))
+        rows = windows.pair_context[here].numpy() - first
+        targets, counts = windows.pair_target[here].numpy(), windows.pair_count[here].numpy()
+        np.add.at(self.count, targets, counts)
+        np.add.at(self.nll, targets, -log_probs.numpy()[rows, targets] * counts)
+        probs = log_probs.exp().numpy()
+        totals = np.bincount(rows, counts, len(probs))
+        self._add_matrices(probs[:, self.tokens], contexts[:, -1].numpy(), totals, rows, targets, counts)
+        self._add_calibration(probs, totals, rows, targets, counts)
+
+    def _add_matrices(self, probs: Array, before: Any, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
+        shown = len(self.tokens)
+        last = self.place[before]
+        sums = np.zeros((shown + 1, shown))
+        np.add.at(sums, last, probs * totals[:, None])
+        self.expected += sums[:shown]
+        counted = np.zeros((shown + 1, shown + 1))
+        np.add.at(counted, (last[rows], self.place[targets]), counts)
+        self.counted += counted[:shown, :shown]
+        right = np.zeros((shown + 1, shown))
+        np.add.at(right, self.place[targets], probs[rows] * counts[:, None])
+        self.confusion += right[:shown]
+
+    def _add_calibration(self, probs: Array, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
+        bins = np.minimum((probs * BINS).astype(np.int64), BINS - 1)
+        weights = np.broadcast_to(totals[:, None], probs.shape)
+        self.weight += np.bincount(bins.ravel(), weights.ravel(), BINS)
+        self.predicted += np.bincount(bins.ravel(), (probs * weights).ravel(), BINS)
+        self.observed += np.bincount(bins[rows, targets], counts, BINS)
+
+    def calibration(self) -> tuple[Array, Array, Array]:
+        """Return means of the bins, and their weights."""
+        with np.errstate(invalid="ignore"):
+            return self.predicted / self.weight, self.observed / self.weight, self.weight

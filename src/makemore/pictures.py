@@ -1,0 +1,114 @@
+"""The pictures of a trained model and of its training: which there are, as files, and in TensorBoard."""
+
+import csv
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from makemore import plots
+from makemore.atomic import replacing
+from makemore.checkpoint import TrainedModel
+from makemore.data.corpus import Corpus
+from makemore.diagnosis import diagnose
+from makemore.errors import UserError
+
+# Made-up items whose lengths are compared with those of the text.
+_NAMES = 2000
+Curves = dict[str, tuple[list[float], list[float]]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its name, under which its files are, and a sentence on what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
+    """Yield what one can see of a model on its text: on validation, or on training where there is no such split."""
+    split = "val" if corpus.size("val") else "train"
+    found = diagnose(model.network, corpus, split)
+    every = model.vocabulary.labels
+    labels = [every[token] for token in found.tokens]
+    yield Picture(
+        "bigrams",
+        f"How often each pair of characters stands in the {split} split.",
+        plots.bigram_matrix(found.counted, labels),
+    )
+    yield Picture(
+        "network_beside_counts",
+        "What follows each character: as counted, and as the model expects on the same text.",
+        plots.network_beside_counts(found, labels),
+    )
+    if model.network.embedding is not None:
+        vectors = model.network.embedding.detach().double().numpy()
+        yield Picture("embedding", "The characters where the embedding has put them.", plots.embedding(vectors, every))
+    yield Picture(
+        "nll_by_place_and_character",
+        "Where the model is surprised: by the place in the item, and by the character.",
+        plots.nll_by_place_and_character(found, dict(enumerate(every))),
+    )
+    yield Picture(
+        "calibration",
+        "How often what was given a probability came true.",
+        plots.calibration(found.calibration, split),
+    )
+    yield Picture("confusion", "What is expected where a character is right.", plots.confusion(found, labels))
+    made_up = [len(name) for name in model.sample(_NAMES)]
+    yield Picture("lengths", "How long made-up items are.", plots.lengths(made_up, (corpus.lengths - 1).tolist()))
+
+
+def pictures_of_training(curves: Curves) -> Iterator[Picture]:
+    """Yield what one can see of a training run in its log: the loss, and the range test where it was one."""
+    if any(name in curves for name in ("train/nll", "val/nll")):
+        yield Picture("loss", "NLL of minibatches and of validation.", plots.loss_curve(curves))
+    _, rates = curves.get("lr", ([], []))
+    steps, losses = curves.get("train/nll", ([], []))
+    if len(rates) > 2 and len(rates) == len(losses) and all(before < after for before, after in pairwise(rates)):
+        caption = "Loss against the learning rate, which rose at each step; the suggested one is as high as it goes."
+        yield Picture("lr_range", caption, plots.learning_rate_range(rates, losses))
+
+
+def read_curves(path: Path) -> Curves:
+    """Return the columns of a run's `metrics.csv`, each with its steps, without what is missing or not finite."""
+    curves: Curves = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for name, text in row.items():
+                if name != "step" and text and math.isfinite(value := float(text)):
+                    steps, values = curves.setdefault(name, ([], []))
+                    steps.append(int(row["step"]))
+                    values.append(value)
+    return curves
+
+
+def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
+    """Write pictures as PNG and SVG, and return the paths of both.
+
+    Raises:
+        UserError: one cannot be written.
+    """
+    return [save_figure(p.figure, directory / f"{p.name}.{kind}") for p in pictures for kind in ("png", "svg")]
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure in the format that a path ends with, whole or not at all; return the path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        with replacing(path) as file, warnings.catch_warnings():
+            # the font has not all characters; it draws a box
+            warnings.filterwarnings("ignore", "Glyph")
+            figure.savefig(file, format=path.suffix[1:], dpi=150)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    return path

@@ -70,7 +70,7 @@ def pictures_of_training(curves: Curves) -> Iterator[Picture]:
     if any(name in curves for name in ("train/nll", "val/nll")):
         yield Picture("loss", "NLL of minibatches and of validation.", plots.loss_curve(curves))
     _, rates = curves.get("lr", ([], []))
-    steps, losses = curves.get("train/nll", ([], []))
+    _, losses = curves.get("train/nll", ([], []))
     if len(rates) > 2 and len(rates) == len(losses) and all(before < after for before, after in pairwise(rates)):
         caption = "Loss against the learning rate, which rose at each step; the suggested one is as high as it goes."
         yield Picture("lr_range", caption, plots.learning_rate_range(rates, losses))

@@ -18,6 +18,7 @@ from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, real_number, whole_number
 from makemore.language_model import LanguageModel
+from makemore.watching.watcher import DrawnNames, Watching
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
@@ -124,6 +125,15 @@ def build_trainer(
     if trainer.precision not in _PRECISIONS:
         raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
     return trainer
+
+
+def build_watching(cfg: DictConfig) -> Watching:
+    """Build what looks at a run while it trains; runs that began before there was such a thing have none.
+
+    Raises:
+        UserError: something else than watchers.
+    """
+    return Watching(cfg, named(cfg.get("watch") or {}, "watch"), DrawnNames(cfg.num_samples, cfg.seed))
 
 
 def named(config: Any, key: str) -> list[Any]:

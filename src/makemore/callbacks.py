@@ -1,27 +1,22 @@
-"""What one sees of training: the progress bar, sampled names, and what single lessons show."""
+"""What one sees of training beside TensorBoard: the progress bar, and what single lessons show."""
 
 import csv
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers.logger import Logger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
-from makemore.data.vocabulary import Vocabulary
 from makemore.errors import DivergedError
 from makemore.language_model import LanguageModel, StepOutputs
 from makemore.loggers import tensorboards
-from makemore.models import Network
 from makemore.models.ngram import NGram
 from makemore.plots import learning_rate_range
-from makemore.sampling import sample
 
 log = logging.getLogger(__name__)
 
@@ -70,39 +65,6 @@ class ProgressBar(Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Take the bar away."""
         self.bar.stop()
-
-
-class SampledNames(Callback):
-    """Shows made-up names as text in TensorBoard at each validation.
-
-    Args:
-        num_samples: how many.
-        seed: of their stream; the same at each validation, so that one sees the model change.
-    """
-
-    def __init__(self, num_samples: int, seed: int) -> None:
-        self.num_samples = num_samples
-        self.seed = seed
-        self._drawn: tuple[int, list[str]] | None = None
-
-    def drawn(self, network: Network, vocabulary: Vocabulary, step: int) -> list[str]:
-        """Return the names of a step; they are drawn once, as a run ends with those of its last validation."""
-        if self._drawn is None or self._drawn[0] != step:
-            self._drawn = step, sample(network, vocabulary, self.num_samples, self.seed)
-        return self._drawn[1]
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the names and show them."""
-        assert isinstance(pl_module, LanguageModel)
-        self.show(pl_module, trainer.loggers, trainer.global_step)
-
-    def show(self, model: LanguageModel, loggers: Iterable[Logger], step: int) -> None:
-        """Draw names from the model of a step, and show them in its run's TensorBoard."""
-        names = self.drawn(model.network, model.vocabulary, step)
-        # indented, Markdown shows them as they are
-        text = "\n".join(f"    {name}" for name in names)
-        for writer in tensorboards(loggers):
-            writer.add_text("samples", text, step)
 
 
 class LearningRateRangePlot(Callback):

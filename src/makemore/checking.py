@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from omegaconf import DictConfig
 
 from makemore import resuming
-from makemore.building import build, build_trainer, named
+from makemore.building import build, build_trainer, build_watching, named
 from makemore.checkpoint_file import newest_first
 from makemore.command import set_threads
 from makemore.data.datamodule import TextDataModule
@@ -39,6 +39,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     callbacks = named(cfg.callbacks, "callbacks")
     if not all(isinstance(callback, Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
+    build_watching(cfg)
     for make in named(cfg.logger, "logger"):
         try:
             inspect.signature(make).bind(save_dir=str(run_dir))

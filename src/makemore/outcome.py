@@ -17,7 +17,6 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
 from makemore.atomic import replacing
-from makemore.callbacks import SampledNames
 from makemore.checkpoint import load
 from makemore.checkpoint_file import step_of
 from makemore.checkpointing import Checkpoints
@@ -29,6 +28,7 @@ from makemore.evaluation import metrics_dict, split_nlls
 from makemore.metrics import NLL
 from makemore.models.ngram import NGram
 from makemore.saved_config import flat, plain
+from makemore.watching.watcher import DrawnNames
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ class Outcome(Callback):
     Args:
         cfg: the composed config, for the HPARAMS tab.
         checkpoints: the callback that has written them.
-        names: the callback that has drawn some.
+        names: of the run.
         run_dir: where `metrics.json` and `samples.txt` go.
     """
 
-    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
+    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: DrawnNames, run_dir: Path) -> None:
         self.cfg = cfg
         self.checkpoints = checkpoints
         self.names = names
@@ -124,7 +124,7 @@ class Outcome(Callback):
         nlls = split_nlls(model.network, windows)
         if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
             raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
-        names = self.names.drawn(model.network, model.vocabulary, model.step)
+        names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:
             file.write("".join(f"{name}\n" for name in names).encode())
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds}

@@ -22,8 +22,9 @@ from makemore import schedules
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.language_model import LanguageModel
+from makemore.watching.watcher import Watcher
 
-_KINDS = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, torch.optim.Optimizer)
+_KINDS = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
 # ${a.b} and nothing beside it: no resolver, which could read the environment, and no text that becomes one when values
 # are put in their places

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
 from makemore import resuming, signals
-from makemore.building import build_data, build_model, build_trainer, named
-from makemore.callbacks import ProgressBar, SampledNames
+from makemore.building import build_data, build_model, build_trainer, build_watching, named
+from makemore.callbacks import ProgressBar
 from makemore.checkpoint_file import find_newest, naming_damage
 from makemore.checkpointing import Checkpoints
 from makemore.command import override, set_threads
@@ -24,6 +24,7 @@ from makemore.loggers import rewind
 from makemore.outcome import Outcome, TrainingResult
 from makemore.run_directory import sole_writer
 from makemore.saved_config import untrusted
+from makemore.watching.watcher import Watching
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Run:
         model: with new weights.
         loggers: open, taken back to what they had written at the checkpoint.
         checkpoints: which are kept.
-        names: shown at each validation.
+        watching: what TensorBoard shows beside its metrics.
         outcome: what it ends with.
         checkpoint: to go on from; None is the beginning.
     """
@@ -104,7 +105,7 @@ class Run:
     model: LanguageModel
     loggers: list[Logger]
     checkpoints: Checkpoints
-    names: SampledNames
+    watching: Watching
     outcome: Outcome
     checkpoint: Path | None
 
@@ -134,8 +135,8 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"logger: {first_line(error)}") from error
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
-    names = SampledNames(cfg.num_samples, model.seed)
-    outcome = Outcome(cfg, checkpoints, names, run_dir)
+    watching = build_watching(cfg)
+    outcome = Outcome(cfg, checkpoints, watching.names, run_dir)
     checkpoint = None
     if cfg.resume is not None:
         resuming.check(run_dir, model, corpus, cfg.trainer.max_steps)
@@ -143,7 +144,7 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, resuming.logs_of(checkpoint))
-    return Run(cfg, run_dir, model, loggers, checkpoints, names, outcome, checkpoint)
+    return Run(cfg, run_dir, model, loggers, checkpoints, watching, outcome, checkpoint)
 
 
 def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> TrainingResult:
@@ -151,7 +152,7 @@ def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> Trainin
     datamodule = build_data(cfg)
     run = prepare(cfg, run_dir, datamodule.corpus)
     model, checkpoint, outcome = run.model, run.checkpoint, run.outcome
-    callbacks = [*shown, run.names, *named(cfg.callbacks, "callbacks"), outcome, run.checkpoints]
+    callbacks = [*shown, run.watching, *named(cfg.callbacks, "callbacks"), outcome, run.checkpoints]
     trainer = build_trainer(cfg, model.counts, datamodule, run_dir, callbacks, run.loggers)
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)

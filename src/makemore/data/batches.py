@@ -89,6 +89,10 @@ class Minibatches:
         """Return the minibatches from `first` to before `last`."""
         return Minibatches(self.first_step + first, self.contexts[first:last], self.targets[first:last])
 
+    def of_member(self, row: int) -> "Minibatches":
+        """Return those of one member of a group, by its row."""
+        return Minibatches(self.first_step, self.contexts[:, row], self.targets[:, row])
+
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return the same on another device."""
         return Minibatches(self.first_step, self.contexts.to(device), self.targets.to(device))
@@ -139,6 +143,10 @@ class FullBatches:
     def steps(self, first: int, last: int) -> "FullBatches":
         """Return the steps from `first` to before `last`."""
         return replace(self, first_step=self.first_step + first, length=last - first)
+
+    def of_member(self, row: int) -> "FullBatches":
+        """Return what all members of a group take."""
+        return self
 
     def to(self, device: torch.device, **_: Any) -> "FullBatches":
         """Return the same on another device."""

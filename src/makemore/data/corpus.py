@@ -72,6 +72,19 @@ class Corpus:
         """The stream of the last block size asked for, which all splits share."""
         return {}
 
+    def has_line(self, item: str) -> bool:
+        """Say whether an item, as a model makes it up, is a line of the text."""
+        wanted = [*self.vocabulary.encode(item), self.vocabulary.end]
+        places = self._starts[self.lengths == len(wanted)]
+        for offset, token in enumerate(wanted):
+            places = places[self.tokens[places + offset] == token]
+        return len(places) > 0
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """Where each line begins (L,)."""
+        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+
     def report(self) -> list[str]:
         """Return lines that say what was read, what cleaning dropped and how it was split."""
         items = self.lengths - 1

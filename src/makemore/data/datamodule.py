@@ -93,6 +93,8 @@ class TextDataModule(L.LightningDataModule):
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
+        # steps between looks of those who watch; blocks end there too
+        self.looks: Sequence[int] = ()
         # of the step that training goes on from: it was interrupted
         self.validation_due = False
         self._windows: dict[tuple[str, int], Windows] = {}
@@ -213,7 +215,8 @@ class _TrainingBlocks:
             return
         last = data.end_of_epoch(step)
         while step < last:
-            end = min(step + self.most_steps, _next_multiple(step, data.checkpoint_every), last)
+            ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.looks)]
+            end = min(step + self.most_steps, *ends, last)
             yield self.block(step, end - step)
             step = end
 

@@ -64,6 +64,7 @@ class Group(L.LightningModule):
         """Begin at the members' step."""
         advance_steps(self.trainer, self.members[0].step)
         self.data.validation_due = self.members[0].validation_due
+        self.data.looks = self.members[0].run.watching.intervals
 
     def on_fit_start(self) -> None:
         """Let each row of the stack draw the examples of its member."""
@@ -185,15 +186,19 @@ class GroupOutcome(Callback):
         for member in self.group.members:
             member.run.outcome.on_train_start(trainer, pl_module)
 
+    def on_train_batch_start(self, trainer: L.Trainer, _module: Any, block: Block, _batch_idx: int) -> None:
+        """Look at each member before a block of steps."""
+        for row, member in zip(self.group.layout.own, self.group.members, strict=True):
+            if member.error is None and len(block):
+                with member.surviving(trainer.global_step):
+                    member.look(self.group.data, trainer.global_step, block.of_member(row))
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Show where the group is."""
         note(self.where(trainer, lasting=False))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show made-up names, as each run does after a validation."""
-        for member in self.group.alive():
-            with member.surviving(trainer.global_step):
-                member.run.names.show(member.model, member.run.loggers, trainer.global_step)
+        """Show where the group is after a validation."""
         note(self.where(trainer, lasting=True))
 
     def where(self, trainer: L.Trainer, lasting: bool) -> Where:
@@ -209,13 +214,14 @@ class GroupOutcome(Callback):
             member.run.outcome.on_train_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate, sample and write, for each member that is left.
+        """Look once more, evaluate, sample and write, for each member that is left.
 
         Raises:
             UserError: fewer steps than planned.
         """
         for member in self.group.alive():
             with member.surviving(trainer.global_step):
+                member.look(self.group.data, trainer.global_step, None)
                 check_steps(trainer)
                 member.run.outcome.write(self.group.data, member.run.loggers)
                 member.close("success")

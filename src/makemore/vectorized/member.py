@@ -1,20 +1,24 @@
 """One member of a group: a run like any other, but for the steps, which its group takes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from makemore.checkpoint_file import RECORD_KEY, naming_damage, path_of, read
 from makemore.checkpointing import Moment
+from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
+from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
-from makemore.language_model import NeuralLanguageModel
+from makemore.language_model import NeuralLanguageModel, rates_of
 from makemore.training import Run
+from makemore.watching.watcher import NextStep
 
 # The keys in which members may differ, each of which becomes a tensor over them, and no others: `seed` draws initial
 # weights (stacked) and rows (TextDataModule.member_seeds), `model.l2` is a constant of the stack, and the others make
@@ -53,7 +57,7 @@ class Member:
         self.model.load_state_dict(checkpoint["state_dict"])
         self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
         self.scheduler.load_state_dict(checkpoint["lr_schedulers"][0])
-        for callback in (self.run.checkpoints, self.run.outcome):
+        for callback in self._callbacks():
             callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
         self.validation_due = checkpoint["TextDataModule"]["validation_due"]
         self.step = checkpoint[RECORD_KEY]["step"]
@@ -67,10 +71,9 @@ class Member:
 
     def checkpoint(self, corpus: Corpus, step: int) -> dict[str, Any]:
         """Return what is its own in a checkpoint: all but the state of the Trainer's loops and of its data."""
-        callbacks = (self.run.outcome, self.run.checkpoints)
         own = {
             "state_dict": self.model.state_dict(),
-            "callbacks": {callback.state_key: callback.state_dict() for callback in callbacks},
+            "callbacks": {callback.state_key: callback.state_dict() for callback in self._callbacks()},
             "optimizer_states": [self.optimizer.state_dict()],
             "lr_schedulers": [self.scheduler.state_dict()],
             RECORD_KEY: self.model.record(corpus, step, self.run.loggers),
@@ -78,6 +81,18 @@ class Member:
         # a view would be saved with the numbers of all members
         copied: dict[str, Any] = apply_to_collection(own, Tensor, torch.clone)
         return copied
+
+    def _callbacks(self) -> Sequence[Callback]:
+        """Return those that a checkpoint has the state of."""
+        return self.run.watching, self.run.outcome, self.run.checkpoints
+
+    def look(self, data: TextDataModule, step: int, block: Block | None) -> None:
+        """Let those look who watch the run, before a block of its steps or at its end."""
+        following = None
+        if block is not None:
+            (rate,) = rates_of(self.scheduler, step, 1)
+            following = NextStep(block, self.optimizer, rate)
+        self.run.watching.look(step, self.model, data, self.run.loggers, following)
 
     def moment(self, step: int, write: Any) -> Moment:
         """Return this run as it is at a step, which `write` writes to a path."""

@@ -1,0 +1,1 @@
+"""What TensorBoard shows while a run trains, beside its NLLs (conf/watch)."""

@@ -20,7 +20,6 @@ from makemore.callbacks import (
     CountTable,
     LearningRateRangePlot,
     ProgressBar,
-    SampledNames,
 )
 from makemore.checkpoint import load
 from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
@@ -29,7 +28,6 @@ from makemore.errors import UserError
 from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 from makemore.loggers import TensorBoard
 from makemore.metrics import exact_nll
-from makemore.sampling import sample
 from makemore.schedules import Schedule, exponential_ramp, step_decay
 
 NAMES = Path(__file__).parents[1] / "data" / "names.txt"
@@ -326,26 +324,6 @@ def events(directory: Path) -> EventAccumulator:
     accumulator = EventAccumulator(str(directory))
     accumulator.Reload()
     return accumulator
-
-
-def test_sampled_names_are_texts_of_each_validation(text: Path, tmp_path: Path) -> None:
-    data = corpus_of(text)
-    model = bigram(data, lr=5.0)
-    fit(tmp_path, model, data, 12, SampledNames(num_samples=3, seed=9), tensorboard=True)
-    shown = events(tmp_path).Tensors("samples/text_summary")
-    assert [event.step for event in shown] == [5, 10, 12]
-    texts = [event.tensor_proto.string_val[0].decode() for event in shown]
-    names = sample(model.network, model.vocabulary, 3, seed=9)
-    assert [line.strip() for line in texts[-1].split("\n")] == names
-    assert texts[0] != texts[-1]
-
-
-def test_sampling_during_training_does_not_change_it(text: Path, tmp_path: Path) -> None:
-    data, again = corpus_of(text), corpus_of(text)
-    plain, sampled = bigram(data), bigram(again)
-    fit(tmp_path, plain, data, 12)
-    fit(tmp_path, sampled, again, 12, SampledNames(num_samples=3, seed=0))
-    assert torch.equal(plain.network.W, sampled.network.W)  # type: ignore[arg-type]
 
 
 def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Path, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def _plain(value: Any) -> Any:
 
 
 def points(run_dir: Path) -> dict[tuple[str, int], bytes]:
-    """Return what TensorBoard has in the files of a run, by tag and step; there is one of each."""
+    """Return what TensorBoard has in the files of a run but for wall times, by tag and step; there is one of each."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     found: dict[tuple[str, int], bytes] = {}
@@ -247,7 +247,8 @@ def points(run_dir: Path) -> dict[tuple[str, int], bytes]:
                 key = (value.tag, event.step)
                 assert key not in found, f"{key} twice"
                 found[key] = value.tensor.SerializeToString()
-    return found
+    # none where a run began anew
+    return {key: value for key, value in found.items() if key[0] != "speed/steps_per_second"}
 
 
 def trials_of(storage: Path, name: str = "sweep") -> list[tuple[dict[str, Any], float | None, str]]:

@@ -33,9 +33,9 @@ CHARTS = {
 
 
 class Names(Watcher):
-    """Made-up names as text, with the shares that are not in the text and that came before: `samples`.
+    """Made-up names as text, `samples`, and what share of them is not in the text, and came before among them.
 
-    The shares are scalars too, `samples/unseen` and `samples/repeated`. An untrained model is not asked.
+    The shares are scalars, `samples/unseen` and `samples/repeated`. An untrained model is not asked.
     """
 
     def look(self, sight: Sight) -> None:
@@ -48,7 +48,7 @@ class Names(Watcher):
         # indented, Markdown shows them as they are
         shown = "\n".join(f"    {name}" for name in names)
         for writer in sight.writers:
-            writer.add_text("samples", f"{shown}\n\n{unseen} not in the text, {repeated} repeated", sight.step)
+            writer.add_text("samples", shown, sight.step)
         if names:
             sight.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
 
@@ -111,12 +111,13 @@ def _graph(architecture: str, vocab_size: int, arguments: str) -> Any:
 
 
 class Config(Watcher):
-    """What the run was configured with, as text: `config`."""
+    """What the run was configured with, as text: `config`. Going on with it (`resume`) does not change that."""
 
     def look(self, sight: Sight) -> None:
         """Show it."""
+        cfg = OmegaConf.masked_copy(sight.cfg, [str(key) for key in sight.cfg if key != "resume"])
         # indented, Markdown shows it as it is
-        text = "".join(f"    {line}\n" for line in OmegaConf.to_yaml(sight.cfg).splitlines())
+        text = "".join(f"    {line}\n" for line in OmegaConf.to_yaml(cfg).splitlines())
         for writer in sight.writers:
             writer.add_text("config", text, sight.step)
 

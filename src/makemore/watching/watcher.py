@@ -97,7 +97,8 @@ class Watcher(ABC):
     """
 
     def __init__(self, every: int | None = None) -> None:
-        self.every = every and whole_number(f"watch: every of {type(self).__name__}", every, at_least=1)
+        what = f"watch: every of {type(self).__name__}"
+        self.every = None if every is None else whole_number(what, every, at_least=1)
 
     def is_due(self, sight: Sight) -> bool:
         """Say whether to look."""

@@ -1,0 +1,293 @@
+"""Checks what TensorBoard shows of a run, and that looking at it changes nothing."""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch.nn.functional import cross_entropy
+
+from makemore.building import build_watching
+from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
+from makemore.data.datamodule import TextDataModule
+from makemore.errors import UserError
+from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.loggers import TensorBoard
+from makemore.sampling import sample
+from makemore.watching.numbers import Activations, Gradients, Speed, Weights
+from makemore.watching.pages import CHARTS, Charts, Config, Embedding, Graph, Names
+from makemore.watching.watcher import DrawnNames, Sight, Watcher, Watching
+
+NAMES = Path(__file__).parents[2] / "data" / "names.txt"
+CFG = OmegaConf.create({"seed": 9, "resume": None, "model": {"l2": 0.1}})
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 200 names."""
+    path = tmp_path_factory.mktemp("text") / "names.txt"
+    path.write_text("\n".join(NAMES.read_text().split("\n")[:200]) + "\n")
+    return path
+
+
+def data_of(text: Path, **options: Any) -> TextDataModule:
+    return TextDataModule(str(text), **({"batch_size": 8, "val_every": 5, "checkpoint_every": 4} | options))
+
+
+def mlp(data: TextDataModule, optimizer: Any = None, l2: float = 0.1) -> NeuralLanguageModel:
+    optimizer = optimizer or partial(torch.optim.SGD, lr=0.5)
+    return NeuralLanguageModel("mlp", data.corpus.vocabulary, optimizer, None, l2, hidden_dim=16)
+
+
+def fit(
+    directory: Path, model: LanguageModel, data: TextDataModule, steps: int, *watchers: Watcher, **more: Any
+) -> Watching:
+    watching = Watching(CFG, watchers, DrawnNames(3, seed=9))
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
+        logger=[TensorBoard(directory)],
+        callbacks=[watching, *more.get("callbacks", [])],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=directory,
+        enable_checkpointing="callbacks" in more,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=data)
+    return watching
+
+
+def events(directory: Path) -> Any:
+    return EventAccumulator(str(directory), {"tensors": 0, "scalars": 0, "histograms": 0, "images": 0}).Reload()
+
+
+class Steps(Watcher):
+    """Remembers the steps that it looked at, and the one to come there."""
+
+    def __init__(self, every: int | None = None) -> None:
+        super().__init__(every)
+        self.sights: list[Sight] = []
+
+    def look(self, sight: Sight) -> None:
+        self.sights.append(sight)
+
+    @property
+    def steps(self) -> list[int]:
+        return [sight.step for sight in self.sights]
+
+
+@settings(max_examples=10, deadline=None)
+@given(every=st.integers(1, 9), block=st.integers(1, 9), steps=st.integers(1, 12))
+def test_one_looks_before_the_first_step_at_multiples_and_at_the_end(
+    text: Path, tmp_path_factory: pytest.TempPathFactory, every: int, block: int, steps: int
+) -> None:
+    watcher, once = Steps(every), Steps()
+    data = data_of(text, steps_per_execution=block)
+    fit(tmp_path_factory.mktemp("run"), mlp(data), data, steps, watcher, once)
+    assert watcher.steps == sorted({*range(0, steps, every), steps})
+    assert once.steps == [0]
+    # with the step to come, but for the last
+    coming = [None if sight.next is None else sight.next.block.first_step for sight in watcher.sights]
+    assert coming == [*watcher.steps[:-1], None]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW, partial(torch.optim.SGD, momentum=0.9)])
+@pytest.mark.parametrize("batch_size", [8, None])
+def test_looking_changes_nothing(text: Path, tmp_path: Path, optimizer: Any, batch_size: int | None) -> None:
+    watchers = [
+        Names(5),
+        Speed(3),
+        Gradients(2),
+        Weights(3),
+        Activations(4),
+        Embedding(5),
+        Graph(),
+        Config(),
+        Charts(),
+    ]
+    found = []
+    for name, chosen in (("plain", []), ("watched", watchers)):
+        data = data_of(text, batch_size=batch_size, steps_per_execution=4)
+        model = mlp(data, partial(optimizer, lr=0.1))
+        checkpoints = Checkpoints(every=4)
+        fit(tmp_path / name, model, data, 11, *chosen, callbacks=[checkpoints])
+        state = torch.load(tmp_path / name / "checkpoints" / "step-00000011.ckpt", weights_only=True)
+        found.append((state["state_dict"], state["optimizer_states"], events(tmp_path / name).Scalars("val/nll")[-1]))
+    (plain, plain_state, plain_nll), (watched, watched_state, watched_nll) = found
+    assert all(torch.equal(plain[name], watched[name]) for name in plain)
+    torch.testing.assert_close(watched_state, plain_state, rtol=0, atol=0)
+    assert (watched_nll.step, watched_nll.value) == (plain_nll.step, plain_nll.value)
+
+
+def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    model = mlp(data)
+    weights = {name: weight.detach().clone() for name, weight in model.network.named_parameters()}
+    watcher = Steps(1)
+    fit(tmp_path, model, data, 1, Gradients(1), watcher)
+    assert watcher.sights[0].next is not None
+    contexts, targets = (tensor[0] for tensor in watcher.sights[0].next.block.stacked())
+    fresh = mlp(data).network
+    squares = sum(weight.square().sum() for weight in fresh.parameters() if weight.ndim > 1)
+    entries = sum(weight.numel() for weight in fresh.parameters() if weight.ndim > 1)
+    (cross_entropy(fresh(contexts), targets) + 0.1 * squares / entries).backward()
+    shown = events(tmp_path)
+    for name, weight in fresh.named_parameters():
+        assert torch.equal(weight, weights[name])
+        tags = [f"{what}_to_weight/{name}" for what in ("gradient", "update")]
+        if weight.norm() == 0:
+            assert not set(tags) & set(shown.Tags()["scalars"])
+            continue
+        assert weight.grad is not None
+        ratio = float(weight.grad.norm() / weight.detach().norm())
+        (gradient,), (update,) = (shown.Scalars(tag) for tag in tags)
+        assert gradient.value == pytest.approx(ratio, rel=1e-5)
+        # plain SGD at rate 0.5
+        assert update.value == pytest.approx(0.5 * ratio, rel=1e-4)
+
+
+def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    model = mlp(data)
+    watching = fit(tmp_path, model, data, 12, Names(5))
+    shown = events(tmp_path)
+    texts = shown.Tensors("samples/text_summary")
+    assert [event.step for event in texts] == [5, 10, 12]
+    names = sample(model.network, model.vocabulary, 3, seed=9)
+    last = texts[-1].tensor_proto.string_val[0].decode()
+    assert [line.strip() for line in last.split("\n")] == names
+    assert texts[0].tensor_proto.string_val[0].decode() != last
+    assert watching.names.at(12, model.network, model.vocabulary) is watching.names.at(12, model.network, None)  # type: ignore[arg-type]
+    lines = set(text.read_text().split("\n"))
+    assert shown.Scalars("samples/unseen")[-1].value == pytest.approx(sum(name not in lines for name in names) / 3)
+    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(1 - len(set(names)) / 3)
+
+
+def test_a_model_that_knows_the_text_by_heart_makes_up_nothing_new(tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("anna\n" * 5)
+    data = data_of(path, splits=(1, 0, 0), batch_size=None)
+    model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=5)
+    fit(tmp_path / "run", model, data, 1, Names(1), Weights(1), Activations(1), Gradients(1), Graph())
+    shown = events(tmp_path / "run")
+    assert shown.Scalars("samples/unseen")[-1].value == 0
+    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(2 / 3)
+    # nothing of it is learnt by gradient descent
+    assert not shown.Tags()["graph"]
+
+
+def test_weights_and_activations_are_histograms_with_the_share_saturated(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    model = mlp(data, partial(torch.optim.SGD, lr=0.0))
+    with torch.no_grad():
+        model.network.W1.zero_()  # type: ignore[union-attr]
+        # tanh of 10 is 1, of 0.1 is 0.1: 4 units of 16 are saturated
+        model.network.b1.fill_(0.1)[:4] = 10.0  # type: ignore[union-attr, index]
+    fit(tmp_path, model, data, 3, Weights(2), Activations(2))
+    shown = events(tmp_path)
+    tags = shown.Tags()
+    assert {"weights/C", "weights/W1", "weights/b1", "weights/W2", "weights/b2", "activations/hidden"} <= {
+        *tags["histograms"],
+        *tags["tensors"],
+    }
+    assert [event.step for event in shown.Histograms("weights/W1")] == [0, 2, 3]
+    histogram = shown.Histograms("weights/b1")[0].histogram_value
+    assert (histogram.num, histogram.min, histogram.max) == (16, pytest.approx(0.1), 10.0)
+    assert [event.value for event in shown.Scalars("saturated/hidden")] == [0.25] * 3
+
+
+def test_the_embedding_is_in_the_projector_with_its_characters(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    model = mlp(data)
+    fit(tmp_path, model, data, 7, Embedding(4))
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    assert [each.tensor_name for each in config.embeddings] == [f"embedding-{step:08}" for step in (7, 4, 0)]
+    newest = config.embeddings[0]
+    vectors = [list(map(float, row.split("\t"))) for row in (tmp_path / newest.tensor_path).read_text().splitlines()]
+    assert model.network.embedding is not None
+    assert torch.equal(torch.tensor(vectors), model.network.embedding)
+    assert (tmp_path / newest.metadata_path).read_text().splitlines() == model.vocabulary.labels
+    # a run that goes on from an earlier step leaves nothing of the later ones
+    fit(tmp_path, mlp(data), data_of(text), 3, Embedding(4))
+    config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    assert [each.tensor_name for each in config.embeddings] == [f"embedding-{step:08}" for step in (3, 0)]
+
+
+def test_labels_have_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "spaces.txt"
+    path.write_text("a b\nab\u2028c\n" * 5, encoding="utf-8")
+    data = data_of(path, splits=(1, 0, 0))
+    fit(tmp_path / "run", mlp(data), data, 1, Embedding(1))
+    labels = (tmp_path / "run" / "projector" / "labels.tsv").read_text(encoding="utf-8").split("\n")
+    assert labels == [".", "' '", "a", "b", "c", r"'\u2028'", ""]
+
+
+def test_graph_config_and_charts_are_there_once(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    fit(tmp_path, mlp(data), data, 7, Graph(), Config(), Charts())
+    shown = events(tmp_path)
+    operators = {node.op for node in shown.Graph().node}
+    assert {"aten::tanh", "aten::addmm"} <= operators
+    (config,) = shown.Tensors("config/text_summary")
+    yaml = "\n".join(line[4:] for line in config.tensor_proto.string_val[0].decode().split("\n"))
+    assert OmegaConf.create(yaml) == {"seed": 9, "model": {"l2": 0.1}}
+    (layout,) = shown.Tensors("custom_scalars__config__")
+    categories = Layout.FromString(layout.tensor_proto.string_val[0]).category
+    assert [category.title for category in categories] == list(CHARTS)
+    assert list(categories[0].chart[0].multiline.tag) == ["train/nll", "val/nll"]
+
+
+def test_speed_is_steps_over_the_time_between_two_looks(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(range(0, 1000, 2))
+    monkeypatch.setattr("makemore.watching.numbers.time.perf_counter", lambda: next(times))
+    speed, data = Speed(4), data_of(text)
+    sights = [Sight(step, mlp(data), data, CFG, DrawnNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)]
+    for sight in sights:
+        speed.look(sight)
+    sights[0].loggers[0].save()
+    shown = events(tmp_path).Scalars("speed/steps_per_second")
+    assert [(event.step, event.value) for event in shown] == [(4, 2.0), (7, 1.5)]
+
+
+def test_each_is_switched_off_by_null_and_an_old_run_has_none() -> None:
+    group = {"_target_": "makemore.watching.numbers.Speed", "every": 7}
+    watching = build_watching(OmegaConf.create({"seed": 0, "num_samples": 1, "watch": {"a": group, "b": None}}))
+    assert watching.intervals == [7]
+    assert build_watching(OmegaConf.create({"seed": 0, "num_samples": 1})).watchers == []
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ({"_target_": "makemore.watching.numbers.Speed", "every": 0}, "watch: every of Speed must be"),
+        ({"_target_": "torch.nn.Identity"}, "watch: each must be a watcher"),
+    ],
+)
+def test_what_is_no_watcher_is_named(what: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_watching(OmegaConf.create({"seed": 0, "num_samples": 1, "watch": {"a": what}}))
+
+
+def test_charts_have_what_a_run_logs(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    fit(tmp_path, mlp(data), data, 7, Names(5), Speed(3), Gradients(2), Activations(4))
+    tags = set(events(tmp_path).Tags()["scalars"])
+    for charts in CHARTS.values():
+        for patterns in charts.values():
+            assert all(any(re.fullmatch(pattern, tag) for tag in tags) for pattern in patterns), patterns

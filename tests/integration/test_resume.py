@@ -92,7 +92,7 @@ POINTS = [
     ("makemore.checkpointing:Checkpoints.on_train_end", 1),
     ("makemore.outcome:Outcome.on_fit_end", 1),
     ("makemore.outcome:split_nlls", 1),
-    ("makemore.outcome:sample", 1),
+    ("makemore.outcome:load", 1),
     ("makemore.outcome:metrics_dict", 1),
     ("makemore.outcome:Outcome._log_hyperparameters", 1),
     ("makemore.outcome:Outcome._best", 1),

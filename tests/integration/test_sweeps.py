@@ -41,7 +41,7 @@ MOMENTS = (
     "makemore.sweeps.job:train_alone",
     "makemore.signals:requested",
     "makemore.sealed:write",
-    "makemore.outcome:sample",
+    "makemore.outcome:load",
 )
 
 

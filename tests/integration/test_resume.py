@@ -17,13 +17,14 @@ from makemore.run_directory import sole_writer
 STEPS = 12
 # none of them divides another
 SHORT = (f"trainer.max_steps={STEPS}", "val_every=5", "log_every=2", "checkpoint_every=4", "steps_per_execution=3")
+WATCHED = ("watch.gradients.every=3", "watch.weights.every=4", "watch.activations.every=7")
 SMALL = ("model.hidden_dim=8", "data.max_lines=2000")
 MODELS = {
     "ngram": ("model=ngram",),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
     "momentum": ("model=bigram", "optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.01"),
     "mlp, SGD": (*SMALL, "optimizer=sgd", "scheduler.milestones=[5,8]"),
-    "mlp, AdamW": (*SMALL, "scheduler.milestones=[5,8]"),
+    "mlp, AdamW": (*SMALL, *WATCHED, "scheduler.milestones=[5,8]"),
     "full batch": (*SMALL, "data.batch_size=null"),
     "permutation": (*SMALL, "data.draw=permutation", "data.batch_size=500"),
     "no validation": (*SMALL, "data.splits=[1,0,0]"),
@@ -84,7 +85,9 @@ def test_so_does_each_model_at_each_step(whole: Any, tmp_path: Path) -> None:
 
 POINTS = [
     *(("makemore.language_model:exact_nll", validation) for validation in (3, 2, 1)),
-    ("makemore.callbacks:sample", 2),
+    ("makemore.watching.watcher:sample", 2),
+    *(("makemore.watching.watcher:Watching.look", look) for look in (1, 2, 3)),
+    ("makemore.watching.watcher:Watching.on_fit_end", 1),
     *(("makemore.sealed:write", save) for save in range(1, 9)),
     ("makemore.callbacks:ProgressBar.on_train_start", 1),
     ("makemore.callbacks:ProgressBar.on_train_epoch_end", 3),

@@ -41,10 +41,15 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
     names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
     events = {name for name in names if name.startswith("events.out.tfevents")}
     checkpoints = {name for name in names if name.startswith("checkpoints/")}
+    projector = {name for name in names if name.startswith("projector")}
     assert len(events) == 1
     assert {"checkpoints/step-00000200.ckpt", "checkpoints/step-00000300.ckpt"} <= checkpoints
     assert len(checkpoints) == 3  # the last two, and the best
-    assert names - events - checkpoints == {
+    assert projector == {
+        *("projector_config.pbtxt", "projector/labels.tsv"),
+        *(f"projector/embedding-{step:08}.tsv" for step in (0, 300)),
+    }
+    assert names - events - checkpoints - projector == {
         *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
         *("train.log", "metrics.csv", "metrics.json", "samples.txt", ".lock"),
     }

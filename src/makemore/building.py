@@ -133,7 +133,7 @@ def build_watching(cfg: DictConfig) -> Watching:
     Raises:
         UserError: something else than watchers.
     """
-    return Watching(cfg, named(cfg.get("watch") or {}, "watch"), DrawnNames(cfg.num_samples, cfg.seed))
+    return Watching(named(cfg.get("watch") or {}, "watch"), DrawnNames(cfg.num_samples, cfg.seed))
 
 
 def named(config: Any, key: str) -> list[Any]:

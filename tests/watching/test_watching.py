@@ -24,12 +24,13 @@ from makemore.errors import UserError
 from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 from makemore.loggers import TensorBoard
 from makemore.sampling import sample
+from makemore.saved_config import saved_config_of
 from makemore.watching.numbers import Activations, Gradients, Speed, Weights
 from makemore.watching.pages import CHARTS, Charts, Config, Embedding, Graph, Names
 from makemore.watching.watcher import DrawnNames, Sight, Watcher, Watching
 
 NAMES = Path(__file__).parents[2] / "data" / "names.txt"
-CFG = OmegaConf.create({"seed": 9, "resume": None, "model": {"l2": 0.1}})
+CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def mlp(data: TextDataModule, optimizer: Any = None, l2: float = 0.1) -> NeuralL
 def fit(
     directory: Path, model: LanguageModel, data: TextDataModule, steps: int, *watchers: Watcher, **more: Any
 ) -> Watching:
-    watching = Watching(CFG, watchers, DrawnNames(3, seed=9))
+    watching = Watching(watchers, DrawnNames(3, seed=9))
+    saved_config_of(directory).parent.mkdir(parents=True, exist_ok=True)
+    saved_config_of(directory).write_text(CONFIG)
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -243,12 +246,20 @@ def test_graph_config_and_charts_are_there_once(text: Path, tmp_path: Path) -> N
     operators = {node.op for node in shown.Graph().node}
     assert {"aten::tanh", "aten::addmm"} <= operators
     (config,) = shown.Tensors("config/text_summary")
-    yaml = "\n".join(line[4:] for line in config.tensor_proto.string_val[0].decode().split("\n"))
-    assert OmegaConf.create(yaml) == {"seed": 9, "model": {"l2": 0.1}}
+    lines = config.tensor_proto.string_val[0].decode().splitlines()
+    assert "".join(f"{line[4:]}\n" for line in lines) == CONFIG
     (layout,) = shown.Tensors("custom_scalars__config__")
     categories = Layout.FromString(layout.tensor_proto.string_val[0]).category
     assert [category.title for category in categories] == list(CHARTS)
     assert list(categories[0].chart[0].multiline.tag) == ["train/nll", "val/nll"]
+
+
+def test_a_run_without_a_config_of_its_own_shows_none(text: Path, tmp_path: Path) -> None:
+    data = data_of(text)
+    sight = Sight(0, mlp(data), data, tmp_path, DrawnNames(1, 0), [TensorBoard(tmp_path)])
+    Config().look(sight)
+    sight.loggers[0].save()
+    assert events(tmp_path).Tags()["tensors"] == []
 
 
 def test_speed_is_steps_over_the_time_between_two_looks(
@@ -257,7 +268,9 @@ def test_speed_is_steps_over_the_time_between_two_looks(
     times = iter(range(0, 1000, 2))
     monkeypatch.setattr("makemore.watching.numbers.time.perf_counter", lambda: next(times))
     speed, data = Speed(4), data_of(text)
-    sights = [Sight(step, mlp(data), data, CFG, DrawnNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)]
+    sights = [
+        Sight(step, mlp(data), data, tmp_path, DrawnNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)
+    ]
     for sight in sights:
         speed.look(sight)
     sights[0].loggers[0].save()

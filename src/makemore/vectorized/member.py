@@ -18,7 +18,7 @@ from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
 from makemore.language_model import NeuralLanguageModel, rates_of
 from makemore.training import Run
-from makemore.watching.watcher import NextStep
+from makemore.watching.watcher import NextStep, Sight
 
 # The keys in which members may differ, each of which becomes a tensor over them, and no others: `seed` draws initial
 # weights (stacked) and rows (TextDataModule.member_seeds), `model.l2` is a constant of the stack, and the others make
@@ -92,7 +92,8 @@ class Member:
         if block is not None:
             (rate,) = rates_of(self.scheduler, step, 1)
             following = NextStep(block, self.optimizer, rate)
-        self.run.watching.look(step, self.model, data, self.run.loggers, following)
+        run = self.run
+        run.watching.look(Sight(step, self.model, data, run.run_dir, run.watching.names, run.loggers, following))
 
     def moment(self, step: int, write: Any) -> Moment:
         """Return this run as it is at a step, which `write` writes to a path."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from google.protobuf import text_format
-from omegaconf import OmegaConf
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
 from makemore.models import build
+from makemore.saved_config import saved_config_of
 from makemore.watching.watcher import Sight, Watcher
 
 # The Custom Scalars page: charts by category, with patterns of what is on each, in an order that tells the story.
@@ -59,10 +59,9 @@ class Embedding(Watcher):
     def look(self, sight: Sight) -> None:
         """Show them as they are now, beside those of earlier looks."""
         vectors = sight.model.network.embedding
-        if vectors is not None:
+        if vectors is not None and sight.writers:
             labels = [_printable(label) for label in sight.model.vocabulary.labels]
-            for writer in sight.writers:
-                _project(Path(writer.log_dir), sight.step, vectors.tolist(), labels)
+            _project(sight.run_dir, sight.step, vectors.tolist(), labels)
 
 
 def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[str]) -> None:
@@ -111,13 +110,17 @@ def _graph(architecture: str, vocab_size: int, arguments: str) -> Any:
 
 
 class Config(Watcher):
-    """What the run was configured with, as text: `config`. Going on with it (`resume`) does not change that."""
+    """What the run was configured with, as its directory has it, as text: `config`."""
 
     def look(self, sight: Sight) -> None:
         """Show it."""
-        cfg = OmegaConf.masked_copy(sight.cfg, [str(key) for key in sight.cfg if key != "resume"])
+        path = saved_config_of(sight.run_dir)
+        if not path.exists():
+            # started from Python
+            return
+        lines = path.read_text(encoding="utf-8").splitlines()
         # indented, Markdown shows it as it is
-        text = "".join(f"    {line}\n" for line in OmegaConf.to_yaml(cfg).splitlines())
+        text = "".join(f"    {line}\n" for line in lines)
         for writer in sight.writers:
             writer.add_text("config", text, sight.step)
 

@@ -1,15 +1,15 @@
 """Looking at a run while it trains: at which steps, and what there is to be seen then."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.data.batches import Block, Counts
@@ -65,7 +65,7 @@ class Sight:
         step: how many it has taken.
         model: as it is now.
         data: that it is trained on.
-        cfg: conf/train.yaml, composed.
+        run_dir: its directory.
         names: that it makes up.
         loggers: where its metrics go.
         next: the step to come; None at the end, and for a model that counts.
@@ -74,7 +74,7 @@ class Sight:
     step: int
     model: LanguageModel
     data: TextDataModule
-    cfg: DictConfig
+    run_dir: Path
     names: DrawnNames
     loggers: Sequence[Logger]
     next: NextStep | None = None
@@ -115,15 +115,13 @@ class Watching(Callback):
     """Lets watchers look at one run, each once a step.
 
     Args:
-        cfg: of the run, composed.
         watchers: they.
         names: of the run.
     """
 
-    def __init__(self, cfg: DictConfig, watchers: Sequence[Any], names: DrawnNames) -> None:
+    def __init__(self, watchers: Sequence[Any], names: DrawnNames) -> None:
         if not all(isinstance(watcher, Watcher) for watcher in watchers):
             raise UserError("watch: each must be a watcher of makemore.watching; see conf/watch/default.yaml")
-        self.cfg = cfg
         self.watchers: Sequence[Watcher] = watchers
         self.names = names
         self.looked = -1
@@ -141,20 +139,12 @@ class Watching(Callback):
         """Take the step of the run that is resumed."""
         self.looked = state_dict["looked"]
 
-    def look(
-        self,
-        step: int,
-        model: LanguageModel,
-        data: TextDataModule,
-        loggers: Iterable[Logger],
-        next_step: NextStep | None,
-    ) -> None:
+    def look(self, sight: Sight) -> None:
         """Let those watchers look that are due."""
-        sight = Sight(step, model, data, self.cfg, self.names, list(loggers), next_step)
         due = [watcher for watcher in self.watchers if watcher.is_due(sight)]
-        if step == self.looked or not due:
+        if sight.step == self.looked or not due:
             return
-        self.looked = step
+        self.looked = sight.step
         for watcher in due:
             watcher.look(sight)
 
@@ -176,7 +166,8 @@ class Watching(Callback):
     def _look(self, trainer: L.Trainer, next_step: NextStep | None) -> None:
         model, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(model, LanguageModel)
-        self.look(trainer.global_step, model, data, trainer.loggers, next_step)
+        run_dir = Path(trainer.default_root_dir)
+        self.look(Sight(trainer.global_step, model, data, run_dir, self.names, trainer.loggers, next_step))
 
 
 def _next_step(model: Any, block: Block) -> NextStep:

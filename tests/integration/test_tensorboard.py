@@ -1,0 +1,185 @@
+"""Starts TensorBoard over a finished sweep, as one does who watches, and reads what it serves."""
+
+import csv
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+from trials import run
+
+from makemore.checkpoint import load
+from makemore.watching.pages import CHARTS
+
+STEPS = 60
+LINE = (
+    *("-m", f"trainer.max_steps={STEPS}", "val_every=20", "log_every=10", "steps_per_execution=10"),
+    *("watch.speed.every=20", "watch.gradients.every=20", "watch.weights.every=30", "watch.activations.every=30"),
+    *("model.l2=0.1", "model.hidden_dim=16", "seed=0,1", "callbacks=pictures", "hydra.sweep.dir=logs/sweep"),
+)
+Get = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The directories of a finished sweep of two jobs, by name."""
+    directory = tmp_path_factory.mktemp("sweep")
+    lines = "".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno")
+    (directory / "names.txt").write_text(lines)
+    outcome = run("train", *LINE, "data=text", f"data.path={directory / 'names.txt'}", cwd=directory)
+    assert outcome.code == 0, outcome.err
+    return {path.parent.name: path.parent for path in (directory / "logs" / "sweep").glob("*/metrics.json")}
+
+
+@pytest.fixture(scope="module")
+def get(jobs: dict[str, Path]) -> Iterator[Get]:
+    """Ask a TensorBoard that watches them."""
+    logs = next(iter(jobs.values())).parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(logs),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+
+        def ask(page: str, body: Any = None, **parameters: Any) -> Any:
+            address = f"http://127.0.0.1:{port}/data/{page}" + (f"?{urlencode(parameters)}" if parameters else "")
+            data = None if body is None else json.dumps(body).encode()
+            with urlopen(Request(address, data, {"Content-Type": "application/json"}), timeout=30) as answer:
+                content = answer.read()
+            return json.loads(content) if "json" in answer.headers["Content-Type"] else content
+
+        try:
+            _wait_for(ask, jobs)
+            yield ask
+        finally:
+            process.terminate()
+
+
+def _wait_for(ask: Get, jobs: dict[str, Path]) -> None:
+    """Wait until all of them are read; what a job writes last is what it ended with."""
+    for _ in range(120):
+        time.sleep(0.5)
+        try:
+            tags = ask("plugin/scalars/tags")
+        except URLError:
+            continue
+        if all("hparam/val_nll" in tags.get(name, {}) for name in jobs):
+            return
+    raise AssertionError("TensorBoard has not read the sweep in a minute")
+
+
+def points(get: Get, run: str, tag: str) -> dict[int, float]:
+    return {step: value for _, step, value in get("plugin/scalars/scalars", run=run, tag=tag)}
+
+
+def test_its_scalars_are_those_of_metrics_csv(get: Get, jobs: dict[str, Path]) -> None:
+    for name, run_dir in jobs.items():
+        with (run_dir / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for tag in ("train/loss", "train/nll", "train/penalty", "lr", "val/nll"):
+            logged = {int(row["step"]): float(row[tag]) for row in rows if row[tag]}
+            assert points(get, name, tag) == pytest.approx(logged, rel=1e-6), tag
+        assert list(points(get, name, "val/nll")) == [20, 40, 60]
+
+
+def test_it_shows_whether_a_run_is_well(get: Get, jobs: dict[str, Path]) -> None:
+    weights = ("C", "W1", "b1", "W2", "b2")
+    for name in jobs:
+        assert list(points(get, name, "speed/steps_per_second")) == [20, 40, 60]
+        for what in ("gradient", "update"):
+            for weight in weights:
+                ratios = points(get, name, f"{what}_to_weight/{weight}")
+                # a bias begins at 0, which nothing is compared with; the last look has no step to come
+                assert list(ratios) == [20, 40] if weight.startswith("b") else [0, 20, 40]
+                assert all(0 < ratio < 100 for ratio in ratios.values())
+        assert list(points(get, name, "saturated/hidden")) == [0, 30, 60]
+        histograms = get("plugin/histograms/tags")[name]
+        assert set(histograms) == {*(f"weights/{weight}" for weight in weights), "activations/hidden"}
+        shown = get("plugin/histograms/histograms", run=name, tag="activations/hidden")
+        assert [step for _, step, _ in shown] == [0, 30, 60]
+        assert all(-1 <= left < right <= 1 for left, right, _ in shown[-1][2])
+
+
+def test_it_shows_made_up_names_and_the_config(get: Get, jobs: dict[str, Path]) -> None:
+    for name, run_dir in jobs.items():
+        texts = get("plugin/text/text", run=name, tag="samples/text_summary")
+        assert [text["step"] for text in texts] == [20, 40, 60]
+        names = (run_dir / "samples.txt").read_text().split()
+        assert re.sub(r"<[^>]*>", " ", texts[-1]["text"]).split() == names
+        lines = set((run_dir.parents[2] / "names.txt").read_text().split())
+        unseen = sum(made_up not in lines for made_up in names) / len(names)
+        assert points(get, name, "samples/unseen")[STEPS] == pytest.approx(unseen)
+        assert points(get, name, "samples/repeated")[STEPS] == pytest.approx(1 - len(set(names)) / len(names))
+        (config,) = get("plugin/text/text", run=name, tag="config/text_summary")
+        assert "hidden_dim: 16" in config["text"]
+
+
+def test_its_projector_has_the_embedding_with_its_characters(get: Get, jobs: dict[str, Path]) -> None:
+    assert set(get("plugin/projector/runs")) == set(jobs)
+    for name, run_dir in jobs.items():
+        newest, *_ = get("plugin/projector/info", run=name)["embeddings"]
+        model = load(run_dir)
+        assert model.network.embedding is not None
+        assert newest["tensorShape"] == list(model.network.embedding.shape)
+        tensor = get("plugin/projector/tensor", run=name, name=newest["tensorName"])
+        assert tensor == model.network.embedding.detach().numpy().tobytes()
+        labels = get("plugin/projector/metadata", run=name, name=newest["tensorName"]).decode()
+        assert labels.split("\n")[:-1] == model.vocabulary.labels
+
+
+def test_its_charts_are_laid_out(get: Get, jobs: dict[str, Path]) -> None:
+    layout = get("plugin/custom_scalars/layout")["category"]
+    assert [category["title"] for category in layout] == list(CHARTS)
+    assert layout[0]["chart"][0]["multiline"]["tag"] == ["train/nll", "val/nll"]
+    for name in jobs:
+        for tag in (tag for category in layout for chart in category["chart"] for tag in chart["multiline"]["tag"]):
+            found = get("plugin/custom_scalars/scalars", run=name, tag=tag)
+            assert found["regex_valid"]
+            assert any(found["tag_to_events"].values()), tag
+
+
+def test_it_shows_graph_and_pictures(get: Get, jobs: dict[str, Path]) -> None:
+    for name in jobs:
+        assert get("plugin/graphs/info")[name]["run_graph"]
+        assert b"aten::tanh" in get("plugin/graphs/graph", run=name, conceptual="false")
+        images = get("plugin/images/tags")[name]
+        assert {"bigrams", "embedding", "loss", "calibration", "lengths"} <= {tag.rpartition("/")[2] for tag in images}
+        for tag in images:
+            (image,) = get("plugin/images/images", run=name, tag=tag, sample=0)
+            assert image["step"] == STEPS
+            shown = get("plugin/images/individualImage?" + image["query"])
+            assert shown.startswith(b"\x89PNG")
+
+
+def test_hparams_have_what_differs_and_what_came_of_it(get: Get, jobs: dict[str, Path]) -> None:
+    statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+    asked = {"experimentName": "", "allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 10}
+    groups = get("plugin/hparams/session_groups", asked)["sessionGroups"]
+    assert {group["name"] for group in groups} == set(jobs)
+    assert {group["hparams"]["seed"] for group in groups} == {0.0, 1.0}
+    for group in groups:
+        nlls = {value["name"]["tag"]: value["value"] for value in group["metricValues"]}
+        metrics = json.loads((jobs[group["name"]] / "metrics.json").read_text())
+        assert nlls["hparam/val_nll"] == pytest.approx(metrics["val/nll"], rel=1e-6)
+    infos = get("plugin/hparams/experiment", {"experimentName": ""})["hparamInfos"]
+    assert infos[0]["name"] == "seed"
+    assert infos[0]["differs"]

@@ -47,6 +47,7 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "mlp": 1.0,
         "mlp-adamw": 1.0,
         "mlp-stock": 0.2,
+        "mlp-watched": 1.05,
         "bigram": 0.01,
         "bigram-run": None,
         "windows": 0.03,

@@ -43,6 +43,13 @@ def mlp_cases(setting: Setting) -> list[Case]:
             unseen_work(stock, sizes.stock_steps),
             0.2,
         ),
+        case(
+            "mlp-watched",
+            f"{work}, all in TensorBoard; with watch=none",
+            (),
+            whole_run([*_mlp(setting), "watch=none"], sizes.steps),
+            1.05,
+        ),
     ]
 
 

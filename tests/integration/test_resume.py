@@ -153,7 +153,11 @@ def test_a_finished_run_goes_on_to_more_steps(whole: Any, tmp_path: Path) -> Non
     run_dir = train(tmp_path / "a", *SHORT, *MODELS["mlp, AdamW"], short)
     assert resume(run_dir, long).code == 0
     assert resume(run_dir).code == 0
-    assert ending(run_dir) == ending(train(tmp_path / "b", *SHORT, *MODELS["mlp, AdamW"], long))
+    gone_on, at_once = ending(run_dir), ending(train(tmp_path / "b", *SHORT, *MODELS["mlp, AdamW"], long))
+    # TensorBoard shows the config that it began with
+    began, other = (ended["points"].pop(("config/text_summary", 0)) for ended in (gone_on, at_once))
+    assert began.replace(b"max_steps: 10", b"max_steps: 20") == other
+    assert gone_on == at_once
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole: Any, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from trials import SHORT, Outcome, at_call, ending, run, send_myself, signal_at_step, start
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from trials import SHORT, Outcome, at_call, ending, points, run, send_myself, signal_at_step, start
 
 GRID = ("optimizer.lr=0.003,0.01", "model.l2=0,0.1", "seed=0,1")
 # all in the launching process, where signals can be aimed at a step
@@ -107,6 +108,21 @@ def shape(content: Any) -> Any:
     return type(content)
 
 
+def assert_watched_alike(run_dir: Path, other: Path) -> None:
+    """TensorBoard has the same of two runs at the same steps, but for wall times and last digits."""
+    assert points(run_dir).keys() == points(other).keys()
+    ours, theirs = (EventAccumulator(str(path)).Reload() for path in (run_dir, other))
+    tags = {tag for tag in ours.Tags()["scalars"] if not tag.startswith("speed/")}
+    assert {"gradient_to_weight/W1", "update_to_weight/W2", "saturated/hidden", "samples/unseen"} <= tags
+    for tag in tags:
+        values = [[event.value for event in each.Scalars(tag)] for each in (ours, theirs)]
+        assert values[0] == pytest.approx(values[1], rel=1e-3, abs=1e-5), tag
+    for tag in ("config/text_summary", "samples/text_summary"):
+        texts = [[event.tensor_proto.string_val for event in each.Tensors(tag)] for each in (ours, theirs)]
+        assert texts[0] == texts[1]
+    assert ours.Graph() == theirs.Graph()
+
+
 def test_it_leaves_what_the_basic_launcher_leaves(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     assert sweeps.run(tmp_path, *GRID).code == 0
     basic = tmp_path / "S"
@@ -127,6 +143,7 @@ def test_it_leaves_what_the_basic_launcher_leaves(sweeps: Sweeps, whole: Path, t
         assert (other / ".hydra" / "config.yaml").read_text() == (job / ".hydra" / "config.yaml").read_text()
         for mine, wanted in zip(logged(other), logged(job), strict=True):
             assert mine == pytest.approx(wanted, abs=1e-4)
+        assert_watched_alike(other, job)
         for path in (job / "checkpoints").iterdir():
             ours, theirs = (
                 torch.load(where / path.name, weights_only=True) for where in (path.parent, other / "checkpoints")

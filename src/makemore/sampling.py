@@ -24,7 +24,7 @@ from makemore.models import Network
 
 _UNIFORMS = 1024
 # Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 64 MB.
-_PAGE = 2**11
+_PAGE = 2**10
 _KEPT = 2**23
 # Of so many possible contexts most come up; of more, few do, and neighbours would be made for nothing.
 _FEW = 2**15
@@ -158,14 +158,16 @@ class _Pages(dict[int, "array[float]"]):
         if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
             kept = logits.topk(self.options.top_k).indices
             logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
-        # the largest is 0, so that no temperature makes it overflow
-        logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
-        cumulative = logits.softmax(1).cumsum(1)
-        if not cumulative[:, -1].isfinite().all():
+        if self.options.temperature != 1:
+            # the largest is 0, so that no temperature makes it overflow
+            logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
+        cumulative = logits.softmax(1).cumsum(1).numpy()
+        totals = cumulative[:, -1:]
+        if not np.isfinite(totals).all():
             raise UserError(
                 "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
             )
-        page = array("d", (cumulative / cumulative[:, -1:]).numpy().tobytes())
+        page = array("d", (cumulative / totals).tobytes())
         if len(self) == self.most:
             # the oldest goes; made again it has the same bits
             del self[next(iter(self))]

@@ -1,14 +1,20 @@
 """The pictures of a trained model and of its training: which there are, as files, and in TensorBoard."""
 
 import csv
+import io
+import logging
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from torch.utils.tensorboard import SummaryWriter
 
 from makemore import plots
 from makemore.atomic import replacing
@@ -16,9 +22,13 @@ from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus
 from makemore.diagnosis import diagnose
 from makemore.errors import UserError
+from makemore.loggers import PICTURES_SUFFIX
+from makemore.run_directory import HeldError, held
 
+log = logging.getLogger(__name__)
 # Made-up items whose lengths are compared with those of the text.
 _NAMES = 2000
+_DPI = 150
 Curves = dict[str, tuple[list[float], list[float]]]
 
 
@@ -105,10 +115,67 @@ def save_figure(figure: Figure, path: Path) -> Path:
         UserError: it cannot be written.
     """
     try:
-        with replacing(path) as file, warnings.catch_warnings():
-            # the font has not all characters; it draws a box
-            warnings.filterwarnings("ignore", "Glyph")
-            figure.savefig(file, format=path.suffix[1:], dpi=150)
+        with replacing(path) as file:
+            _draw(figure, file, path.suffix[1:])
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     return path
+
+
+def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step: int) -> None:
+    """Write pictures as images of a step, each under its name and with its caption, the same as in its PNG."""
+    for picture in pictures:
+        file = io.BytesIO()
+        _draw(picture.figure, file, "png")
+        width, height = (int(_DPI * inches) for inches in picture.figure.get_size_inches())
+        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=file.getvalue())
+        metadata = SummaryMetadata(summary_description=picture.caption)
+        summary = Summary(value=[Summary.Value(tag=picture.name, metadata=metadata, image=image)])
+        writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+
+
+def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -> bool:
+    """Write pictures into a run's directory as TensorBoard images, in place of those written so before.
+
+    They are in an event file of their own, younger than those of the run, since TensorBoard reads a directory's files
+    in the order of their times and does not come back to one. The file before is emptied, as it is when a run goes on.
+
+    Args:
+        pictures: of the run.
+        run_dir: its directory.
+        step: that of the weights which they show.
+
+    Returns:
+        whether they were written; they are not, and that is said, while another process holds the directory.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    try:
+        with held(run_dir, "trains"):
+            _replace_events(pictures, run_dir, step)
+    except HeldError as error:
+        log.warning("%s; TensorBoard has no pictures of it", error)
+        return False
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be written: {error.strerror}") from error
+    return True
+
+
+def _replace_events(pictures: Iterable[Picture], run_dir: Path, step: int) -> None:
+    before = list(run_dir.glob(f"events.out.tfevents.*{PICTURES_SUFFIX}"))
+    with SummaryWriter(str(run_dir), filename_suffix=PICTURES_SUFFIX) as writer:
+        add_to_tensorboard(writer, pictures, step)
+    for path in before:
+        # where TensorBoard has no reader of files but Python's, it would not get past one that is gone
+        if path.stat().st_size:
+            os.truncate(path, 0)
+        else:
+            path.unlink()
+
+
+def _draw(figure: Figure, file: IO[bytes], kind: str) -> None:
+    with warnings.catch_warnings():
+        # the font has not all characters; it draws a box
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(file, format=kind, dpi=_DPI)

@@ -26,8 +26,10 @@ from makemore.loggers import PICTURES_SUFFIX
 from makemore.run_directory import HeldError, held
 
 log = logging.getLogger(__name__)
-# Made-up items whose lengths are compared with those of the text.
-_NAMES = 2000
+# Made-up items whose lengths are compared with those of the text, and the characters of one and of all.
+_ITEMS, _LONGEST, _CHARACTERS = 2000, 1000, 200_000
+# Characters in the plane of an embedding, more of which hide each other.
+_POINTS = 100
 _DPI = 150
 Curves = dict[str, tuple[list[float], list[float]]]
 
@@ -59,7 +61,9 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
     )
     if model.network.embedding is not None:
         vectors = model.network.embedding.detach().double().numpy()
-        yield Picture("embedding", "The characters where the embedding has put them.", plots.embedding(vectors, every))
+        shown = range(len(every)) if len(every) <= _POINTS else found.tokens
+        figure = plots.embedding(vectors[shown], [every[token] for token in shown])
+        yield Picture("embedding", "The characters where the embedding has put them.", figure)
     yield Picture(
         "nll_by_place_and_character",
         "Where the model is surprised: by the place in the item, and by the character.",
@@ -71,19 +75,28 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
         plots.calibration(found.calibration, split),
     )
     yield Picture("confusion", "What is expected where a character is right.", plots.confusion(found, labels))
-    made_up = [len(name) for name in model.sample(_NAMES)]
-    yield Picture("lengths", "How long made-up items are.", plots.lengths(made_up, (corpus.lengths - 1).tolist()))
+    real = corpus.lengths - 1
+    # a model that has learnt little ends few of its items
+    longest = min(2 * int(real.max()) + 10, _LONGEST)
+    made_up = model.sample(min(_ITEMS, _CHARACTERS // longest), max_length=longest)
+    figure = plots.lengths([len(item) for item in made_up], real.tolist())
+    yield Picture(
+        "lengths", f"How long made-up items are, none of which may have more than {longest:,} characters.", figure
+    )
 
 
 def pictures_of_training(curves: Curves) -> Iterator[Picture]:
     """Yield what one can see of a training run in its log: the loss, and the range test where it was one."""
     if any(name in curves for name in ("train/nll", "val/nll")):
         yield Picture("loss", "NLL of minibatches and of validation.", plots.loss_curve(curves))
-    _, rates = curves.get("lr", ([], []))
-    _, losses = curves.get("train/nll", ([], []))
-    if len(rates) > 2 and len(rates) == len(losses) and all(before < after for before, after in pairwise(rates)):
-        caption = "Loss against the learning rate, which rose at each step; the suggested one is as high as it goes."
-        yield Picture("lr_range", caption, plots.learning_rate_range(rates, losses))
+    losses = dict(zip(*curves.get("train/nll", ([], [])), strict=True))
+    rates = {step: rate for step, rate in zip(*curves.get("lr", ([], [])), strict=True) if step in losses}
+    if len(rates) > 2 and all(before < after for before, after in pairwise(rates.values())):
+        caption = (
+            "Loss against the learning rate, which rose at each step; beyond the suggested one nothing is gained."
+        )
+        figure = plots.learning_rate_range(list(rates.values()), [losses[step] for step in rates])
+        yield Picture("lr_range", caption, figure)
 
 
 def read_curves(path: Path) -> Curves:

@@ -6,8 +6,10 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
@@ -20,7 +22,8 @@ from makemore import plots
 from makemore.atomic import replacing
 from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus
-from makemore.diagnosis import diagnose
+from makemore.data.vocabulary import Vocabulary
+from makemore.diagnosis import Diagnosis, diagnose
 from makemore.errors import UserError
 from makemore.loggers import PICTURES_SUFFIX
 from makemore.run_directory import HeldError, held
@@ -42,6 +45,26 @@ class Picture:
     caption: str
     figure: Figure
 
+    @cached_property
+    def png(self) -> bytes:
+        """It as PNG, as files and TensorBoard have it."""
+        file = io.BytesIO()
+        _draw(self.figure, file, "png")
+        return file.getvalue()
+
+
+def bigram_picture(found: Diagnosis, vocabulary: Vocabulary) -> Picture:
+    """Return the lessons' heat map of the bigrams of a split."""
+    labels = [vocabulary.labels[token] for token in found.tokens]
+    caption = f"How often each character stands before each other one in the {found.split} split."
+    return Picture("bigrams", caption, plots.bigram_matrix(found.counted, labels))
+
+
+def range_test_picture(rates: Sequence[float], losses: Sequence[float]) -> Picture:
+    """Return the picture of a learning-rate range test: ascending rates and the NLL at each, nats a character."""
+    caption = "Loss against the learning rate, which rose at each step; beyond the suggested one nothing is gained."
+    return Picture("lr_range", caption, plots.learning_rate_range(rates, losses))
+
 
 def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
     """Yield what one can see of a model on its text: on validation, or on training where there is no such split."""
@@ -49,11 +72,7 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
     found = diagnose(model.network, corpus, split)
     every = model.vocabulary.labels
     labels = [every[token] for token in found.tokens]
-    yield Picture(
-        "bigrams",
-        f"How often each pair of characters stands in the {split} split.",
-        plots.bigram_matrix(found.counted, labels),
-    )
+    yield bigram_picture(found, model.vocabulary)
     yield Picture(
         "network_beside_counts",
         "What follows each character: as counted, and as the model expects on the same text.",
@@ -92,11 +111,7 @@ def pictures_of_training(curves: Curves) -> Iterator[Picture]:
     losses = dict(zip(*curves.get("train/nll", ([], [])), strict=True))
     rates = {step: rate for step, rate in zip(*curves.get("lr", ([], [])), strict=True) if step in losses}
     if len(rates) > 2 and all(before < after for before, after in pairwise(rates.values())):
-        caption = (
-            "Loss against the learning rate, which rose at each step; beyond the suggested one nothing is gained."
-        )
-        figure = plots.learning_rate_range(list(rates.values()), [losses[step] for step in rates])
-        yield Picture("lr_range", caption, figure)
+        yield range_test_picture(list(rates.values()), [losses[step] for step in rates])
 
 
 def read_curves(path: Path) -> Curves:
@@ -118,7 +133,13 @@ def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
     Raises:
         UserError: one cannot be written.
     """
-    return [save_figure(p.figure, directory / f"{p.name}.{kind}") for p in pictures for kind in ("png", "svg")]
+    paths = []
+    for picture in pictures:
+        paths += [directory / f"{picture.name}.png", directory / f"{picture.name}.svg"]
+        with _writing(paths[-2]) as file:
+            file.write(picture.png)
+        save_figure(picture.figure, paths[-1])
+    return paths
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
@@ -127,21 +148,25 @@ def save_figure(figure: Figure, path: Path) -> Path:
     Raises:
         UserError: it cannot be written.
     """
+    with _writing(path) as file:
+        _draw(figure, file, path.suffix[1:])
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with replacing(path) as file:
-            _draw(figure, file, path.suffix[1:])
+            yield file
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    return path
 
 
 def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step: int) -> None:
     """Write pictures as images of a step, each under its name and with its caption, the same as in its PNG."""
     for picture in pictures:
-        file = io.BytesIO()
-        _draw(picture.figure, file, "png")
         width, height = (int(_DPI * inches) for inches in picture.figure.get_size_inches())
-        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=file.getvalue())
+        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture.png)
         metadata = SummaryMetadata(summary_description=picture.caption)
         summary = Summary(value=[Summary.Value(tag=picture.name, metadata=metadata, image=image)])
         writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]

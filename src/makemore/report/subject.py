@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from makemore.checkpoint import TrainedModel, load
 from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, directory_of, find, read
@@ -15,7 +14,7 @@ from makemore.errors import UserError, first_line
 from makemore.evaluation import counted_splits, split_nlls
 from makemore.metrics import NLL
 from makemore.pictures import Curves, read_curves
-from makemore.saved_config import flat, plain, read_saved_config
+from makemore.saved_config import flat, load_saved_config
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,8 @@ def _or(problems: list[str], otherwise: Any, read_it: Any, *arguments: Any) -> A
 
 
 def _config(run_dir: Path) -> dict[str, Any]:
-    config = read_saved_config(run_dir)
-    try:
-        return flat(plain(config, [str(key) for key in config]))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{run_dir}: its config cannot be shown: {first_line(error)}") from error
+    # as it is written: what it refers to is not looked up
+    return flat(OmegaConf.to_container(load_saved_config(run_dir), resolve=False))
 
 
 def _overrides(run_dir: Path) -> list[str]:

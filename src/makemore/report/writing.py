@@ -97,9 +97,8 @@ def _is_sweep(path: Path) -> bool:
     within = sorted(str(found.parent) for found in path.glob("*/checkpoints"))
     if within:
         raise UserError(f"{path}: holds runs and is none; give one or more of {', '.join(within)}")
-    raise UserError(
-        f"{path}: is neither a checkpoint nor the directory of a run, with checkpoints/, or of a sweep, with sweep.json"
-    )
+    what = "neither a checkpoint nor the directory of a run (with checkpoints/) or of a sweep (with sweep.json)"
+    raise UserError(f"{path}: is {what}")
 
 
 def _page_of_one(subject: Subject, images: Sequence[Image]) -> Page:

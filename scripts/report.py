@@ -14,8 +14,11 @@ from makemore.command import one_line
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the report and print the table."""
+    from makemore.command import set_threads
     from makemore.report.writing import report
 
+    # what is computed is small, and quicker so
+    set_threads(1)
     report(arguments.paths, arguments.output)
 
 

@@ -15,6 +15,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from makemore.plots import smoothed
+from makemore.sweeps.scale import highest_shown
 
 Series = tuple[Sequence[float], Sequence[float]]
 Curves = Mapping[str, Series]
@@ -44,7 +45,7 @@ def training(curves: Curves) -> go.Figure | None:
     if "train/nll" in curves:
         steps, nlls = curves["train/nll"]
         line = {"color": BLUE, "width": 1}
-        figure.add_scatter(**_points(steps, nlls), name="minibatch", mode="lines", opacity=0.35, line=line)
+        figure.add_scatter(**_points(steps, nlls), name="minibatch", mode="lines", opacity=0.45, line=line)
         means = smoothed(nlls).tolist()
         line = {"color": BLUE, "width": 2}
         figure.add_scatter(**_points(steps, means), name="minibatch, smoothed", mode="lines", line=line)
@@ -55,7 +56,12 @@ def training(curves: Curves) -> go.Figure | None:
         )
     if "lr" in curves:
         figure.add_scatter(
-            **_points(*curves["lr"]), row=2, col=1, mode="lines", name="learning rate", line={"color": GREEN}
+            **_points(*curves["lr"]),
+            row=2,
+            col=1,
+            mode="lines",
+            name="learning rate",
+            line={"color": GREEN, "shape": "hv"},
         )
         figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")
     figure.update_yaxes(title=_NLL, row=1, col=1)
@@ -63,22 +69,21 @@ def training(curves: Curves) -> go.Figure | None:
     return styled(figure)
 
 
-def together(runs: Sequence[tuple[str, Curves]]) -> go.Figure | None:
-    """Return the curves of several runs over each other, the lowest at the end in the darkest colour.
+def together(runs: Sequence[tuple[str, Series]]) -> go.Figure | None:
+    """Return the curves of several runs over each other, the best in the darkest colour; None where there is none.
 
-    Those of validation; of smoothed minibatches for a run that has none.
+    What lies far above the ends of the curves is not in sight at first.
 
     Args:
-        runs: their names and curves, the best first.
+        runs: their names and curves, as from `compared`, the best first.
     """
-    drawn = [(name, curve) for name, curves in runs if (curve := _compared(curves)) is not None]
-    if not drawn:
+    if not runs:
         return None
-    most = max(_ALL_POINTS // len(drawn), 20)
-    colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(drawn)).tolist())
+    most = share(len(runs))
+    colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(runs)).tolist())
     figure = go.Figure()
     # the best on top
-    for (name, (steps, nlls)), colour in reversed(list(zip(drawn, colours, strict=True))):
+    for (name, (steps, nlls)), colour in reversed(list(zip(runs, colours, strict=True))):
         figure.add_scatter(
             **_points(steps, nlls, most),
             mode="lines+markers" if len(steps) <= POINTS // 100 else "lines",
@@ -89,7 +94,12 @@ def together(runs: Sequence[tuple[str, Curves]]) -> go.Figure | None:
             hovertemplate="%{text}<br>step %{x}: %{y:.5f}<extra></extra>",
             opacity=0.8,
         )
-    figure.update_layout(showlegend=len(drawn) <= _NAMED, legend_traceorder="reversed", hovermode="closest")
+    ends = [nlls[-1] for _, (_, nlls) in runs]
+    # a run that diverged must not squash the others; an untrained model is 1.3 above a good one
+    top, low = max(highest_shown(ends), min(ends) + 1.5), min(min(nlls) for _, (_, nlls) in runs)
+    if any(max(nlls) > top for _, (_, nlls) in runs):
+        figure.update_yaxes(range=[low - 0.05 * (top - low), top])
+    figure.update_layout(showlegend=len(runs) <= _NAMED, legend_traceorder="reversed", hovermode="closest")
     figure.update_xaxes(title="step")
     figure.update_yaxes(title=_NLL)
     return styled(figure)
@@ -100,10 +110,21 @@ def left_out(series: Sequence[Series], most: int = POINTS) -> int:
     return sum(len(steps) - len(kept(values, most)) for steps, values in series)
 
 
-def left_out_together(runs: Sequence[tuple[str, Curves]]) -> int:
-    """Return how many points `together` does not show."""
-    series = [curve for _, curves in runs if (curve := _compared(curves)) is not None]
-    return left_out(series, max(_ALL_POINTS // max(len(series), 1), 20))
+def share(runs: int) -> int:
+    """Return how many points each of several curves may have in one chart."""
+    return max(min(POINTS, _ALL_POINTS // max(runs, 1)), 20)
+
+
+def compared(runs: Sequence[tuple[str, Curves]]) -> tuple[str, list[tuple[str, Series]]]:
+    """Return what runs are compared by, and the curves of those that have it.
+
+    That is validation, where one run at least has seen it more than once, and smoothed minibatches otherwise.
+    """
+    validated = [(name, curves["val/nll"]) for name, curves in runs if "val/nll" in curves]
+    if any(len(steps) > 1 for _, (steps, _) in validated):
+        return "validation", validated
+    trained = [(name, curves["train/nll"]) for name, curves in runs if "train/nll" in curves]
+    return "minibatches, smoothed", [(name, (steps, smoothed(nlls).tolist())) for name, (steps, nlls) in trained]
 
 
 def kept(values: Sequence[float], most: int = POINTS) -> npt.NDArray[np.int64]:
@@ -154,16 +175,6 @@ def styled(figure: go.Figure) -> go.Figure:
 def _points(steps: Sequence[float], values: Sequence[float], most: int = POINTS) -> dict[str, Any]:
     places = kept(values, most)
     return {"x": np.asarray(steps)[places], "y": np.asarray(values)[places]}
-
-
-def _compared(curves: Curves) -> Series | None:
-    """Return the curve of a run that is laid over others."""
-    if "val/nll" in curves:
-        return curves["val/nll"]
-    if "train/nll" in curves:
-        steps, nlls = curves["train/nll"]
-        return steps, smoothed(nlls).tolist()
-    return None
 
 
 def thinned(left_out: int) -> str:

@@ -18,6 +18,9 @@ for (const chart of charts) {
   Plotly.newPlot(chart, figure.data, figure.layout, {
     responsive: true,
     displaylogo: false,
+    // no button that sends a chart to plotly's makers
+    showSendToCloud: false,
+    plotlyServerURL: "",
     displayModeBar: touched || "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   });

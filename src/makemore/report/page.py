@@ -45,11 +45,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells as they are shown; numbers are told from texts by what they are."""
+    """Rows of cells as they are shown."""
 
     kind: ClassVar[str] = "table"
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @property
+    def numeric(self) -> set[int]:
+        """The columns that have numbers and empty cells alone, which stand to the right."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return {place for place, cells in columns if all(not cell or _is_number(cell) for cell in cells)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,6 @@ class Page:
         loader = jinja2.FileSystemLoader(_TEMPLATES)
         environment = jinja2.Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
         environment.filters |= {"base64": _base64, "chart": _chart, "groupby_images": _images_together}
-        environment.tests["numeric"] = _is_numeric
         scripts = [Markup(get_plotlyjs()), Markup((_TEMPLATES / "draw.js").read_text(encoding="utf-8"))]
         digests = [f"'sha256-{_base64(hashlib.sha256(script.encode()).digest())}'" for script in scripts]
         html = environment.get_template("page.html").render(page=self, scripts=scripts, digests=digests)
@@ -147,7 +152,7 @@ def _images_together(blocks: Sequence[Block]) -> list[tuple[bool, list[Block]]]:
     return [(images, list(group)) for images, group in groupby(blocks, lambda block: isinstance(block, Image))]
 
 
-def _is_numeric(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell.replace(",", ""))
     except ValueError:

@@ -63,7 +63,7 @@ def _what(subject: Subject) -> list[Block]:
     rows = [
         ("model", str(subject.made_of["architecture"])),
         *((f"model.{key}", shown(value)) for key, value in subject.made_of["arguments"].items()),
-        ("numbers learnt", f"{weights:,}"),
+        ("parameters", f"{weights:,}"),
         ("optimiser steps", f"{model.step:,}"),
         *([] if subject.seconds is None else [("seconds in training", f"{subject.seconds:,.1f}")]),
         ("checkpoint", str(model.path)),

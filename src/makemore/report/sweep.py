@@ -62,7 +62,7 @@ def _responses(found: Compared, finite: Sequence[Job]) -> list[Block]:
     for key in found.keys:
         jobs = [job for job in finite if key in job.differs]
         if len(jobs) > 1:
-            figure, above = swept.response(key, jobs)
+            figure, above = swept.response(key, jobs, found.references.get(key))
             more = f" {above:,} lie above what is shown; a double click shows them." if above else ""
             charted.append(Chart(f"NLL by {key}, {len(jobs):,} jobs.{more}", figure))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in found.jobs)
@@ -83,15 +83,14 @@ def _parallel(found: Compared, finite: Sequence[Job]) -> list[Block]:
 
 
 def _curves(finite: Sequence[Job]) -> list[Block]:
-    runs = [(job.name, _read(job)) for job in finite]
-    figure = charts.together(runs)
-    if figure is None or len(runs) < 2:
+    what, runs = charts.compared([(job.name, _read(job)) for job in finite])
+    if (figure := charts.together(runs)) is None or len(runs) < 2:
         return []
-    missing = sum(not curves for _, curves in runs)
+    missing = len(finite) - len(runs)
     without = f" Of {missing:,} more there are none." if missing else ""
-    left_out = charts.thinned(charts.left_out_together(runs))
-    what = "validation" if any("val/nll" in curves for _, curves in runs) else "minibatches, smoothed"
-    return [Chart(f"Curves of {len(runs) - missing:,} jobs ({what}).{without}{left_out}", figure)]
+    left_out = charts.thinned(charts.left_out([curve for _, curve in runs], charts.share(len(runs))))
+    caption = f"NLL ({what}) of {len(runs):,} jobs, the best in the darkest colour; a double click shows all."
+    return [Chart(f"{caption}{without}{left_out}", figure)]
 
 
 def _read(job: Job) -> Curves:

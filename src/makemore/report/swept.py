@@ -10,21 +10,23 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from makemore.report.charts import BLUE, ORANGE, RED, literal, short, styled
+from makemore.report.charts import BLUE, GREEN, ORANGE, RED, literal, short, styled
 from makemore.sweeps.naming import shown, spelt
-from makemore.sweeps.records import Job
+from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.scale import Scale, highest_shown, scale_of
+from makemore.sweeps.table import known_figure
 
 # Labels beside an axis of the parallel coordinates.
 _LABELS = 9
 
 
-def response(key: str, jobs: Sequence[Job]) -> tuple[go.Figure, int]:
+def response(key: str, jobs: Sequence[Job], reference: Reference | None = None) -> tuple[go.Figure, int]:
     """Return the NLL against a swept key, and how many jobs lie above what is shown at first.
 
     Args:
         key: it.
         jobs: that have finished, the best first, each with the key and a finite NLL.
+        reference: known figures, to be shown with the metric that they belong beside.
     """
     scale = scale_of(key, [job.differs[key] for job in jobs])
     # there is no axis with a 0 beside a logarithm: few values stand side by side
@@ -52,6 +54,12 @@ def response(key: str, jobs: Sequence[Job]) -> tuple[go.Figure, int]:
         mode = "markers" if scale.kind == "category" else "lines"
         marker = {"color": BLUE, "symbol": "line-ew-open", "size": 30}
         figure.add_scatter(x=x, y=y, name="median", mode=mode, marker=marker, line={"color": BLUE, "width": 1.5})
+    if reference is not None:
+        ours: list[float | None] = [job.last.get(reference.metric) for job in jobs]
+        theirs = [known_figure(reference, job) for job in jobs]
+        for what, figures, symbol in ((reference.metric, ours, "square-open"), (reference.title, theirs, "diamond")):
+            marker = {"color": GREEN, "symbol": symbol, "size": 9}
+            figure.add_scatter(x=places, y=figures, name=literal(what), marker=marker, **looks)
     marker = {"color": RED, "symbol": "star", "size": 15, "line": {"color": "white", "width": 1}}
     figure.add_scatter(x=places[:1], y=nlls[:1], name="best", marker=marker, **(looks | {"text": texts[:1]}))
     if named:
@@ -91,8 +99,7 @@ def parallel(keys: Sequence[str], jobs: Sequence[Job]) -> go.Figure:
         figure.add_scatter(
             x=list(range(len(keys) + 1)),
             y=[*lines, height],
-            mode="lines+markers",
-            marker_size=5,
+            mode="lines",
             line=line,
             opacity=1 if job is jobs[0] else 0.6,
             text=f"NLL {job.nll:.7f}<br>{_told(job)}",
@@ -110,15 +117,16 @@ def parallel(keys: Sequence[str], jobs: Sequence[Job]) -> go.Figure:
         _label(figure, len(keys), share, f"{above}{nll:.4f}")
     names = [*(short(key) for key in keys), "NLL"]
     figure.update_layout(showlegend=False, hovermode="closest")
-    figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.2, len(keys) + 0.2])
+    figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.4, len(keys) + 0.2])
     figure.update_yaxes(visible=False, range=[-0.06, 1.06])
     styled(figure)
     return figure.update_xaxes(showgrid=False).update_layout(margin={"l": 12, "r": 12})
 
 
 def _label(figure: go.Figure, place: int, height: float, text: str) -> None:
-    back = "rgba(128,128,128,0.25)"
-    figure.add_annotation(x=place, y=height, text=text, showarrow=False, bgcolor=back, font_size=11, borderpad=1)
+    # as ink on paper, on a dark page too, where lines cross it
+    look = {"bgcolor": "rgba(255,255,255,0.75)", "font": {"size": 11, "color": "#1c1e21"}, "borderpad": 0}
+    figure.add_annotation(x=place, y=height, text=text, showarrow=False, xanchor="right", xshift=-4, **look)
 
 
 def _height(scale: Scale, value: Any) -> float:

@@ -14,7 +14,7 @@ from makemore.report import charts, run, sweep
 from makemore.report.images import saved
 from makemore.report.page import Block, Chart, Image, Page, Section, Table
 from makemore.report.subject import Subject, read_subject
-from makemore.sweeps.report import pictures_of, read_directory
+from makemore.sweeps.report import pictures_of, read_directory, responses_of
 from makemore.sweeps.table import table_of
 
 
@@ -50,12 +50,14 @@ def report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Path
     if output is None:
         output = directories[0] if len(directories) == 1 else Path("report")
     table.write(output / "sweep.csv")
-    images, paths = saved(pictures_of(sweeps), output)
+    # the page has charts of the single keys
+    _, singles = saved(responses_of(sweeps), output)
+    images, others = saved(pictures_of(sweeps), output)
     name = ", ".join(directory.name for directory in directories)
     page = Page(f"Sweep {name}", _made(), sweep.sections(sweeps, table, images))
     page.write(output / "report.html")
     table.show()
-    return [output / "sweep.csv", *paths, output / "report.html"]
+    return [output / "sweep.csv", *singles, *others, output / "report.html"]
 
 
 def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
@@ -120,10 +122,15 @@ def _comparison(names: Sequence[str], subjects: Sequence[Subject]) -> list[Block
     )
     rows = [[name, *cells] for name, subject in order for cells in run.rows_of(subject.nlls)]
     blocks: list[Block] = [Table(["run", *run.HEADINGS], rows)] if rows else []
-    curves = [(name, subject.curves) for name, subject in order]
+    what, curves = charts.compared([(name, subject.curves) for name, subject in order])
     if (figure := charts.together(curves)) is not None:
-        left_out = charts.thinned(charts.left_out_together(curves))
-        blocks.append(Chart(f"NLL of each run, the best in the darkest colour.{left_out}", figure))
+        left_out = charts.thinned(charts.left_out([curve for _, curve in curves], charts.share(len(curves))))
+        blocks.append(
+            Chart(
+                f"NLL ({what}) of each run, the best in the darkest colour; a double click shows all.{left_out}",
+                figure,
+            )
+        )
     return blocks
 
 

@@ -11,7 +11,7 @@ from makemore.errors import UserError
 from makemore.pictures import Picture
 from makemore.sweeps.naming import spelt
 from makemore.sweeps.pictures import heat_map, response
-from makemore.sweeps.records import Job, read_jobs, read_sweep, told_apart
+from makemore.sweeps.records import Job, Reference, read_jobs, read_sweep, told_apart
 from makemore.sweeps.spread import spread
 from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
 
@@ -23,10 +23,12 @@ class Compared:
     Args:
         keys: in which they differ; of several sweeps, "sweep" is one more.
         jobs: that have finished or failed.
+        references: known figures to show beside them, by the key that they depend on.
     """
 
     keys: list[str]
     jobs: list[Job]
+    references: dict[str, Reference]
 
     @property
     def finite(self) -> list[Job]:
@@ -57,16 +59,21 @@ def compared(sweeps: Sequence[Sweep]) -> Compared:
         jobs = [_with_sweep(job, names[sweep.directory]) for sweep in sweeps for job in sweep.jobs]
     ended = [job for job in jobs if job.status in ("finished", "failed")]
     varying = [key for key in keys if len({spelt(job.differs[key]) for job in ended if key in job.differs}) > 1]
-    return Compared(varying, ended)
+    references = {reference.key: reference for sweep in sweeps if (reference := sweep.record.reference) is not None}
+    return Compared(varying, ended, references)
+
+
+def responses_of(sweeps: Sequence[Sweep]) -> Iterator[Picture]:
+    """Yield the picture of each key that varies."""
+    found = compared(sweeps)
+    for key in found.keys:
+        figure = response(key, found.jobs, found.references.get(key))
+        yield Picture(f"nll_by_{_as_name(key)}", f"NLL by {key}.", figure)
 
 
 def pictures_of(sweeps: Sequence[Sweep]) -> Iterator[Picture]:
-    """Yield the picture of each key that varies and of each pair of them, and of many seeds that of their spread."""
+    """Yield the picture of each pair of keys that vary, and of many seeds that of their spread."""
     found = compared(sweeps)
-    references = {reference.key: reference for sweep in sweeps if (reference := sweep.record.reference) is not None}
-    for key in found.keys:
-        figure = response(key, found.jobs, references.get(key))
-        yield Picture(f"nll_by_{_as_name(key)}", f"NLL by {key}.", figure)
     if found.keys == ["seed"] and len(found.finite) > 1:
         yield Picture("nll_spread", "How far the NLLs of the seeds lie apart.", spread(found.finite))
     for x_key, y_key in combinations(found.keys, 2):

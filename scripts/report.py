@@ -1,7 +1,9 @@
-"""Report on sweeps, of one or of several together: python scripts/report.py SWEEP_DIR... [--output DIR].
+"""Report on a run, a checkpoint or a sweep, or on several: python scripts/report.py PATH... [--output DIR].
 
-It prints the table of all jobs, the best first, and writes it as sweep.csv with a picture of the NLL against each
-swept key (nll_by_KEY.png) and against each pair of them (nll_by_KEY_and_KEY.png).
+It prints the table and writes report.html, one file with nothing outside it: what was run, on which text, the table,
+curves, pictures, names and the commands to run it again. The pictures are beside it as PNG and SVG: in pictures/ for
+runs and checkpoints; for sweeps, of the NLL against each swept key (nll_by_KEY) and each pair of them
+(nll_by_KEY_and_KEY), with the table as sweep.csv.
 """
 
 import argparse
@@ -11,17 +13,21 @@ from makemore.command import one_line
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write and print the report."""
-    from makemore.sweeps.report import report
+    """Write the report and print the table."""
+    from makemore.command import set_threads
+    from makemore.report.writing import report
 
-    report(arguments.directories, arguments.output)
+    # what is computed is small, and quicker so
+    set_threads(1)
+    report(arguments.paths, arguments.output)
 
 
 def parsed() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directories", type=Path, nargs="+", metavar="SWEEP_DIR", help="made by scripts/train.py -m")
-    where = "for the files; SWEEP_DIR itself, or ./report for several sweeps"
+    what = "a checkpoint, or the directory of a run or of a sweep (scripts/train.py -m)"
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
+    where = "for the files; the directory of the run or the sweep, or ./report for several"
     parser.add_argument("--output", type=Path, metavar="DIR", help=where)
     return parser.parse_args()
 

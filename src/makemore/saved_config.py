@@ -11,20 +11,11 @@ from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-import torch
 from hydra.utils import get_object
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from makemore import schedules
-from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import LanguageModel
-from makemore.watching.watcher import Watcher
 
-_KINDS = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
 # ${a.b} and nothing beside it: no resolver, which could read the environment, and no text that becomes one when values
 # are put in their places
@@ -125,10 +116,22 @@ def _is_ours(target: Any) -> bool:
     """Say whether a target is a class of a kind that configs have, or a schedule; by what it is, not by its name."""
     if not isinstance(target, str) or not target.startswith(_PACKAGES):
         return False
+    # seconds, which a report on a config need not wait for
+    import lightning as L
+    import torch
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers.logger import Logger
+
+    from makemore import schedules
+    from makemore.data.datamodule import TextDataModule
+    from makemore.language_model import LanguageModel
+    from makemore.watching.watcher import Watcher
+
+    kinds = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
     try:
         found = get_object(target)
     except Exception:  # whatever a wrong name makes of an import
         return False
     if isfunction(found):
         return found.__module__ == schedules.__name__ and not found.__name__.startswith("_")
-    return isclass(found) and issubclass(found, _KINDS) and f"{found.__module__}.".startswith(_PACKAGES)
+    return isclass(found) and issubclass(found, kinds) and f"{found.__module__}.".startswith(_PACKAGES)

@@ -12,8 +12,8 @@ import fabricated
 import pytest
 from fabricated import job
 
+from makemore.report.writing import report
 from makemore.sweeps.records import Job, Reference
-from makemore.sweeps.report import report
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[int, str, str]]
@@ -51,16 +51,22 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-PICTURES = {"nll_by_optimizer.lr.png", "nll_by_model.l2.png", "nll_by_optimizer.lr_and_model.l2.png"}
+def both(*names: str) -> set[str]:
+    return {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+
+
+PICTURES = both("nll_by_optimizer.lr", "nll_by_model.l2", "nll_by_optimizer.lr_and_model.l2")
+WRITTEN = {"sweep.csv", "report.html", *PICTURES}
 
 
 def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
     fabricated.write(Path("logs/s"), grid(), total=7)
     code, out, err = run("logs/s")
     assert (code, err) == (0, "")
-    assert files(Path("logs/s")) == {"sweep.json", "sweep.csv", *PICTURES}
+    assert files(Path("logs/s")) == {"sweep.json", *WRITTEN}
     for name in PICTURES:
-        assert (Path("logs/s") / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        begins = b"\x89PNG\r\n\x1a\n" if name.endswith("png") else b"<?xml"
+        assert (Path("logs/s") / name).read_bytes().startswith(begins)
     written = rows(Path("logs/s/sweep.csv"))
     assert [(row["optimizer.lr"], row["model.l2"]) for row in written] == [
         ("0.01", "0"),
@@ -73,7 +79,7 @@ def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
     assert "4 finished, 1 failed, 2 not run" in lines
     assert f"logs/s/lr=10.0,l2=0: {fabricated.MESSAGE}" in lines
     assert "  python scripts/evaluate.py 'ckpt_path='\"'\"'logs/s/lr=0.01,l2=0'\"'\"''" in lines
-    assert set(lines[-4:]) == {f"logs/s/{name}" for name in ("sweep.csv", *PICTURES)}
+    assert set(lines[-8:]) == {f"logs/s/{name}" for name in WRITTEN}
 
 
 def test_it_says_the_same_when_it_is_asked_again(run: Run) -> None:
@@ -84,7 +90,7 @@ def test_it_says_the_same_when_it_is_asked_again(run: Run) -> None:
 def test_the_files_go_where_one_says(run: Run) -> None:
     fabricated.write(Path("s"), grid())
     assert run("s", "--output", "new/place")[0] == 0
-    assert files(Path("new/place")) == {"sweep.csv", *PICTURES}
+    assert files(Path("new/place")) == WRITTEN
     assert files(Path("s")) == {"sweep.json"}
 
 
@@ -105,9 +111,9 @@ def test_several_sweeps_are_compared(run: Run) -> None:
     # one of them named twice is one still
     code, out, err = run("a", "b", "a/../a")
     assert (code, err) == (0, "")
-    pairs = {"nll_by_optimizer.lr_and_model.l2.png", "nll_by_optimizer.lr_and_sweep.png"}
-    singles = {"nll_by_optimizer.lr.png", "nll_by_model.l2.png", "nll_by_sweep.png"}
-    assert files(Path("report")) == {"sweep.csv", "nll_by_model.l2_and_sweep.png", *pairs, *singles}
+    pairs = both("nll_by_optimizer.lr_and_model.l2", "nll_by_optimizer.lr_and_sweep", "nll_by_model.l2_and_sweep")
+    singles = both("nll_by_optimizer.lr", "nll_by_model.l2", "nll_by_sweep")
+    assert files(Path("report")) == {"sweep.csv", "report.html", *pairs, *singles}
     written = rows(Path("report/sweep.csv"))
     assert [row["sweep"] for row in written] == ["b", "a", "a", "b", "a", "a", "a"]
     assert list(written[0])[:4] == ["sweep", "optimizer.lr", "model.l2", "data.path"]
@@ -124,7 +130,7 @@ def test_a_sweep_that_was_killed_has_what_there_is(run: Run) -> None:
     assert code == 0
     assert "1 finished, 1 running or killed, 7 not run" in out.splitlines()
     # one job is no comparison
-    assert files(Path("s")) == {"sweep.json", "sweep.csv"}
+    assert files(Path("s")) == {"sweep.json", "sweep.csv", "report.html"}
 
 
 def test_values_of_all_kinds_are_reported(run: Run) -> None:
@@ -141,9 +147,8 @@ def test_values_of_all_kinds_are_reported(run: Run) -> None:
     assert files(Path("s")) == {
         "sweep.json",
         "sweep.csv",
-        "nll_by_a.b_c_d.png",
-        "nll_by_seed.png",
-        "nll_by_a.b_c_d_and_seed.png",
+        "report.html",
+        *both("nll_by_a.b_c_d", "nll_by_seed", "nll_by_a.b_c_d_and_seed"),
     }
     assert {row["a.b@c/d"] for row in rows(Path("s/sweep.csv"))} == {
         "null",
@@ -167,9 +172,11 @@ def error(outcome: tuple[int, str, str]) -> str:
 
 
 def test_what_is_no_sweep_is_one_line(run: Run) -> None:
-    assert error(run("nowhere")) == "error: nowhere: no such directory; give that of a sweep of scripts/train.py -m"
+    kinds = "give a checkpoint, or the directory of a run or a sweep"
+    assert error(run("nowhere")) == f"error: nowhere: no such file or directory; {kinds}"
     Path("empty").mkdir()
-    assert "empty/sweep.json: no such file; give the directory of a sweep" in error(run("empty"))
+    neither = "neither a checkpoint nor the directory of a run (with checkpoints/) or of a sweep (with sweep.json)"
+    assert error(run("empty")) == f"error: empty: is {neither}"
     Path("empty/sweep.json").write_text("{")
     assert "empty/sweep.json: cannot be read" in error(run("empty"))
 
@@ -199,13 +206,13 @@ def test_a_picture_that_cannot_be_written_is_one_line(run: Run) -> None:
     assert error(run("s")).startswith("error: s/nll_by_model.l2.png: cannot be written: ")
 
 
-def test_a_report_needs_neither_torch_nor_a_display(tmp_path: Path) -> None:
+def test_a_report_needs_neither_lightning_nor_a_display(tmp_path: Path) -> None:
     sweep = fabricated.write(tmp_path / "s", grid())
     program = (
         "import runpy, sys\n"
         f"sys.argv = ['report.py', {str(sweep)!r}]\n"
         f"runpy.run_path({str(ROOT / 'scripts' / 'report.py')!r}, run_name='__main__')\n"
-        "heavy = {'torch', 'lightning', 'matplotlib.pyplot'} & set(sys.modules)\n"
+        "heavy = {'lightning', 'matplotlib.pyplot'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -231,10 +238,10 @@ def test_help_is_shown_without_heavy_imports(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
-    assert "SWEEP_DIR" in ended.stdout
+    assert "PATH" in ended.stdout
 
 
 def test_it_is_a_function_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report([fabricated.write(tmp_path / "s", grid())], tmp_path / "out")
-    assert files(tmp_path / "out") == {"sweep.csv", *PICTURES}
+    assert files(tmp_path / "out") == WRITTEN
     assert str(tmp_path / "out" / "sweep.csv") in capsys.readouterr().out.splitlines()

@@ -89,15 +89,21 @@ class Table:
                 columns = [column for column in columns if column.name != name]
         # lines that are too long can be scrolled, cells that are cut are lost
         Console(width=max(console.width, _width(columns))).print(_drawn(columns))
-        for note in self._notes():
+        for note in self.notes():
             console.print(Text(note), soft_wrap=True)
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Return the headings and the rows of what there is to show, as text."""
+        columns = [column for column in self.columns if self._is_shown(column)]
+        values = zip(*(column.values for column in columns), strict=True)
+        return [column.heading for column in columns], [_cells(columns, row) for row in values]
 
     def _is_shown(self, column: Column) -> bool:
         all_finished = all(job.status == "finished" for job in self.jobs)
         left_out = {"message", "status"} if all_finished else {"message"}
         return column.name not in left_out and any(value is not None for value in column.values)
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """Return what is said below the table, a line each."""
         notes = [f"{job.run_dir}: {' '.join(job.message.split())}" for job in self.jobs if job.message]
         counts = Counter[str](job.status for job in self.jobs) + Counter({"not run": self.not_begun})
@@ -211,9 +217,12 @@ def _drawn(columns: Sequence[Column]) -> RichTable:
         is_text = any(isinstance(value, str) for value in column.values)
         drawn.add_column(Text(column.heading), justify="left" if is_text else "right", no_wrap=True)
     for values in zip(*(column.values for column in columns), strict=True):
-        cells = zip(columns, values, strict=True)
-        drawn.add_row(*(Text("" if value is None else column.shown(value)) for column, value in cells))
+        drawn.add_row(*map(Text, _cells(columns, values)))
     return drawn
+
+
+def _cells(columns: Sequence[Column], values: Sequence[Value | None]) -> list[str]:
+    return ["" if value is None else column.shown(value) for column, value in zip(columns, values, strict=True)]
 
 
 def _width(columns: Sequence[Column]) -> int:

@@ -66,6 +66,8 @@ def training(curves: Curves) -> go.Figure | None:
         figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")
     figure.update_yaxes(title=_NLL, row=1, col=1)
     figure.update_xaxes(title="step", row=rows, col=1)
+    # all values of a step at once, wherever the pointer is
+    figure.update_layout(hovermode="x unified", hoversubplots="axis")
     return styled(figure)
 
 
@@ -90,8 +92,8 @@ def together(runs: Sequence[tuple[str, Series]]) -> go.Figure | None:
             marker_size=4,
             line={"color": colour, "width": 1.5},
             name=short(name),
-            text=literal(name),
-            hovertemplate="%{text}<br>step %{x}: %{y:.5f}<extra></extra>",
+            meta=[literal(name)],
+            hovertemplate="%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>",
             opacity=0.8,
         )
     ends = [nlls[-1] for _, (_, nlls) in runs]

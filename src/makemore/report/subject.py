@@ -126,7 +126,7 @@ def _corpus(model: TrainedModel) -> Corpus:
         return read_corpus(model.options, model.vocabulary)
     except UserError as error:
         what = "so there are no NLLs, no pictures of the model, and no telling which names are new"
-        raise UserError(f"its text cannot be used ({error}), {what}") from error
+        raise UserError(f"Its text cannot be used ({error}), {what}") from error
 
 
 def _nlls(model: TrainedModel, corpus: Corpus, run_dir: Path | None) -> dict[str, dict[str, NLL]]:

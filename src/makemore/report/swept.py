@@ -102,8 +102,8 @@ def parallel(keys: Sequence[str], jobs: Sequence[Job]) -> go.Figure:
             mode="lines",
             line=line,
             opacity=1 if job is jobs[0] else 0.6,
-            text=f"NLL {job.nll:.7f}<br>{_told(job)}",
-            hovertemplate="%{text}<extra></extra>",
+            meta=[f"NLL {job.nll:.7f}<br>{_told(job)}"],
+            hovertemplate="%{meta[0]}<extra></extra>",
         )
     for place, scale in enumerate(scales):
         figure.add_vline(place, line={"color": "gray", "width": 1})

@@ -1,0 +1,141 @@
+"""Checks scripts/report.py on runs and checkpoints as a user runs it, and what it says where something is missing."""
+
+import shutil
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trials import SHORT
+
+import makemore
+
+ROOT = Path(__file__).resolve().parents[2]
+Command = Callable[..., Any]
+FIXTURE = ROOT / "tests" / "fixtures" / "checkpoints" / "v2-ngram.ckpt"
+
+
+@pytest.fixture
+def run_dir(trained: Path, tmp_path: Path) -> Path:
+    """A run's directory of one's own, to be changed."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def page_of(path: Path) -> str:
+    """The text of a page without the plotting library."""
+    return unescape(path.read_text(encoding="utf-8").partition("plotly.js v")[0])
+
+
+def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) -> None:
+    outcome = process("report", "run", cwd=run_dir.parent)
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    page = page_of(run_dir / "report.html")
+    pictures = sorted(path.name for path in (run_dir / "pictures").iterdir())
+    assert set(lines) >= {"run/report.html", *(f"run/pictures/{name}" for name in pictures)}
+    assert {"loss.png", "loss.svg", "bigrams.png", "embedding.svg", "calibration.png"} <= set(pictures)
+    assert page.count("<img ") == len(pictures) / 2
+    model = makemore.load(run_dir)
+    for expected in (
+        "model.hidden_dim",
+        model.sha256["train"],
+        "python scripts/train.py trainer.max_steps=300 val_every=100",
+        "python scripts/train.py resume=run trainer.max_steps=600",
+        "python scripts/sample.py ckpt_path=run/checkpoints/step-00000300.ckpt num_samples=40",
+        '<div class="chart">',
+        *(f">{name}</li>" for name in model.sample(40)),
+    ):
+        assert expected in page
+    (nll,) = [line for line in lines if line.startswith("│ val")]
+    assert nll.split("│")[3].strip() in page
+    new = set(model.sample(40)) - model.seen()
+    assert f"{sum(name in new for name in model.sample(40))} of 40 are not in the text" in page
+
+
+def test_a_checkpoint_alone_is_enough(command: Command, tmp_path: Path) -> None:
+    shutil.copy(FIXTURE, tmp_path / "mine.ckpt")
+    outcome = command("report", "mine.ckpt")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == "report/report.html"
+    page = page_of(tmp_path / "report" / "report.html")
+    assert "python scripts/evaluate.py ckpt_path=mine.ckpt" in page
+    # nothing is known of its run
+    assert "scripts/train.py" not in page
+    assert (tmp_path / "report" / "pictures" / "bigrams.png").exists()
+
+
+def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: Path) -> None:
+    text = tmp_path / "names.txt"
+    text.write_text(
+        "".join(f"{name}\n" for name in ("ada", "bob", "eve", "ann", "mia", "zoe", "max", "leo", "ida", "kim"))
+    )
+    arguments = ["data=text", "data.path=names.txt", *SHORT, "trainer.max_steps=400", "optimizer.lr=0.1"]
+    assert command("train", *arguments, "hydra.run.dir=r").code == 0
+    assert command("report", "r").code == 0
+    page = page_of(tmp_path / "r" / "report.html")
+    assert ">step 400</td>" in page
+    assert ">best by validation, step " in page
+
+
+def test_several_are_compared_on_one_page(run_dir: Path, command: Command, tmp_path: Path) -> None:
+    (best,) = (run_dir / "checkpoints").glob("best-*")
+    outcome = command("report", "run", best, run_dir)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == "report/report.html"
+    page = page_of(tmp_path / "report" / "report.html")
+    assert page.count(">Comparison</h2>") == 1
+    names = sorted(path.name for path in (tmp_path / "report" / "pictures").iterdir())
+    assert names == ["run-best-step-00000300", "run-step-00000300"]
+    for name in names:
+        assert f">{name}</h2>" in page
+
+
+def test_what_is_damaged_beside_the_model_is_said_on_the_page(run_dir: Path, command: Command) -> None:
+    (run_dir / "metrics.csv").write_text("step,val/nll\n1,x\n")
+    (run_dir / "metrics.json").write_text("{")
+    (run_dir / ".hydra" / "config.yaml").write_text("{")
+    (run_dir / ".hydra" / "overrides.yaml").write_text("a: [")
+    outcome = command("report", "run")
+    assert (outcome.code, outcome.err) == (0, "")
+    page = page_of(run_dir / "report.html")
+    for name in ("metrics.csv", "metrics.json", "config.yaml", "overrides.yaml"):
+        assert f'<p class="warning">run/{".hydra/" if "yaml" in name else ""}{name}: ' in page
+    assert '<div class="chart">' not in page
+    assert "Run it again" not in page
+    assert "<img " in page
+
+
+def test_a_text_that_has_changed_is_said(command: Command, tmp_path: Path) -> None:
+    text = tmp_path / "names.txt"
+    shutil.copy(ROOT / "data" / "names.txt", text)
+    train = ["model=ngram", "model.fake_count=1", "data=text", "data.path=names.txt", "hydra.run.dir=r"]
+    assert command("train", *train).code == 0
+    text.write_text(text.read_text() + "anna\n")
+    assert command("report", "r").code == 0
+    assert "The train text has changed since training" in page_of(tmp_path / "r" / "report.html")
+    text.unlink()
+    assert command("report", "r").code == 0
+    assert f"Its text cannot be used ({text}: no such file" in page_of(tmp_path / "r" / "report.html")
+
+
+def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tmp_path: Path) -> None:
+    assert command("report", "nowhere").error.startswith(
+        "error: nowhere: no such file or directory; give a checkpoint"
+    )
+    (tmp_path / "file").write_text("x")
+    assert "file: is damaged" in command("report", "file").error
+    assert command("report", ".").error.startswith(f"error: {tmp_path}: holds runs and is none; give one or more of ")
+    (tmp_path / "taken").touch()
+    assert command("report", "run", "--output", "taken").error.startswith(
+        "error: taken/pictures/loss.png: cannot be written: "
+    )
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").touch()
+    assert command("report", "run", "sweep").error.startswith(
+        "error: sweeps beside runs or checkpoints: give one kind alone"
+    )
+    for path in (run_dir / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:-9])
+    assert "none of its checkpoints is whole" in command("report", "run").error
+    assert not (run_dir / "report.html").exists()

@@ -1,0 +1,202 @@
+"""Checks reports in Chromium: from disk, without a request, at a desk, on a phone and printed."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import fabricated
+import pytest
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+# as root, in a container, without a network of its own
+FLAGS = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
+MORE_FLAGS = ("disable-component-update", "disable-sync")
+DESK = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+Open = Callable[[Path, dict[str, Any]], Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if BROWSER is None:
+        pytest.skip("there is no Chromium or Chrome on this machine")
+    with sync_playwright() as playwright:
+        flags = [f"--{flag}" for flag in (*FLAGS, *MORE_FLAGS)]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Open a page from disk, and see at the end that it was content and asked for nothing."""
+    complaints: list[str] = []
+    requests: list[str] = []
+
+    def opened(path: Path, look: dict[str, Any]) -> Page:
+        page = browser.new_page(**look)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"file://{quote(str(path))}")
+        for chart in page.locator(".chart").all():
+            chart.locator(".xtick, .x2tick").first.wait_for(state="attached")
+        return page
+
+    yield opened
+    assert complaints == []
+    assert len([url for url in requests if url.startswith("file:///")]) == 1
+    assert [url for url in requests if not url.startswith(("file:///", "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="module")
+def of_run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from makemore.report.writing import report
+
+    output = tmp_path_factory.mktemp("of run")
+    report([trained], output)
+    return output / "report.html"
+
+
+@pytest.fixture(scope="module")
+def of_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a sweep in which keys, values, names and messages are markup."""
+    from makemore.report.writing import report
+
+    key, values = "a.</script><b>key</b>", ("<b>bold</b>", HOSTILE, "&amp;")
+    jobs = [
+        fabricated.job({key: value, "lr": lr}, 2 + lr, name=f"{place}{lr}<img src=x onerror=alert(1)>")
+        for place, value in enumerate(values)
+        for lr in (0.01, 0.1, 1.0)
+    ]
+    jobs.append(fabricated.job({key: "x", "lr": 0.1}, status="failed", message=HOSTILE, name="f"))
+    sweep = fabricated.write(tmp_path_factory.mktemp("of sweep") / "<img src=x>", jobs)
+    for each in jobs[:9]:
+        curve = "".join(f"{step},{3 - step / 100}\n" for step in range(0, 100, 10))
+        (sweep / each.name / "metrics.csv").write_text(f"step,val/nll\n{curve}")
+    report([sweep])
+    return sweep / "report.html"
+
+
+def x_range(chart: Locator) -> list[float]:
+    found: list[float] = chart.evaluate("chart => chart._fullLayout.xaxis.range.slice()")
+    return found
+
+
+def until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what a chart does a moment later; the page's policy stops Playwright's own way, which is `eval`."""
+    for _ in range(200):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it did not come to that in ten seconds")
+
+
+def middle_of(chart: Locator) -> tuple[float, float]:
+    """The place of the drawing area's middle in the window."""
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_run_at_a_desk(of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, DESK)
+    assert page.locator("table.rows tbody tr").count() == 3
+    chart = page.locator(".chart")
+    assert chart.count() == 1
+    assert chart.locator("svg .scatterlayer .trace").count() == 4
+    x, y = middle_of(chart)
+    page.mouse.move(x, y)
+    page.locator(".chart .hoverlayer .legend").get_by_text("validation").wait_for()
+    before = x_range(chart)
+    page.mouse.move(x - 100, y)
+    page.mouse.down()
+    page.mouse.move(x + 100, y, steps=5)
+    page.mouse.up()
+    until(page, lambda: x_range(chart)[0] > before[0])
+    low, high = x_range(chart)
+    assert before[0] < low < high < before[1]
+    page.mouse.dblclick(x, y)
+    until(page, lambda: x_range(chart) == before)
+
+
+def test_all_pictures_are_there_with_what_they_show(of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, DESK)
+    pictures = page.locator("img")
+    assert pictures.count() == len(list((of_run.parent / "pictures").glob("*.png"))) > 5
+    assert pictures.evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0 && image.alt)")
+
+
+def test_a_run_on_a_phone(of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    chart = page.locator(".chart")
+    page.touchscreen.tap(*middle_of(chart))
+    page.locator(".chart .hoverlayer .legend").get_by_text("validation").wait_for()
+    before = x_range(chart)
+    chart.locator('[data-title="Zoom in"]').tap()
+    until(page, lambda: x_range(chart)[0] > before[0])
+
+
+def test_no_button_sends_a_chart_away(of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, DESK)
+    page.locator(".chart").hover()
+    titles = page.locator(".chart .modebar-btn").evaluate_all("all => all.map(one => one.dataset.title)")
+    assert set(titles) == {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
+    with page.expect_download() as download:
+        page.locator('.chart [data-title^="Download"]').click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_sweep_and_markup_in_its_keys_values_and_messages(
+    look: dict[str, Any], of_sweep: Path, open_page: Open
+) -> None:
+    page = open_page(of_sweep, look)
+    assert page.title() == "Sweep <img src=x>"
+    assert page.evaluate("document.documentElement.scrollWidth") <= look["viewport"]["width"]
+    assert page.locator("table.rows tbody tr").count() == 10
+    # a chart a key, all keys together, and the curves
+    assert page.locator(".chart").count() == 4
+    assert page.locator("td", has_text=HOSTILE).count() == 3
+    assert page.locator("p", has_text=f"f: {HOSTILE}").count() == 1
+    assert "<b>bold</b>" in page.locator(".chart").first.locator(".xaxislayer-above").inner_text()
+    assert page.locator(".chart").nth(2).locator(".scatterlayer .trace").count() == 9
+    assert page.locator("img:not([src^='data:image/png'])").count() == 0
+
+
+def test_a_line_of_all_keys_tells_its_job(of_sweep: Path, open_page: Open) -> None:
+    page = open_page(of_sweep, DESK)
+    chart = page.locator(".chart").nth(2)
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".nsewdrag").bounding_box()
+    assert box is not None
+    # the best, at the lower end of the last axis
+    low, high = x_range(chart)
+    page.mouse.move(box["x"] + box["width"] * (2 - low) / (high - low), box["y"] + box["height"] * (1.06 / 1.12))
+    label = chart.locator(".hoverlayer .hovertext")
+    label.wait_for()
+    assert "NLL 2.0100000" in label.inner_text()
+    assert "lr=0.01" in label.inner_text()
+
+
+def test_a_dark_page_is_printed_as_ink_on_paper(of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, {**DESK, "color_scheme": "dark"})
+    colour = "getComputedStyle(document.querySelector('.chart .x2tick text')).fill"
+    light = page.evaluate(colour)
+    width = "document.querySelector('.chart svg').clientWidth"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = [{colour}, {width}]; }})")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    ink, printed = page.evaluate("window.printed")
+    assert ink == "rgb(28, 30, 33)" != light
+    assert printed <= 680
+    assert page.evaluate(colour) == light
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

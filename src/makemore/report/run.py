@@ -24,12 +24,12 @@ def pictures_of(subject: Subject) -> Iterator[Picture]:
     return chain(pictures_of_training(subject.curves), of_model)
 
 
-def parts(subject: Subject, images: Sequence[Image]) -> list[Section]:
+def parts(subject: Subject, pictures: Sequence[Picture]) -> list[Section]:
     """Return what there is to say of a run or a checkpoint, a section each.
 
     Args:
         subject: it.
-        images: its pictures, as a page shows them.
+        pictures: of it.
     """
     found = [
         Section("What was run", [*(Note(problem, warning=True) for problem in subject.problems), *_what(subject)]),
@@ -37,10 +37,15 @@ def parts(subject: Subject, images: Sequence[Image]) -> list[Section]:
         Section("NLL", _nlls(subject)),
         Section("Curves", _curves(subject)),
         Section("Made-up names", _names(subject)),
-        Section("Pictures", list(images)),
+        Section("Pictures", images_of(pictures)),
         Section("Commands", [Commands(_commands(subject))]),
     ]
     return [section for section in found if section.blocks]
+
+
+def images_of(pictures: Sequence[Picture]) -> list[Block]:
+    """Return pictures as a page has them."""
+    return [Image(picture.caption, picture.png) for picture in pictures]
 
 
 def rows_of(nlls: dict[str, dict[str, NLL]]) -> list[list[str]]:

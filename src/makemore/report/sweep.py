@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from makemore.command import override
 from makemore.errors import UserError
-from makemore.pictures import Curves, read_curves
+from makemore.pictures import Curves, Picture, read_curves
 from makemore.report import charts, run, swept
-from makemore.report.images import embedded
-from makemore.report.page import Block, Chart, Commands, Facts, Image, Note, Section
+from makemore.report.page import Block, Chart, Commands, Facts, Note, Section
 from makemore.report.page import Table as PageTable
 from makemore.report.subject import read_subject
 from makemore.sweeps.naming import shown
@@ -18,13 +17,13 @@ from makemore.sweeps.report import Compared, compared
 from makemore.sweeps.table import Sweep, Table
 
 
-def sections(sweeps: Sequence[Sweep], table: Table, images: Sequence[Image]) -> list[Section]:
+def sections(sweeps: Sequence[Sweep], table: Table, pictures: Sequence[Picture]) -> list[Section]:
     """Return what there is to say of sweeps.
 
     Args:
         sweeps: one, or several that are compared.
         table: of their jobs, of which one at least has finished.
-        images: their pictures, as a page shows them.
+        pictures: of them.
     """
     found = compared(sweeps)
     finite = found.finite
@@ -34,7 +33,7 @@ def sections(sweeps: Sequence[Sweep], table: Table, images: Sequence[Image]) -> 
         Section("NLL by what was swept", _responses(found, finite)),
         Section("All keys together", _parallel(found, finite)),
         Section("Curves", _curves(finite)),
-        Section("Pictures", list(images)),
+        Section("Pictures", run.images_of(pictures)),
         Section("Commands", [Commands(_commands(sweeps))]),
         _best(table.jobs[0]),
     ]
@@ -115,6 +114,6 @@ def _best(job: Job) -> Section:
     title = f"The best run: {job.name}"
     try:
         subject = read_subject(job.run_dir)
-        return Section(title, [], run.parts(subject, embedded(run.pictures_of(subject))))
+        return Section(title, [], run.parts(subject, list(run.pictures_of(subject))))
     except UserError as error:
         return Section(title, [Note(str(error), warning=True)])

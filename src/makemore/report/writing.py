@@ -10,9 +10,9 @@ from rich.text import Text
 
 from makemore.console import print_nlls
 from makemore.errors import UserError
+from makemore.pictures import Picture, save, show_in_tensorboard
 from makemore.report import charts, run, sweep
-from makemore.report.images import saved
-from makemore.report.page import Block, Chart, Image, Page, Section, Table
+from makemore.report.page import Block, Chart, Page, Section, Table
 from makemore.report.subject import Subject, read_subject
 from makemore.sweeps.report import pictures_of, read_directory, responses_of
 from makemore.sweeps.table import table_of
@@ -51,10 +51,11 @@ def report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Path
         output = directories[0] if len(directories) == 1 else Path("report")
     table.write(output / "sweep.csv")
     # the page has charts of the single keys
-    _, singles = saved(responses_of(sweeps), output)
-    images, others = saved(pictures_of(sweeps), output)
+    singles = save(responses_of(sweeps), output)
+    pictures = list(pictures_of(sweeps))
+    others = save(pictures, output)
     name = ", ".join(directory.name for directory in directories)
-    page = Page(f"Sweep {name}", _made(), sweep.sections(sweeps, table, images))
+    page = Page(f"Sweep {name}", _made(), sweep.sections(sweeps, table, pictures))
     page.write(output / "report.html")
     table.show()
     return [output / "sweep.csv", *singles, *others, output / "report.html"]
@@ -68,13 +69,14 @@ def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
         output = output or Path("report")
     alone = len(subjects) == 1
     names = _told_apart(subjects)
-    written, images = [], []
+    written, pictures = [], []
     for name, subject in zip(names, subjects, strict=True):
         directory = output / "pictures" if alone else output / "pictures" / name
-        found, files = saved(run.pictures_of(subject), directory)
-        images.append(found)
-        written += files
-    page = _page_of_one(subjects[0], images[0]) if alone else _page_of_several(names, subjects, images)
+        pictures.append(list(run.pictures_of(subject)))
+        written += save(pictures[-1], directory)
+        if subject.run_dir is not None:
+            show_in_tensorboard(pictures[-1], subject.run_dir, subject.model.step)
+    page = _page_of_one(subjects[0], pictures[0]) if alone else _page_of_several(names, subjects, pictures)
     page.write(output / "report.html")
     for name, subject in zip(names, subjects, strict=True):
         for weights, nlls in subject.nlls.items():
@@ -103,13 +105,13 @@ def _is_sweep(path: Path) -> bool:
     raise UserError(f"{path}: is {what}")
 
 
-def _page_of_one(subject: Subject, images: Sequence[Image]) -> Page:
-    return Page(f"Run {subject.name}", _made(), run.parts(subject, images))
+def _page_of_one(subject: Subject, pictures: Sequence[Picture]) -> Page:
+    return Page(f"Run {subject.name}", _made(), run.parts(subject, pictures))
 
 
-def _page_of_several(names: Sequence[str], subjects: Sequence[Subject], images: Sequence[Sequence[Image]]) -> Page:
+def _page_of_several(names: Sequence[str], subjects: Sequence[Subject], pictures: Sequence[Sequence[Picture]]) -> Page:
     sections = [Section("Comparison", _comparison(names, subjects))]
-    for name, subject, found in zip(names, subjects, images, strict=True):
+    for name, subject, found in zip(names, subjects, pictures, strict=True):
         sections.append(Section(name, [], run.parts(subject, found)))
     return Page(f"{len(subjects)} runs", _made(), sections)
 

@@ -144,7 +144,8 @@ def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figu
             axes.axvline(place, color="tab:red", linestyle="--", label=f"suggested: {suggested:.2g}")
         # what explodes after the fall must not squash it
         _limit(by_rate, losses[: rates.index(suggested) + 1])
-    by_exponent.legend()
+    # below the fall there is room
+    by_exponent.legend(loc="lower left")
     figure.suptitle("Learning-rate range test")
     return figure
 

@@ -114,7 +114,7 @@ def test_a_run_at_a_desk(of_run: Path, open_page: Open) -> None:
     assert chart.locator("svg .scatterlayer .trace").count() == 4
     x, y = middle_of(chart)
     page.mouse.move(x, y)
-    page.locator(".chart .hoverlayer .legend").get_by_text("validation").wait_for()
+    page.locator(".chart .hoverlayer .legend").get_by_text("smoothed").wait_for()
     before = x_range(chart)
     page.mouse.move(x - 100, y)
     page.mouse.down()
@@ -139,7 +139,7 @@ def test_a_run_on_a_phone(of_run: Path, open_page: Open) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     chart = page.locator(".chart")
     page.touchscreen.tap(*middle_of(chart))
-    page.locator(".chart .hoverlayer .legend").get_by_text("validation").wait_for()
+    page.locator(".chart .hoverlayer .legend").get_by_text("smoothed").wait_for()
     before = x_range(chart)
     chart.locator('[data-title="Zoom in"]').tap()
     until(page, lambda: x_range(chart)[0] > before[0])
@@ -167,7 +167,7 @@ def test_a_sweep_and_markup_in_its_keys_values_and_messages(
     assert page.locator(".chart").count() == 4
     assert page.locator("td", has_text=HOSTILE).count() == 3
     assert page.locator("p", has_text=f"f: {HOSTILE}").count() == 1
-    assert "<b>bold</b>" in page.locator(".chart").first.locator(".xaxislayer-above").inner_text()
+    assert "<b>bold</b>" in page.locator(".chart").first.locator(".xaxislayer-above").text_content()
     assert page.locator(".chart").nth(2).locator(".scatterlayer .trace").count() == 9
     assert page.locator("img:not([src^='data:image/png'])").count() == 0
 
@@ -183,8 +183,8 @@ def test_a_line_of_all_keys_tells_its_job(of_sweep: Path, open_page: Open) -> No
     page.mouse.move(box["x"] + box["width"] * (2 - low) / (high - low), box["y"] + box["height"] * (1.06 / 1.12))
     label = chart.locator(".hoverlayer .hovertext")
     label.wait_for()
-    assert "NLL 2.0100000" in label.inner_text()
-    assert "lr=0.01" in label.inner_text()
+    assert "NLL 2.0100000" in (label.text_content() or "")
+    assert "lr=0.01" in (label.text_content() or "")
 
 
 def test_a_dark_page_is_printed_as_ink_on_paper(of_run: Path, open_page: Open) -> None:

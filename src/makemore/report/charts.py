@@ -166,7 +166,7 @@ def styled(figure: go.Figure) -> go.Figure:
         font={"size": 13, "family": "system-ui, sans-serif"},
         margin={"l": 56, "r": 12, "t": 36, "b": 44},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        hoverlabel={"namelength": -1},
+        hoverlabel={"namelength": -1, "bgcolor": "#fff", "font": {"color": "#1c1e21"}},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": BLUE},
     )
     figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)

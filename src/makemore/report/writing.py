@@ -74,7 +74,7 @@ def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
         directory = output / "pictures" if alone else output / "pictures" / name
         pictures.append(list(run.pictures_of(subject)))
         written += save(pictures[-1], directory)
-        if subject.run_dir is not None:
+        if subject.run_dir == output:
             show_in_tensorboard(pictures[-1], subject.run_dir, subject.model.step)
     page = _page_of_one(subjects[0], pictures[0]) if alone else _page_of_several(names, subjects, pictures)
     page.write(output / "report.html")

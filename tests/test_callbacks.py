@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from makemore import callbacks
 from makemore.callbacks import (
+    BigramMatrix,
     CountTable,
     LearningRateRangePlot,
+    Pictures,
     ProgressBar,
     SampledNames,
 )
@@ -27,8 +31,9 @@ from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.loggers import TensorBoard
+from makemore.loggers import MetricsCsv, TensorBoard
 from makemore.metrics import exact_nll
+from makemore.pictures import pictures_of_model, read_curves
 from makemore.sampling import sample
 from makemore.schedules import Schedule, exponential_ramp, step_decay
 
@@ -63,6 +68,7 @@ def fit(
     *chosen: L.Callback,
     tensorboard: bool = False,
     resume: Path | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> None:
     trainer = L.Trainer(
         accelerator="cpu",
@@ -70,7 +76,7 @@ def fit(
         max_epochs=-1,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
-        logger=[TensorBoard(directory)] if tensorboard else False,
+        logger=[*loggers, *([TensorBoard(directory)] if tensorboard else [])] or False,
         callbacks=list(chosen),
         plugins=[AtomicCheckpointIO()],
         default_root_dir=directory,
@@ -355,8 +361,62 @@ def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Pat
     assert plot.rates == pytest.approx((2 * 10 ** torch.linspace(-3, 0, 20, dtype=torch.float64)).tolist())
     assert len(plot.nlls) == 20
     assert (tmp_path / "lr_range.png").read_bytes().startswith(PNG)
+    assert "<svg" in (tmp_path / "lr_range.svg").read_text()
     (image,) = events(tmp_path).Images("lr_range")
     assert image.step == 20
+    assert image.encoded_image_string == (tmp_path / "lr_range.png").read_bytes()
+
+
+def test_a_run_of_counts_ends_with_the_lessons_heat_map(lesson_text: Path, tmp_path: Path) -> None:
+    data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
+    model = CountingLanguageModel("ngram", data.corpus.vocabulary)
+    fit(tmp_path, model, data, 1, BigramMatrix(), Checkpoints(every=100), tensorboard=True)
+    assert "<svg" in (tmp_path / "bigrams.svg").read_text()
+    (image,) = events(tmp_path).Images("bigrams")
+    assert (image.step, image.width, image.height) == (1, 2400, 2400)
+    assert image.encoded_image_string == (tmp_path / "bigrams.png").read_bytes()
+
+
+def test_a_run_may_end_with_all_pictures(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    model = NeuralLanguageModel("mlp", data.corpus.vocabulary, partial(torch.optim.SGD, lr=0.1), hidden_dim=8)
+    table = MetricsCsv(tmp_path)
+    fit(tmp_path, model, data, 12, Pictures(), Checkpoints(every=100), tensorboard=True, loggers=[table])
+    expected = {picture.name for picture in pictures_of_model(load(tmp_path), data.corpus)} | {"loss"}
+    files = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert files == {f"{name}.{kind}" for name in expected for kind in ("png", "svg")}
+    shown = events(tmp_path)
+    assert set(shown.Tags()["images"]) == expected
+    assert {event.step for name in expected for event in shown.Images(name)} == {12}
+    # written by the run itself, which has one file of events
+    assert len(list(tmp_path.glob("events.*"))) == 1
+    # the last validation is part of the curve
+    assert read_curves(tmp_path / "metrics.csv")["val/nll"][0] == [5, 10, 12]
+
+
+def test_pictures_change_nothing_else_of_a_run(text: Path, tmp_path: Path) -> None:
+    tables = []
+    for name, chosen in (("plain", []), ("drawn", [Pictures()])):
+        data = corpus_of(text)
+        fit(
+            tmp_path / name,
+            bigram(data),
+            data,
+            12,
+            *chosen,
+            Checkpoints(every=4),
+            loggers=[MetricsCsv(tmp_path / name)],
+        )
+        tables.append((tmp_path / name / "metrics.csv").read_text())
+    assert tables[0] == tables[1]
+    assert kept(tmp_path / "plain") == kept(tmp_path / "drawn")
+
+
+def test_a_run_that_fails_has_no_pictures(text: Path, tmp_path: Path) -> None:
+    data = corpus_of(text)
+    with pytest.raises(UserError, match="the loss is"):
+        fit(tmp_path, bigram(data, lr=1e38, l2=1.0), data, 20, Pictures(), Checkpoints(every=4))
+    assert not (tmp_path / "pictures").exists()
 
 
 def test_the_table_of_counts_is_the_lessons(

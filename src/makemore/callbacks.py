@@ -1,8 +1,8 @@
-"""What one sees of training: the progress bar, sampled names, and what single lessons show."""
+"""What one sees of training: the progress bar, sampled names, pictures, and what single lessons show."""
 
 import csv
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,28 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from makemore.checkpoint import load
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
+from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
+from makemore.diagnosis import diagnose
 from makemore.errors import DivergedError
 from makemore.language_model import LanguageModel, StepOutputs
-from makemore.loggers import tensorboards
+from makemore.loggers import MetricsCsv, tensorboards
 from makemore.models import Network
 from makemore.models.ngram import NGram
-from makemore.plots import learning_rate_range
+from makemore.pictures import (
+    Curves,
+    Picture,
+    add_to_tensorboard,
+    bigram_picture,
+    pictures_of_model,
+    pictures_of_training,
+    range_test_picture,
+    read_curves,
+    save,
+)
 from makemore.sampling import sample
 
 log = logging.getLogger(__name__)
@@ -106,7 +119,7 @@ class SampledNames(Callback):
 
 
 class LearningRateRangePlot(Callback):
-    """Ends a learning-rate range test with its picture, `lr_range.png` (L2)."""
+    """Ends a learning-rate range test with its picture, `lr_range.png` and `.svg` (L2)."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -138,12 +151,47 @@ class LearningRateRangePlot(Callback):
             self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> None:
-        path = Path(trainer.default_root_dir) / "lr_range.png"
-        figure = learning_rate_range(self.rates, self.nlls)
-        figure.savefig(path, dpi=150)
-        for writer in tensorboards(trainer.loggers):
-            writer.add_figure("lr_range", figure, trainer.global_step, close=False)
-        log.info("loss against learning rate: %s", path)
+        _show(trainer, [range_test_picture(self.rates, self.nlls)], Path(trainer.default_root_dir))
+
+
+class BigramMatrix(Callback):
+    """Ends a run with the heat map of the bigrams that it was trained on, `bigrams.png` and `.svg` (L0, L3)."""
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Draw it, when all else is written."""
+        run_dir = Path(trainer.default_root_dir)
+        model = load(run_dir)
+        found = diagnose(model.network, _corpus(trainer), "train")
+        _show(trainer, [bigram_picture(found, model.vocabulary)], run_dir)
+
+
+class Pictures(Callback):
+    """Ends a run with the pictures of its model and of its training, in `pictures/` (see docs/pictures.md)."""
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Draw them, when all else is written."""
+        run_dir = Path(trainer.default_root_dir)
+        curves: Curves = {}
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                # its last row too
+                logger.finalize("success")
+                curves = read_curves(logger.path) if logger.path.exists() else {}
+        pictures = [*pictures_of_model(load(run_dir), _corpus(trainer)), *pictures_of_training(curves)]
+        _show(trainer, pictures, run_dir / "pictures")
+
+
+def _corpus(trainer: L.Trainer) -> Corpus:
+    corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
+    return corpus
+
+
+def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> None:
+    """Write pictures into a directory and into the run's TensorBoard."""
+    paths = save(pictures, directory)
+    for writer in tensorboards(trainer.loggers):
+        add_to_tensorboard(writer, pictures, trainer.global_step)
+    log.info("%s: %s", "picture" if len(pictures) == 1 else "pictures", paths[0] if len(pictures) == 1 else directory)
 
 
 class CountTable(Callback):

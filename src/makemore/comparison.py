@@ -79,7 +79,7 @@ follow Andrej Karpathy's [makemore](https://github.com/karpathy/makemore).
 ## The learning-rate range test (L2)
 
 `python scripts/train.py experiment=lessons/lr_range data=makemore` ends with this picture. As in the lesson the loss
-falls until a rate of about 10^-1 and then rises.
+falls until a rate of about 10^-1, which is suggested, and later rises.
 
 ![Loss against learning rate, and against its exponent](lr_range.png)
 """

@@ -1,10 +1,15 @@
-"""What a person sees in the terminal: messages on standard error, results on standard output."""
+"""What a person sees in the terminal: messages on standard error, results on standard output.
+
+Where standard output is no terminal, tables are plain lines, for awk and for files.
+"""
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -33,16 +38,88 @@ class ConsoleHandler(logging.Handler):
         MESSAGES.print(Text(self.format(record)), soft_wrap=True)
 
 
+@dataclass(frozen=True)
+class TableColumn:
+    """A column of a table.
+
+    Args:
+        heading: above it.
+        cells: a row each.
+        is_text: it stands to the left, where numbers stand to the right.
+        wraps: where a terminal is too narrow its cells may take several lines.
+    """
+
+    heading: str
+    cells: Sequence[str]
+    is_text: bool = False
+    wraps: bool = False
+
+    @property
+    def width(self) -> int:
+        """Of the widest of its cells and the heading, in places of a terminal."""
+        return max(map(cell_len, (self.heading, *self.cells)))
+
+
+def print_table(title: str, columns: Sequence[TableColumn], spare: Sequence[str] = ()) -> None:
+    """Print a table on standard output: drawn where that is a terminal, else as plain lines.
+
+    Plain lines are the title, the headings and a line a row, aligned, with two spaces or more between columns, none
+    before the first, and `-` in an empty cell. Cells are never cut.
+
+    Args:
+        title: on a line of its own.
+        columns: one or more, of the same length.
+        spare: headings of columns that are left out, in this order, where a terminal is too narrow.
+    """
+    console = Console()
+    if not console.is_terminal:
+        print("\n".join([title, *_plain_lines(columns)]))
+        return
+    for heading in spare:
+        if _least_width(columns) > console.width:
+            columns = [column for column in columns if column.heading != heading]
+    console.print(Text(title, style="italic"), soft_wrap=True)
+    # lines that are too long can be scrolled, cells that are cut are lost
+    Console(width=max(console.width, _least_width(columns))).print(_drawn(columns))
+
+
+def _plain_lines(columns: Sequence[TableColumn]) -> list[str]:
+    padded = []
+    for place, column in enumerate(columns):
+        left = column.is_text or place == 0
+        cells = [cell or "-" for cell in (column.heading, *column.cells)]
+        gaps = [" " * (column.width - cell_len(cell)) for cell in cells]
+        padded.append([cell + gap if left else gap + cell for cell, gap in zip(cells, gaps, strict=True)])
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def _drawn(columns: Sequence[TableColumn]) -> Table:
+    table = Table()
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column.is_text else "right"
+        # rich counts on the one and lays out by the other
+        least, no_wrap = (None, False) if column.wraps else (column.width, True)
+        table.add_column(Text(column.heading), justify=justify, min_width=least, no_wrap=no_wrap)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _least_width(columns: Sequence[TableColumn]) -> int:
+    return Console(width=10_000).measure(_drawn(columns)).minimum
+
+
 def print_nlls(title: str, nlls: "Mapping[str, NLL]") -> None:
     """Print a table of NLLs, a row each, on standard output."""
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("split")
-    for heading in ("characters", "NLL (nats/char)", "bits/char", "perplexity"):
-        table.add_column(heading, justify="right")
-    for split, nll in nlls.items():
-        numbers = (f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}")
-        table.add_row(split, f"{nll.characters:,}", *numbers)
-    Console().print(table)
+    found = nlls.values()
+    columns = [
+        TableColumn("split", list(nlls), is_text=True),
+        TableColumn("characters", [f"{nll.characters:,}" for nll in found]),
+        TableColumn("NLL (nats/char)", [f"{nll.nats:.7f}" for nll in found]),
+        TableColumn("bits/char", [f"{nll.bits_per_char:.4f}" for nll in found]),
+        TableColumn("perplexity", [f"{nll.perplexity:.4f}" for nll in found]),
+    ]
+    print_table(title, columns)
     if any(math.isinf(nll.nats) for nll in nlls.values()):
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")
 
@@ -52,12 +129,11 @@ def print_scores(scores: "Sequence[WordScore]") -> None:
     for word in scores:
         print(word.word)
         for label, log_prob in zip(word.labels, word.log_probs, strict=True):
-            print(f"  {label:<3} {math.exp(log_prob):8.4f} {log_prob:9.4f}")
-    table = Table(title="NLL of each word", title_justify="left")
-    table.add_column("word")
-    for heading in ("characters", "log-likelihood", "NLL (nats/char)"):
-        table.add_column(heading, justify="right")
-    for word in scores:
-        numbers = (f"{word.log_likelihood:.4f}", f"{word.nll:.4f}")
-        table.add_row(Text(word.word), f"{len(word.log_probs):,}", *numbers)
-    Console().print(table)
+            print(f"  {label:<3}  {math.exp(log_prob):.4f}  {log_prob:9.4f}")
+    columns = [
+        TableColumn("word", [word.word for word in scores], is_text=True),
+        TableColumn("characters", [f"{len(word.log_probs):,}" for word in scores]),
+        TableColumn("log-likelihood", [f"{word.log_likelihood:.4f}" for word in scores]),
+        TableColumn("NLL (nats/char)", [f"{word.nll:.4f}" for word in scores]),
+    ]
+    print_table("NLL of each word", columns)

@@ -17,8 +17,8 @@ from makemore.models import Network
 
 Array = npt.NDArray[np.float64]
 
-# Rows of logits in memory at once.
-_ROWS = 2**14
+# Logits in memory at once: 8 MB in float64.
+_CELLS = 2**20
 # Places in an item that are told apart, and tokens that a matrix shows.
 PLACES = 30
 TOKENS = 40
@@ -52,8 +52,8 @@ class Calibration:
 class Diagnosis:
     """What a model says on a split, and what is there; all sums are over the examples.
 
-    Matrices are over the `tokens` (S,) that are predicted most often and the one that starts items, in the
-    vocabulary's order.
+    Matrices are over the `tokens` (S,): those that are to be predicted most often, at the most `TOKENS`, and the one
+    that starts items, in the vocabulary's order.
 
     Args:
         split: whose examples.
@@ -83,7 +83,12 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
         network: on the CPU.
         corpus: the text, in the network's vocabulary.
         split: "train", "val" or "test".
+
+    Raises:
+        DivergedError: the network gives no probabilities.
     """
+    # the first to see what is no number
+    by_place = nll_by_place(network, corpus, split)
     # a model that looks at nothing is still compared by what came before
     length = max(network.block_size, 1)
     windows = corpus.windows(split, length).counted()
@@ -91,8 +96,9 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     common = Counter(dict(enumerate(np.bincount(windows.pair_target, windows.pair_count, size))))
     tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
     sums = _Sums(size, tokens)
-    for first in range(0, len(windows.contexts), _ROWS):
-        sums.add(network, windows, first)
+    rows = max(1, _CELLS // size)
+    for first in range(0, len(windows.contexts), rows):
+        sums.add(network, windows, first, first + rows)
     calibration = Calibration(*sums.calibration())
     by_token = {t: NLL(float(sums.nll[t]), int(sums.count[t])) for t in range(size) if sums.count[t]}
     # where a token is never right, there is nothing to confuse it with
@@ -101,7 +107,7 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
         split,
         tokens,
         by_token,
-        nll_by_place(network, corpus, split),
+        by_place,
         sums.counted,
         sums.expected,
         sums.confusion / right[:, None],
@@ -110,16 +116,15 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
 
 
 def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
-    """Return the NLL of the characters of a split by their place in the item, its end being one.
+    """Return the NLL of the tokens of a split by their place in the item; the end of an item is one of them.
 
     Returns:
         of each place from the first on, at the most `PLACES`, the last of which holds all from there on; 0 nats over
         0 characters where there are none.
     """
-    chosen = corpus.membership == SPLITS.index(split)
-    lengths = corpus.lengths.astype(np.int64)
-    places = np.arange(len(corpus.tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    places = np.minimum(places[chosen], PLACES - 1)
+    starts = np.cumsum(corpus.lengths, dtype=np.int64) - corpus.lengths
+    predicted = np.flatnonzero(corpus.membership == SPLITS.index(split))
+    places = np.minimum(predicted - starts[np.searchsorted(starts, predicted, "right") - 1], PLACES - 1)
     windows = corpus.windows(split, network.block_size)
     found = []
     for place in range(int(places.max()) + 1):
@@ -142,12 +147,12 @@ class _Sums:
         self.predicted, self.observed, self.weight = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
 
     @torch.no_grad()
-    def add(self, network: Network, windows: CountedWindows, first: int) -> None:
-        """Add the contexts from the `first` on, at the most `_ROWS` of them."""
-        contexts = windows.contexts[first : first + _ROWS].long()
+    def add(self, network: Network, windows: CountedWindows, first: int, end: int) -> None:
+        """Add the contexts from the `first` on, up to the `end`."""
+        contexts = windows.contexts[first:end].long()
         seen = contexts[:, contexts.shape[1] - network.block_size :]
         log_probs = F.log_softmax(network(seen).double(), dim=-1)
-        here = slice(*np.searchsorted(windows.pair_context.numpy(), [first, first + _ROWS]))
+        here = slice(*np.searchsorted(windows.pair_context.numpy(), [first, end]))
         rows = windows.pair_context[here].numpy() - first
         targets, counts = windows.pair_target[here].numpy(), windows.pair_count[here].numpy()
         np.add.at(self.count, targets, counts)

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from makemore.checkpoint import TrainedModel, load
 from makemore.comparison import Figure
+from makemore.curves import suggested_rate
 from makemore.data.options import SPLITS
 from makemore.data.text import PROJECT_ROOT, read_text
 from makemore.models.ngram import NGram
@@ -211,8 +212,9 @@ class Lessons:
         """Return the figures that need the lessons' own file: its lines (L0) and the MLP on all of it (L2)."""
         run, ramp = self.run("mlp"), self.run("lr_range")
         lengths = [float(len(line)) for path in run.model.options.paths.values() for line in read_text(path).lines()]
-        best = min(range(len(ramp.losses) - 49), key=lambda first: sum(ramp.losses[first : first + 50])) + 25
-        exponent = -3 + 3 * best / (len(ramp.losses) - 1)
+        rates = [10 ** (-3 + 3 * step / (len(ramp.losses) - 1)) for step in range(len(ramp.losses))]
+        suggested = suggested_rate(rates, ramp.losses)
+        assert suggested is not None
         return [
             Figure(
                 "L0 L4",
@@ -222,7 +224,14 @@ class Lessons:
                 0,
                 run.command,
             ),
-            Figure("L2", "exponent of the lr with the lowest loss (50 steps)", [-1], [exponent], 0.5, ramp.command),
+            Figure(
+                "L2",
+                "exponent of the lr beyond which nothing is gained",
+                [-1],
+                [math.log10(suggested)],
+                0.25,
+                ramp.command,
+            ),
             Figure(
                 "L2", "NLL of the whole file after 30,000 steps", [2.3457], [run.nll("train")], UNSEEDED, run.command
             ),

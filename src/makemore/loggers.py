@@ -17,6 +17,8 @@ from torch.utils.tensorboard.summary import hparams, scalar
 
 log = logging.getLogger(__name__)
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
+# The end of the name of an event file that holds nothing but pictures of what training came to (makemore.pictures).
+PICTURES_SUFFIX = ".pictures"
 
 
 class TensorBoard(TensorBoardLogger):
@@ -64,6 +66,9 @@ class TensorBoard(TensorBoardLogger):
         for path in self._files():
             if path.name in state:
                 _truncate(path, state[path.name])
+            elif path.name.endswith(PICTURES_SUFFIX):
+                # a TensorBoard that has read it would not get past a file that is gone
+                _truncate(path, 0)
             else:
                 path.unlink()
 

@@ -1,6 +1,5 @@
 """Pictures of a model and of its training, drawn by matplotlib without a display. NLLs are in nats a character."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,14 +7,18 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from makemore.curves import smoothed, suggested_rate
 from makemore.diagnosis import Calibration, Diagnosis
 from makemore.sweeps.scale import literal
 
 Array = npt.NDArray[np.float64]
 
-# Cells beside each other, more of which leave their texts no room.
-_WRITTEN = 30
+# Inches of a cell of the bigram matrix, as in the lessons.
+_CELL = 16 / 27
+# Bars beside each other, more of which leave their labels no room.
+_BARS = 60
 
 
 def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
@@ -25,15 +28,15 @@ def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
         counts: (S, S) how often the second token follows the first.
         labels: (S,) of the tokens.
     """
-    side = 0.6 * len(labels)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
+    side = _CELL * len(labels)
+    figure = Figure(figsize=(side, side))
+    # a layout would measure every text, which takes as long as drawing them
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(counts, cmap="Blues")
     for row, first in enumerate(labels):
         for column, second in enumerate(labels):
-            pair, count = literal(first + second), f"{counts[row, column]:.0f}"
-            axes.text(column, row, pair, ha="center", va="bottom", color="gray", fontsize=9)
-            axes.text(column, row, count, ha="center", va="top", color="gray", fontsize=9)
+            axes.text(column, row, _label(first + second), ha="center", va="bottom", color="gray")
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="top", color="gray")
     axes.axis("off")
     return figure
 
@@ -73,7 +76,7 @@ def embedding(vectors: Array, labels: Sequence[str]) -> Figure:
     axes = figure.subplots()
     axes.scatter(points[:, 0], points[:, 1], s=220, color="tab:blue", alpha=0.35)
     for (x, y), label in zip(points, labels, strict=True):
-        axes.text(x, y, literal(label), ha="center", va="center")
+        axes.text(x, y, _label(label), ha="center", va="center")
     if shares is None:
         axes.set(title="Embedding of the characters", xlabel="first number", ylabel="second number")
     else:
@@ -104,45 +107,27 @@ def loss_curve(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    if "train/nll" in curves:
-        steps, nlls = curves["train/nll"]
-        axes.plot(steps, nlls, color="tab:blue", alpha=0.25, linewidth=0.8, label="minibatch")
-        axes.plot(steps, smoothed(nlls), color="tab:blue", label="minibatch, smoothed")
-    if "val/nll" in curves:
-        axes.plot(*curves["val/nll"], "o-", color="tab:orange", markersize=3, label="validation")
+    steps, nlls = curves.get("train/nll", ([], []))
+    validation = curves.get("val/nll", ([], []))
+    if nlls:
+        _draw_smoothed(axes, steps, nlls, "minibatch")
+    if validation[1]:
+        axes.plot(*validation, "o-", color="tab:orange", markersize=3, label="validation")
+    if finite := [nll for nll in nlls if np.isfinite(nll)]:
+        # the first steps from large initial weights must not squash the others
+        _limit(axes, [min(finite), float(np.percentile(finite, 98)), *validation[1]])
     axes.set(title="Training", xlabel="step", ylabel="NLL (nats a character)")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
-def smoothed(values: Sequence[float]) -> Array:
-    """Return the mean of each value and of its neighbours, a fortieth of them all to each side; fewer at the ends."""
-    reach = len(values) // 40
-    sums = np.cumsum([0.0, *values])
-    places = np.arange(len(values))
-    first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
-    means: Array = (sums[last] - sums[first]) / (last - first)
-    return means
-
-
-def suggested_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """Return where the smoothed loss of a range test is lowest: as high as the learning rate goes (L2).
-
-    Args:
-        rates: ascending.
-        losses: the minibatch NLL at each.
-    """
-    finite = [loss if np.isfinite(loss) else np.inf for loss in losses]
-    return float(rates[int(np.argmin(smoothed(finite)))])
-
-
 def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figure:
     """Return the picture of a learning-rate range test: loss against the rate, and against its exponent (L2).
 
     Args:
-        rates: the learning rate of each step.
-        losses: the minibatch NLL of each step, nats a character.
+        rates: the learning rate of each step, ascending.
+        losses: the minibatch NLL of each step, nats a character; finite or not.
     """
     # a rate of 0 has no exponent
     steps = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0]
@@ -151,16 +136,16 @@ def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figu
     by_rate, by_exponent = figure.subplots(1, 2, sharey=True)
     by_rate.set(xlabel="learning rate", ylabel="NLL (nats a character)")
     by_exponent.set(xlabel="exponent of the learning rate (log10)")
-    places = ((by_rate, np.asarray(rates)), (by_exponent, np.log10(rates)))
-    for axes, where in places:
-        axes.plot(where, losses, linewidth=0.8, alpha=0.4)
-        axes.plot(where, smoothed(losses), linewidth=1.2, color="tab:blue")
+    for axes, where in ((by_rate, np.asarray(rates)), (by_exponent, np.log10(rates))):
+        _draw_smoothed(axes, where, losses, "minibatch")
         axes.grid(alpha=0.3)
-    if rates:
-        suggested = suggested_rate(rates, losses)
+    if (suggested := suggested_rate(rates, losses)) is not None:
         for axes, place in ((by_rate, suggested), (by_exponent, float(np.log10(suggested)))):
             axes.axvline(place, color="tab:red", linestyle="--", label=f"suggested: {suggested:.2g}")
-        by_exponent.legend()
+        # what explodes after the fall must not squash it
+        _limit(by_rate, losses[: rates.index(suggested) + 1])
+    # below the fall there is room
+    by_exponent.legend(loc="lower left")
     figure.suptitle("Learning-rate range test")
     return figure
 
@@ -169,13 +154,11 @@ def nll_by_place_and_character(diagnosis: Diagnosis, labels: Mapping[int, str]) 
     """Return the NLL by the place of a character in its item, and by the character, the most common first."""
     figure = Figure(figsize=(12, 8), layout="constrained")
     by_place, by_character = figure.subplots(2, 1)
-    places = [(place, nll.nats) for place, nll in enumerate(diagnosis.nll_by_place, 1) if nll.characters]
-    by_place.bar([place for place, _ in places], [nats for _, nats in places], color="tab:blue")
+    places = [(str(place), nll.nats) for place, nll in enumerate(diagnosis.nll_by_place, 1) if nll.characters]
+    _draw_bars(by_place, places)
     by_place.set(xlabel="place in the item, its end being one", title=f"NLL by place, {diagnosis.split} split")
-    common = sorted(diagnosis.nll_by_token.items(), key=lambda item: -item[1].characters)[:_WRITTEN]
-    by_character.bar(
-        [literal(labels[token]) for token, _ in common], [nll.nats for _, nll in common], color="tab:blue"
-    )
+    common = sorted(diagnosis.nll_by_token.items(), key=lambda item: -item[1].characters)[:_BARS]
+    _draw_bars(by_character, [(_label(labels[token]), nll.nats) for token, nll in common])
     by_character.set(xlabel="character, the most common first", title="NLL by character")
     for axes in (by_place, by_character):
         axes.set(ylabel="NLL (nats a character)")
@@ -200,18 +183,48 @@ def calibration(found: Calibration, split: str) -> Figure:
 
 
 def lengths(made_up: Sequence[int], real: Sequence[int]) -> Figure:
-    """Return how long made-up items are beside those of the text, in characters."""
+    """Return how long made-up items are beside those of the text, in characters; there are some of both."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
+    shortest, longest = min(*made_up, *real), max(*made_up, *real)
+    # lengths a bar
+    width = -(-(longest - shortest + 1) // _BARS)
+    edges = np.arange(shortest, longest + width + 1, width) - 0.5
     for name, found, side in (("the text", real, -0.2), ("made up", made_up, 0.2)):
-        counted = Counter(found)
-        places = np.array(sorted(counted))
-        shares = [counted[place] / len(found) for place in places]
-        axes.bar(places + side, shares, width=0.4, label=f"{name}: {len(found):,}, mean {np.mean(found):.2f}")
+        shares = np.histogram(found, edges)[0] / len(found)
+        label = f"{name}: {len(found):,}, mean {np.mean(found):.2f}"
+        axes.bar((edges[:-1] + edges[1:]) / 2 + side * width, shares, width=0.4 * width, label=label)
     axes.set(title="Lengths", xlabel="characters", ylabel="share of the items")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3, axis="y")
     axes.legend()
     return figure
+
+
+def _draw_smoothed(axes: Axes, places: Sequence[float] | Array, nlls: Sequence[float], name: str) -> None:
+    # a line through one point is not seen
+    marker = "." if len(nlls) == 1 else ""
+    axes.plot(places, nlls, marker=marker, color="tab:blue", alpha=0.25, linewidth=0.8, label=name)
+    axes.plot(places, smoothed(nlls), color="tab:blue", linewidth=1.2, label=f"{name}, smoothed")
+
+
+def _limit(axes: Axes, nlls: Sequence[float]) -> None:
+    """Let what lies far above some NLLs leave the picture."""
+    finite = [nll for nll in nlls if np.isfinite(nll)]
+    low, high = min(finite), max(finite)
+    axes.set_ylim(top=min(axes.get_ylim()[1], high + 0.5 * (high - low) + 0.1))
+
+
+def _draw_bars(axes: Axes, nlls: Sequence[tuple[str, float]]) -> None:
+    """Draw a labelled bar for each NLL, and say so where one is infinite."""
+    for place, (_, nats) in enumerate(nlls):
+        if np.isfinite(nats):
+            axes.bar(place, nats, color="tab:blue")
+        else:
+            axes.text(
+                place, 0.02, "∞", transform=axes.get_xaxis_transform(), ha="center", color="tab:red", fontsize=14
+            )
+    axes.set_xticks(range(len(nlls)), [label for label, _ in nlls])
 
 
 def _rows_to_one(matrix: Array) -> Array:
@@ -223,6 +236,11 @@ def _rows_to_one(matrix: Array) -> Array:
 def _draw_matrix(axes: Axes, matrix: Array, labels: Sequence[str], top: float) -> Any:
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
     places = range(len(labels))
-    axes.set_xticks(places, [literal(label) for label in labels], fontsize=9)
-    axes.set_yticks(places, [literal(label) for label in labels], fontsize=9)
+    axes.set_xticks(places, [_label(label) for label in labels], fontsize=9)
+    axes.set_yticks(places, [_label(label) for label in labels], fontsize=9)
     return image
+
+
+def _label(label: str) -> str:
+    """Return the label of a token, or of two, as matplotlib shows it; a space as one sees it."""
+    return literal(label.replace(" ", "␣"))

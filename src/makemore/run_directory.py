@@ -39,6 +39,10 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
         )
 
 
+class HeldError(UserError):
+    """Another process holds a directory."""
+
+
 @contextmanager
 def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Hold a directory within the block; the system lets go of it when the process ends, however it does.
@@ -49,13 +53,13 @@ def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
         wait: seconds for it to end; inf for as long as it takes.
 
     Raises:
-        UserError: another process holds it.
+        HeldError: another process holds it.
     """
     lock = FileLock(directory / ".lock")
     try:
         lock.acquire(timeout=-1 if wait == math.inf else wait)
     except Timeout as error:
-        raise UserError(f"{directory}: another process {what} there; wait for it, or stop it") from error
+        raise HeldError(f"{directory}: another process {what} there; wait for it, or stop it") from error
     try:
         yield
     finally:
@@ -67,7 +71,7 @@ def is_held(directory: Path) -> bool:
     try:
         with held(directory, ""):
             return False
-    except UserError:
+    except HeldError:
         return True
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from trials import SHORT
 
 import makemore
@@ -36,6 +37,9 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) ->
     assert set(lines) >= {"run/report.html", *(f"run/pictures/{name}" for name in pictures)}
     assert {"loss.png", "loss.svg", "bigrams.png", "embedding.svg", "calibration.png"} <= set(pictures)
     assert page.count("<img ") == len(pictures) / 2
+    images = EventAccumulator(str(run_dir), size_guidance={"images": 0})
+    images.Reload()
+    assert {f"{name}.png" for name in images.Tags()["images"]} == {name for name in pictures if name.endswith("png")}
     model = makemore.load(run_dir)
     for expected in (
         "model.hidden_dim",

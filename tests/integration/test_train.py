@@ -13,7 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from makemore.checkpoint import load
+from makemore.curves import suggested_rate
 from makemore.data.cache import directory
+from makemore.pictures import read_curves
 
 SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
 
@@ -178,6 +180,18 @@ def test_the_learning_rate_range_test_ends_with_its_picture(command: Command, tm
     (run_dir,) = runs(tmp_path)
     assert (run_dir / "lr_range.png").read_bytes().startswith(b"\x89PNG")
     assert float(rows(run_dir)[0]["lr"]) == pytest.approx(1e-3)
+
+
+def test_the_rate_that_the_lessons_range_test_suggests_is_the_lessons(command: Command, tmp_path: Path) -> None:
+    assert command("train", "experiment=lessons/lr_range").code == 0
+    (run_dir,) = runs(tmp_path, "lessons/lr_range")
+    _, rates = read_curves(run_dir / "metrics.csv")["lr"]
+    _, losses = read_curves(run_dir / "metrics.csv")["train/nll"]
+    suggested = suggested_rate(rates, losses)
+    assert suggested is not None
+    # the lesson's eye says 10^-1
+    assert math.log10(suggested) == pytest.approx(-1, abs=0.2)
+    assert (run_dir / "lr_range.svg").is_file()
 
 
 def test_a_range_test_that_explodes_beyond_numbers_has_its_picture_too(command: Command, tmp_path: Path) -> None:

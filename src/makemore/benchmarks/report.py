@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -11,11 +10,11 @@ from pathlib import Path
 from statistics import median
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from makemore.atomic import replacing
 from makemore.benchmarks.measure import Row
+from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
 
 _COLUMNS = ("work; what ours is compared with", "baseline", "ours", "ratio", "spread", "at most", "met")
@@ -65,16 +64,11 @@ class Report:
 
     def show(self) -> None:
         """Print the table and its notes on standard output."""
-        table = Table(title="Benchmark", title_justify="left")
-        for heading in _COLUMNS:
-            table.add_column(heading, justify="left" if heading == _COLUMNS[0] else "right")
-        for row in self.rows:
-            table.add_row(*map(Text, _cells(row)))
-        # cells that do not fit would be cut where standard output is no terminal
-        console = Console(width=None if sys.stdout.isatty() else 160)
-        console.print(table)
+        first, *others = zip(_COLUMNS, *map(_cells, self.rows), strict=True)
+        columns = [TableColumn(first[0], first[1:], is_text=True, wraps=True)]
+        print_table("Benchmark", [*columns, *(TableColumn(heading, cells) for heading, *cells in others)])
         for note in self.notes:
-            console.print(Text(note), soft_wrap=True)
+            Console().print(Text(note), soft_wrap=True)
 
     def markdown(self) -> str:
         """Return the table and its notes as Markdown."""

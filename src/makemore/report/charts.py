@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from makemore.plots import smoothed
+from makemore.curves import smoothed
 from makemore.sweeps.scale import highest_shown
 
 Series = tuple[Sequence[float], Sequence[float]]

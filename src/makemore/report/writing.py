@@ -10,6 +10,7 @@ from rich.text import Text
 
 from makemore.console import print_nlls
 from makemore.errors import UserError
+from makemore.pictures import show_in_tensorboard
 from makemore.report import charts, run, sweep
 from makemore.report.images import saved
 from makemore.report.page import Block, Chart, Image, Page, Section, Table
@@ -71,7 +72,10 @@ def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
     written, images = [], []
     for name, subject in zip(names, subjects, strict=True):
         directory = output / "pictures" if alone else output / "pictures" / name
-        found, files = saved(run.pictures_of(subject), directory)
+        pictures = list(run.pictures_of(subject))
+        found, files = saved(pictures, directory)
+        if subject.run_dir == output:
+            show_in_tensorboard(pictures, subject.run_dir, subject.model.step)
         images.append(found)
         written += files
     page = _page_of_one(subjects[0], images[0]) if alone else _page_of_several(names, subjects, images)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from makemore.atomic import replacing
 from makemore.command import override
+from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
 from makemore.sweeps.naming import Value, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
@@ -47,6 +47,11 @@ class Column:
     heading: str
     values: list[Value | None]
     shown: Callable[[Any], str] = shown
+
+    def drawn(self) -> TableColumn:
+        """Return it as the terminal shows it."""
+        cells = ["" if value is None else self.shown(value) for value in self.values]
+        return TableColumn(self.heading, cells, is_text=any(isinstance(value, str) for value in self.values))
 
 
 @dataclass(frozen=True)
@@ -81,22 +86,17 @@ class Table:
 
     def show(self) -> None:
         """Print it, why jobs failed, and the commands for the best one, on standard output."""
-        console = Console()
         columns = [column for column in self.columns if self._is_shown(column)]
-        # sweep.csv has them; a directory's name only says again what differed
-        for name in ("job", "steps"):
-            if _width(columns) > console.width:
-                columns = [column for column in columns if column.name != name]
-        # lines that are too long can be scrolled, cells that are cut are lost
-        Console(width=max(console.width, _width(columns))).print(_drawn(columns))
+        # sweep.csv has the spare ones; a directory's name only says again what differed
+        print_table("NLL (nats/char)", [column.drawn() for column in columns], spare=("job", "steps"))
         for note in self.notes():
-            console.print(Text(note), soft_wrap=True)
+            Console().print(Text(note), soft_wrap=True)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Return the headings and the rows of what there is to show, as text."""
-        columns = [column for column in self.columns if self._is_shown(column)]
-        values = zip(*(column.values for column in columns), strict=True)
-        return [column.heading for column in columns], [_cells(columns, row) for row in values]
+        columns = [column.drawn() for column in self.columns if self._is_shown(column)]
+        rows = zip(*(column.cells for column in columns), strict=True)
+        return [column.heading for column in columns], list(map(list, rows))
 
     def _is_shown(self, column: Column) -> bool:
         all_finished = all(job.status == "finished" for job in self.jobs)
@@ -209,21 +209,3 @@ def known_figure(reference: Reference, job: Job) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return reference.figures.get(value)
-
-
-def _drawn(columns: Sequence[Column]) -> RichTable:
-    drawn = RichTable(title=Text("NLL (nats/char)"), title_justify="left")
-    for column in columns:
-        is_text = any(isinstance(value, str) for value in column.values)
-        drawn.add_column(Text(column.heading), justify="left" if is_text else "right", no_wrap=True)
-    for values in zip(*(column.values for column in columns), strict=True):
-        drawn.add_row(*map(Text, _cells(columns, values)))
-    return drawn
-
-
-def _cells(columns: Sequence[Column], values: Sequence[Value | None]) -> list[str]:
-    return ["" if value is None else column.shown(value) for column, value in zip(columns, values, strict=True)]
-
-
-def _width(columns: Sequence[Column]) -> int:
-    return Console(width=10_000).measure(_drawn(columns)).maximum

@@ -20,9 +20,10 @@ from makemore.benchmarks.step_clock import Tick, after_first_block
 from makemore.benchmarks.training_cases import lesson_steps
 from makemore.building import build_data
 from makemore.training import prepare
-from makemore.vectorized.group import Group, train_group
+from makemore.vectorized.group import Group
 from makemore.vectorized.member import Member
 from makemore.vectorized.memory import keep_freed_memory
+from makemore.vectorized.training import train_group
 
 # Each with as many seeds: the lesson's rate, and those around it.
 _RATES = (0.03, 0.1, 0.3, 1)

@@ -24,9 +24,9 @@ from makemore.errors import DivergedError, UserError
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.training import log_stopped, prepare, with_last_good
 from makemore.vectorized.composing import Composed, Composer, groups_of
-from makemore.vectorized.group import train_group
 from makemore.vectorized.member import Member
 from makemore.vectorized.memory import keep_freed_memory, most_members
+from makemore.vectorized.training import train_group
 from makemore.vectorized.workers import can_fork, run_parts
 
 

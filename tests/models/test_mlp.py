@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.errors import UserError
+from makemore.models import build
 from makemore.models.mlp import MLP
 
 LESSON_SEED = 2147483647
@@ -100,3 +101,21 @@ def test_a_size_must_be_a_whole_number_of_at_least_one(name: str, value: object)
 def test_an_unknown_init_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"model\.init must be one of scaled, normal, not 'kaiming'"):
         MLP(27, torch.Generator(), init="kaiming")
+
+
+def test_the_embedding_and_the_activations_are_those_of_the_forward_pass() -> None:
+    network = build("mlp", 5, {"block_size": 2, "embedding_dim": 3, "hidden_dim": 4}, 0)
+    contexts = torch.tensor([[0, 1], [4, 4], [2, 0]])
+    assert network.embedding is not None
+    assert network.embedding.shape == (5, 3)
+    (hidden,) = network.activations(contexts).values()
+    embedded = network.embedding[contexts].reshape(3, 6)
+    weights = dict(network.named_parameters())
+    torch.testing.assert_close(hidden, torch.tanh(embedded @ weights["W1"] + weights["b1"]))
+    torch.testing.assert_close(network(contexts), hidden @ weights["W2"] + weights["b2"])
+
+
+def test_a_network_without_them_has_none() -> None:
+    network = build("bigram", 5, {}, 0)
+    assert network.embedding is None
+    assert network.activations(torch.tensor([[1]])) == {}

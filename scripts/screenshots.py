@@ -1,7 +1,7 @@
 """Take the README's screenshots in headless Chromium: python scripts/screenshots.py LOGS REPORT_HTML.
 
-TensorBoard's time series of the runs below LOGS go to docs/tensorboard.png, the top of the report to docs/report.png.
-It needs the dev extra and Chromium or Chrome.
+TensorBoard's Custom Scalars page over LOGS goes to docs/tensorboard.png, the top of the report to docs/report.png. It
+needs the dev extra and Chromium or Chrome.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 from urllib.error import URLError
-from urllib.parse import quote
 from urllib.request import urlopen
 
 from makemore.command import one_line
@@ -29,9 +28,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WIDTH, HEIGHT = 1280, 620
-# TensorBoard shows the charts of these tags
-CURVES = "^(train|val)/nll"
+WIDTH, HEIGHT = 1280, 780
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -54,13 +51,12 @@ def main(arguments: argparse.Namespace) -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            page.goto(f"{url}/?tagFilter={quote(CURVES)}&smoothing=0#timeseries")
+            page.goto(f"{url}/#custom_scalars")
             # a line of a chart is drawn when its data are there
-            page.locator("line-chart svg path, line-chart canvas").first.wait_for(timeout=60_000)
-            page.get_by_label("Toggle settings side pane").click()
+            page.locator("vz-line-chart2 path.line").first.wait_for(state="attached", timeout=60_000)
             page.wait_for_load_state("networkidle")
-            # the charts take the room of the settings with a movement
-            page.wait_for_timeout(2000)
+            # they are drawn with a movement
+            page.wait_for_timeout(3000)
             page.screenshot(path=DOCS / "tensorboard.png")
             page.goto(arguments.report.resolve().as_uri())
             page.locator(".chart .x2tick, .chart .xtick").first.wait_for(state="attached")

@@ -218,7 +218,11 @@ def test_the_embedding_is_in_the_projector_with_its_characters(text: Path, tmp_p
     model = mlp(data)
     fit(tmp_path, model, data, 7, Embedding(4))
     config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
-    assert [each.tensor_name for each in config.embeddings] == [f"embedding-{step:08}" for step in (7, 4, 0)]
+    assert [each.tensor_name for each in config.embeddings] == [
+        "embedding",
+        "embedding-00000004",
+        "embedding-00000000",
+    ]
     newest = config.embeddings[0]
     vectors = [list(map(float, row.split("\t"))) for row in (tmp_path / newest.tensor_path).read_text().splitlines()]
     assert model.network.embedding is not None
@@ -227,7 +231,8 @@ def test_the_embedding_is_in_the_projector_with_its_characters(text: Path, tmp_p
     # a run that goes on from an earlier step leaves nothing of the later ones
     fit(tmp_path, mlp(data), data_of(text), 3, Embedding(4))
     config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
-    assert [each.tensor_name for each in config.embeddings] == [f"embedding-{step:08}" for step in (3, 0)]
+    assert [each.tensor_name for each in config.embeddings] == ["embedding", "embedding-00000000"]
+    assert config.embeddings[0].tensor_path == "projector/embedding-00000003.tsv"
 
 
 def test_labels_have_a_line_each(tmp_path: Path) -> None:

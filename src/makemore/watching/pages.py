@@ -75,10 +75,11 @@ def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[
     rows = ("\t".join(map(repr, vector)) + "\n" for vector in vectors)
     (directory / f"{_stem(step)}.tsv").write_text("".join(rows))
     config = ProjectorConfig()
-    # the newest first, as the page opens with it
     for path in sorted(directory.glob("embedding-*.tsv"), reverse=True):
+        # the page opens with the name that sorts first
+        name = path.stem if config.embeddings else "embedding"
         config.embeddings.add(
-            tensor_name=path.stem, tensor_path=f"projector/{path.name}", metadata_path="projector/labels.tsv"
+            tensor_name=name, tensor_path=f"projector/{path.name}", metadata_path="projector/labels.tsv"
         )
     (run_dir / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
 

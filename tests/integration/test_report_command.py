@@ -137,5 +137,8 @@ def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tm
     )
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:-9])
-    assert "none of its checkpoints is whole" in command("report", "run").error
+    outcome = command("report", "run")
+    assert outcome.code == 2
+    # after a line for each of them
+    assert outcome.err.splitlines()[-1] == "error: run: none of its checkpoints is whole; train again"
     assert not (run_dir / "report.html").exists()

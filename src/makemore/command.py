@@ -43,6 +43,8 @@ def one_line() -> Iterator[None]:
     """End the command where the block raises, in one line where that is a user's to mend."""
     try:
         yield
+    except BrokenPipeError:
+        _leave_pipe()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         fail(describe(error))
     except Exception as error:

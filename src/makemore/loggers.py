@@ -15,10 +15,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
+from makemore.run_directory import PICTURES_SUFFIX
+
 log = logging.getLogger(__name__)
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
-# The end of the name of an event file that holds nothing but pictures of what training came to (makemore.pictures).
-PICTURES_SUFFIX = ".pictures"
 
 
 class TensorBoard(TensorBoardLogger):

@@ -25,8 +25,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.diagnosis import Diagnosis, diagnose
 from makemore.errors import UserError
-from makemore.loggers import PICTURES_SUFFIX
-from makemore.run_directory import HeldError, held
+from makemore.run_directory import PICTURES_SUFFIX, HeldError, held
 
 log = logging.getLogger(__name__)
 # Made-up items whose lengths are compared with those of the text, and the characters of one and of all.

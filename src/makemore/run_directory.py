@@ -16,6 +16,8 @@ from makemore.errors import UserError
 
 # by which a job that SLURM runs again knows its run
 SLURM_MARKER = Path(".hydra") / "slurm_job"
+# the end of the name of an event file that holds nothing but pictures of what training came to
+PICTURES_SUFFIX = ".pictures"
 
 
 def check_writable(run_dir: Path, model_bytes: int) -> None:

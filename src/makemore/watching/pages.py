@@ -4,10 +4,11 @@ import json
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from google.protobuf import text_format
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
@@ -95,19 +96,22 @@ class Graph(Watcher):
         """Show them."""
         model = sight.model
         if not model.counts:
-            found: Any = _graph(model.architecture, model.vocabulary.size, json.dumps(model.arguments, sort_keys=True))
+            found = _graph(model.architecture, model.vocabulary.size, json.dumps(model.arguments, sort_keys=True))
             for writer in sight.writers:
-                writer._get_file_writer().add_graph(found)  # type: ignore[no-untyped-call]
+                writer._get_file_writer().add_event(Event(graph_def=found), step=0)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=8)
-def _graph(architecture: str, vocab_size: int, arguments: str) -> Any:
-    """Return the graph of a network; the jobs of a sweep mostly have the same."""
+def _graph(architecture: str, vocab_size: int, arguments: str) -> bytes:
+    """Return the graph of a network, the same bytes in any process; the jobs of a sweep mostly have the same."""
     network = build(architecture, vocab_size, json.loads(arguments), seed=0)
     with warnings.catch_warnings():
         # which is how TensorBoard's writer finds it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        return graph(network, torch.zeros((1, network.block_size), dtype=torch.int64))  # type: ignore[no-untyped-call]
+        contexts = torch.zeros((1, network.block_size), dtype=torch.int64)
+        found: GraphDef = graph(network, contexts)[0]  # type: ignore[no-untyped-call]
+    content: bytes = found.SerializeToString(deterministic=True)
+    return content
 
 
 class Config(Watcher):

@@ -90,7 +90,6 @@ class Run:
     """What a run is made of beside its Trainer.
 
     Args:
-        cfg: conf/train.yaml, composed.
         run_dir: where its files go.
         model: with new weights.
         loggers: open, taken back to what they had written at the checkpoint.
@@ -100,7 +99,6 @@ class Run:
         checkpoint: to go on from; None is the beginning.
     """
 
-    cfg: DictConfig
     run_dir: Path
     model: LanguageModel
     loggers: list[Logger]
@@ -144,7 +142,7 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
         resuming.keep_max_steps(run_dir, cfg.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, resuming.logs_of(checkpoint))
-    return Run(cfg, run_dir, model, loggers, checkpoints, watching, outcome, checkpoint)
+    return Run(run_dir, model, loggers, checkpoints, watching, outcome, checkpoint)
 
 
 def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> TrainingResult:

@@ -7,7 +7,6 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from makemore.data.datamodule import TextDataModule
 from makemore.language_model import NeuralLanguageModel
@@ -35,7 +34,7 @@ def member_of(text: Path, batch_size: int | None, hidden_dim: int = 20, momentum
         hidden_dim=hidden_dim,
     )
     nothing: Any = SimpleNamespace()
-    return Member(Run(OmegaConf.create(), text.parent, model, [], nothing, nothing, nothing, None), 0), data
+    return Member(Run(text.parent, model, [], nothing, nothing, nothing, None), 0), data
 
 
 @pytest.mark.parametrize("batch_size", [32, None])

@@ -83,10 +83,8 @@ def together(runs: Sequence[tuple[str, Series]]) -> go.Figure | None:
         return None
     most = share(len(runs))
     colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(runs)).tolist())
-    figure = go.Figure()
-    # the best on top
-    for (name, (steps, nlls)), colour in reversed(list(zip(runs, colours, strict=True))):
-        figure.add_scatter(
+    lines = [
+        go.Scatter(
             **_points(steps, nlls, most),
             mode="lines+markers" if len(steps) <= POINTS // 100 else "lines",
             marker_size=4,
@@ -96,6 +94,10 @@ def together(runs: Sequence[tuple[str, Series]]) -> go.Figure | None:
             hovertemplate="%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>",
             opacity=0.8,
         )
+        for (name, (steps, nlls)), colour in zip(runs, colours, strict=True)
+    ]
+    # the best on top; all at once, as a figure copies what it has for each that is added
+    figure = go.Figure(lines[::-1])
     ends = [nlls[-1] for _, (_, nlls) in runs]
     # a run that diverged must not squash the others; an untrained model is 1.3 above a good one
     top, low = max(highest_shown(ends), min(ends) + 1.5), min(min(nlls) for _, (_, nlls) in runs)

@@ -92,19 +92,23 @@ def parallel(keys: Sequence[str], jobs: Sequence[Job]) -> go.Figure:
     scales = [scale_of(key, [job.differs[key] for job in jobs if key in job.differs]) for key in keys]
     heights = [min((job.nll - best) / ((top - best) or 1), 1.0) for job in jobs]
     colours = sample_colorscale("viridis", [0.9 * height for height in heights])
-    figure = go.Figure()
-    for job, height, colour in reversed(list(zip(jobs, heights, colours, strict=True))):
-        lines = [_height(scale, job.differs[scale.key]) if scale.key in job.differs else None for scale in scales]
-        line = {"color": RED, "width": 4} if job is jobs[0] else {"color": colour, "width": 1.2}
-        figure.add_scatter(
+    lines = [
+        go.Scatter(
             x=list(range(len(keys) + 1)),
-            y=[*lines, height],
+            y=[
+                *(_height(axis, job.differs[axis.key]) if axis.key in job.differs else None for axis in scales),
+                height,
+            ],
             mode="lines",
-            line=line,
+            line={"color": RED, "width": 4} if job is jobs[0] else {"color": colour, "width": 1.2},
             opacity=1 if job is jobs[0] else 0.6,
             meta=[f"NLL {job.nll:.7f}<br>{_told(job)}"],
             hovertemplate="%{meta[0]}<extra></extra>",
         )
+        for job, height, colour in zip(jobs, heights, colours, strict=True)
+    ]
+    # all at once, as a figure copies what it has for each that is added
+    figure = go.Figure(lines[::-1])
     for place, scale in enumerate(scales):
         figure.add_vline(place, line={"color": "gray", "width": 1})
         few = np.unique(np.linspace(0, len(scale.values) - 1, min(_LABELS, len(scale.values))).round().astype(int))

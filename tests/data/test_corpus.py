@@ -357,3 +357,23 @@ def test_an_unknown_character_is_named_with_its_line_and_file(tmp_path: Path, ra
     path.write_bytes(raw.encode())
     with pytest.raises(UserError, match=r"'x' in 'axb' of .*a\.txt is not in the vocabulary"):
         whole_text(path, Vocabulary("ab"), "NFC")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=20),
+    items=st.lists(st.text("ab", max_size=4), max_size=8),
+    boundary=st.sampled_from(["shared", "separate"]),
+    at_once=st.integers(1, 6),
+)
+def test_the_lines_among_items_are_found_however_many_are_looked_through_at_once(
+    lines: list[str], items: list[str], boundary: str, at_once: int
+) -> None:
+    # both letters are known
+    lines = [*lines, "ab"]
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        path = Path(directory) / "lines.txt"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        patch.setattr("makemore.data.corpus._LINES", at_once)
+        corpus = read_corpus(CorpusOptions(path=str(path), splits=(1, 0, 0), boundary=boundary))
+        assert corpus.lines_among(items) == set(items) & set(lines)

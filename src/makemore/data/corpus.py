@@ -5,6 +5,7 @@ decides which examples are in which split is in `CorpusOptions`, plain values th
 """
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,8 +25,9 @@ from makemore.data.windows import Windows, padded, positions_of
 
 # Bytes of text; less is read anew as quickly as it is looked up.
 _WORTH_KEEPING = 2**20
-# Examples that are looked through at once, and characters that a report names.
+# Examples and lines that are looked through at once, and characters that a report names.
 _CHUNK = 2**21
+_LINES = 2**18
 _NAMED = 10
 _ARRAYS = ("tokens", "lengths", "membership")
 
@@ -72,18 +74,22 @@ class Corpus:
         """The stream of the last block size asked for, which all splits share."""
         return {}
 
-    def has_line(self, item: str) -> bool:
-        """Say whether an item, as a model makes it up, is a line of the text."""
-        wanted = [*self.vocabulary.encode(item), self.vocabulary.end]
-        places = self._starts[self.lengths == len(wanted)]
-        for offset, token in enumerate(wanted):
-            places = places[self.tokens[places + offset] == token]
-        return len(places) > 0
-
-    @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        """Where each line begins (L,)."""
-        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+    def lines_among(self, items: Iterable[str]) -> set[str]:
+        """Return those of some items, as a model makes them up, that are lines of the text."""
+        wanted = {item: [*self.vocabulary.encode(item), self.vocabulary.end] for item in items}
+        found: set[str] = set()
+        begin = 0
+        for first in range(0, len(self.lengths), _LINES):
+            lengths = self.lengths[first : first + _LINES]
+            ends = begin + np.cumsum(lengths, dtype=np.int64)
+            for item in wanted.keys() - found:
+                places = ends[lengths == len(wanted[item])] - len(wanted[item])
+                for offset, token in enumerate(wanted[item]):
+                    places = places[self.tokens[places + offset] == token]
+                if len(places):
+                    found.add(item)
+            begin = int(ends[-1])
+        return found
 
     def report(self) -> list[str]:
         """Return lines that say what was read, what cleaning dropped and how it was split."""

@@ -44,7 +44,8 @@ class Names(Watcher):
         if not sight.step:
             return
         names = sight.names.at(sight.step, sight.model.network, sight.model.vocabulary)
-        unseen = sum(not sight.data.corpus.has_line(name) for name in names)
+        seen = sight.data.corpus.lines_among(names)
+        unseen = sum(name not in seen for name in names)
         repeated = len(names) - len(set(names))
         # indented, Markdown shows them as they are
         shown = "\n".join(f"    {name}" for name in names)

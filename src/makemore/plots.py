@@ -35,10 +35,8 @@ def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
     axes.imshow(counts, cmap="Blues")
     for row, first in enumerate(labels):
         for column, second in enumerate(labels):
-            # they need not be measured: there is no layout to find
-            how: dict[str, Any] = {"ha": "center", "color": "gray", "in_layout": False}
-            axes.text(column, row, _label(first + second), va="bottom", **how)
-            axes.text(column, row, f"{counts[row, column]:.0f}", va="top", **how)
+            axes.text(column, row, _label(first + second), ha="center", va="bottom", color="gray")
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="top", color="gray")
     axes.axis("off")
     return figure
 

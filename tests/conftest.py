@@ -35,6 +35,15 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 200 names of the text that the project ships."""
+    path = tmp_path_factory.mktemp("text") / "names.txt"
+    names = Path(__file__).parents[1] / "data" / "names.txt"
+    path.write_text("\n".join(names.read_text().split("\n")[:200]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
 def bigram_pairs() -> list[tuple[str, str, int]]:
     """The lessons' bigram table: first, second ('.' is the boundary), count."""
     with (FIXTURES / "seed_bigram_counts.csv").open(newline="") as file:

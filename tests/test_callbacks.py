@@ -35,17 +35,8 @@ from makemore.metrics import exact_nll
 from makemore.pictures import pictures_of_model, read_curves
 from makemore.schedules import Schedule, exponential_ramp, step_decay
 
-NAMES = Path(__file__).parents[1] / "data" / "names.txt"
 PNG = b"\x89PNG\r\n\x1a\n"
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 200 names."""
-    path = tmp_path_factory.mktemp("text") / "names.txt"
-    path.write_text("\n".join(NAMES.read_text().split("\n")[:200]) + "\n")
-    return path
 
 
 def corpus_of(text: Path, **options: Any) -> TextDataModule:

@@ -29,16 +29,7 @@ from makemore.watching.numbers import Activations, Gradients, Speed, Weights
 from makemore.watching.pages import CHARTS, Charts, Config, Embedding, Graph, Names
 from makemore.watching.watcher import DrawnNames, Sight, Watcher, Watching
 
-NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 200 names."""
-    path = tmp_path_factory.mktemp("text") / "names.txt"
-    path.write_text("\n".join(NAMES.read_text().split("\n")[:200]) + "\n")
-    return path
 
 
 def data_of(text: Path, **options: Any) -> TextDataModule:

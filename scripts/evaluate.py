@@ -5,18 +5,17 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from makemore.command import run, task
+from makemore.cli.command import run, task
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
 @task
 def main(cfg: DictConfig) -> None:
     """Print the exact NLL of each split as a table, and write it as JSON where asked."""
-    from makemore.checkpoint import load
-    from makemore.command import set_threads
-    from makemore.console import print_nlls
     from makemore.errors import as_text
-    from makemore.evaluation import evaluate
+    from makemore.inference.evaluation import evaluate, print_nlls
+    from makemore.inference.trained_model import load
+    from makemore.overrides import set_threads
 
     set_threads(cfg.threads)
     output = None if cfg.output is None else as_text("output", cfg.output)

@@ -9,12 +9,12 @@ runs and checkpoints; for sweeps, of the NLL against each swept key (nll_by_KEY)
 import argparse
 from pathlib import Path
 
-from makemore.command import one_line
+from makemore.cli.command import one_line
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the report and print the table."""
-    from makemore.command import set_threads
+    from makemore.overrides import set_threads
     from makemore.report.writing import report
 
     # what is computed is small, and quicker so

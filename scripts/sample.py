@@ -5,16 +5,16 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from makemore.command import run, task
+from makemore.cli.command import run, task
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="sample")
 @task
 def main(cfg: DictConfig) -> None:
     """Print made-up items, one a line, and nothing else on standard output."""
-    from makemore.checkpoint import load
-    from makemore.command import set_threads
-    from makemore.sampling import SamplingOptions
+    from makemore.inference.sampling import SamplingOptions
+    from makemore.inference.trained_model import load
+    from makemore.overrides import set_threads
 
     set_threads(cfg.threads)
     model = load(cfg.ckpt_path)

@@ -3,17 +3,16 @@
 import hydra
 from omegaconf import DictConfig
 
-from makemore.command import run, task
+from makemore.cli.command import run, task
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="score")
 @task
 def main(cfg: DictConfig) -> None:
     """Print each character's probability and log-probability, and each word's NLL."""
-    from makemore.checkpoint import load
-    from makemore.command import set_threads
-    from makemore.console import print_scores
-    from makemore.scoring import read_words, score
+    from makemore.inference.scoring import print_scores, read_words, score
+    from makemore.inference.trained_model import load
+    from makemore.overrides import set_threads
 
     set_threads(cfg.threads)
     model = load(cfg.ckpt_path)

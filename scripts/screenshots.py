@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from makemore.command import one_line
+from makemore.cli.command import one_line
 from makemore.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

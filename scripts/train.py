@@ -7,16 +7,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from makemore.command import override, run, task
+from makemore.cli.command import run, task
+from makemore.overrides import override
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 @task
 def main(cfg: DictConfig) -> float:
     """Train as the config says, print what came of it, and return the NLL that a sweep minimises."""
-    from makemore.console import print_nlls
+    from makemore.inference.evaluation import print_nlls
+    from makemore.runs.train import train
     from makemore.sweeps.job import run_job
-    from makemore.training import train
 
     hydra_cfg = HydraConfig.get()
     run_dir = Path(hydra_cfg.runtime.output_dir)

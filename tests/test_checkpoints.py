@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import sealed
-from makemore.checkpoint_file import (
+from makemore import files
+from makemore.checkpoints import (
     FORMAT_VERSION,
     RECORD_KEY,
     DamagedCheckpointError,
@@ -24,7 +24,7 @@ from makemore.errors import UserError
 
 def write(run_dir: Path, step: int, best: bool = False, **own: Any) -> Path:
     path = path_of(run_dir, step, best)
-    sealed.write({RECORD_KEY: {"format_version": FORMAT_VERSION, "step": step} | own}, path)
+    files.write_sealed({RECORD_KEY: {"format_version": FORMAT_VERSION, "step": step} | own}, path)
     return path
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore.console import ConsoleHandler, TableColumn, print_nlls, print_scores, print_table
-from makemore.metrics import NLL
-from makemore.scoring import WordScore
+from makemore.console import ConsoleHandler, TableColumn, print_table
+from makemore.inference.evaluation import print_nlls
+from makemore.inference.likelihood import NLL
+from makemore.inference.scoring import WordScore, print_scores
 
 
 @pytest.fixture

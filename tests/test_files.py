@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from makemore.atomic import clear_temporaries, replacing
+from makemore.files import clear_temporaries, replacing
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:

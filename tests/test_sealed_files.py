@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore import sealed
+from makemore import files
 
 CONTENT = {"weights": torch.arange(300.0), "plain": [1, None, "x", {"y": 2.5}]}
 
@@ -20,13 +20,13 @@ CONTENT = {"weights": torch.arange(300.0), "plain": [1, None, "x", {"y": 2.5}]}
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "a.pt"
-    sealed.write(CONTENT, path)
+    files.write_sealed(CONTENT, path)
     return path
 
 
 @pytest.mark.parametrize("mapped", [False, True])
 def test_what_is_written_is_read(path: Path, mapped: bool) -> None:
-    content, has_seal = sealed.read(path, mapped)
+    content, has_seal = files.read_sealed(path, mapped)
     assert has_seal
     assert torch.equal(content["weights"], CONTENT["weights"])  # type: ignore[arg-type]
     assert content["plain"] == CONTENT["plain"]
@@ -38,20 +38,20 @@ def test_torch_reads_it_without_knowing_of_seals(path: Path) -> None:
 
 def test_a_file_of_torch_has_no_seal(tmp_path: Path) -> None:
     torch.save([1], tmp_path / "plain.pt")
-    assert sealed.read(tmp_path / "plain.pt") == ([1], False)
+    assert files.read_sealed(tmp_path / "plain.pt") == ([1], False)
 
 
 @given(st.data())
 def test_an_altered_file_is_refused_or_has_no_seal(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.mktemp("sealed") / "a.pt"
-    sealed.write(CONTENT, path)
+    files.write_sealed(CONTENT, path)
     whole = path.read_bytes()
     start = data.draw(st.integers(0, len(whole) - 1))
     end = data.draw(st.integers(start, min(start + 100, len(whole))))
     altered = whole[:start] + data.draw(st.binary(max_size=100)) + whole[end:]
     path.write_bytes(altered)
     try:
-        _, has_seal = sealed.read(path)
+        _, has_seal = files.read_sealed(path)
     except Exception:
         assert altered != whole
     else:
@@ -65,10 +65,10 @@ def test_code_in_a_sealed_file_is_not_executed(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
             return os.mkdir, (str(target),)
 
-    sealed.write({"state": Payload()}, tmp_path / "evil.pt")
+    files.write_sealed({"state": Payload()}, tmp_path / "evil.pt")
     for mapped in (False, True):
         with pytest.raises(Exception, match="Weights only"):
-            sealed.read(tmp_path / "evil.pt", mapped)
+            files.read_sealed(tmp_path / "evil.pt", mapped)
     assert not target.exists()
 
 
@@ -79,11 +79,11 @@ import torch
 from makemore import sealed
 
 path = Path(sys.argv[1])
-sealed.write({"old": 1}, path)
+files.write_sealed({"old": 1}, path)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
-    sealed.write({"new": torch.zeros(100_000)}, path)
+    files.write_sealed({"new": torch.zeros(100_000)}, path)
 except OSError as error:
     print(error.errno)
 """
@@ -97,4 +97,4 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_p
     )
     assert int(ended.stdout) == errno.EFBIG
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
-    assert sealed.read(path) == ({"old": 1}, True)
+    assert files.read_sealed(path) == ({"old": 1}, True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from makemore.checkpoint import TrainedModel
+    from makemore.inference.trained_model import TrainedModel
 
 __all__ = ["load"]
 
@@ -18,6 +18,6 @@ def load(path: str | Path) -> "TrainedModel":
     Raises:
         makemore.errors.UserError: a missing, truncated or foreign checkpoint.
     """
-    from makemore import checkpoint  # torch is heavy; importing the package is not
+    from makemore.inference import trained_model  # torch is heavy; importing the package is not
 
-    return checkpoint.load(path)
+    return trained_model.load(path)

@@ -1,7 +1,7 @@
 """Checkpoints as files: what they hold, where a run keeps them, and which of them is the newest whole one.
 
 A checkpoint is Lightning's, of builtins and tensors alone, with a record of ours under one key, and sealed by a digest
-(see `makemore.sealed`). It is always read with `weights_only=True`.
+(see `makemore.files`). It is always read with `weights_only=True`.
 """
 
 import logging
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from makemore import sealed
+from makemore import files
 from makemore.errors import UserError, as_text
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ def read(path: Path) -> dict[str, Any]:
         UserError: one of a newer format, or of none of ours.
     """
     try:
-        content, has_seal = sealed.read(path)
-    except sealed.BrokenSealError as error:
+        content, has_seal = files.read_sealed(path)
+    except files.BrokenSealError as error:
         raise DamagedCheckpointError(path, str(error)) from error
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
         raise DamagedCheckpointError(path, "or not a checkpoint at all") from error

@@ -4,8 +4,7 @@ Where standard output is no terminal, tables are plain lines, for awk and for fi
 """
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:  # seconds, which messages need not wait for
-    from makemore.metrics import NLL
-    from makemore.scoring import WordScore
+    pass
 
 
 class _Messages(Console):
@@ -107,33 +105,3 @@ def _drawn(columns: Sequence[TableColumn]) -> Table:
 
 def _least_width(columns: Sequence[TableColumn]) -> int:
     return Console(width=10_000).measure(_drawn(columns)).minimum
-
-
-def print_nlls(title: str, nlls: "Mapping[str, NLL]") -> None:
-    """Print a table of NLLs, a row each, on standard output."""
-    found = nlls.values()
-    columns = [
-        TableColumn("split", list(nlls), is_text=True),
-        TableColumn("characters", [f"{nll.characters:,}" for nll in found]),
-        TableColumn("NLL (nats/char)", [f"{nll.nats:.7f}" for nll in found]),
-        TableColumn("bits/char", [f"{nll.bits_per_char:.4f}" for nll in found]),
-        TableColumn("perplexity", [f"{nll.perplexity:.4f}" for nll in found]),
-    ]
-    print_table(title, columns)
-    if any(math.isinf(nll.nats) for nll in nlls.values()):
-        print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")
-
-
-def print_scores(scores: "Sequence[WordScore]") -> None:
-    """Print each word's characters with their probabilities, and a table of the words' NLLs, on standard output."""
-    for word in scores:
-        print(word.word)
-        for label, log_prob in zip(word.labels, word.log_probs, strict=True):
-            print(f"  {label:<3}  {math.exp(log_prob):.4f}  {log_prob:9.4f}")
-    columns = [
-        TableColumn("word", [word.word for word in scores], is_text=True),
-        TableColumn("characters", [f"{len(word.log_probs):,}" for word in scores]),
-        TableColumn("log-likelihood", [f"{word.log_likelihood:.4f}" for word in scores]),
-        TableColumn("NLL (nats/char)", [f"{word.nll:.4f}" for word in scores]),
-    ]
-    print_table("NLL of each word", columns)

@@ -1,6 +1,6 @@
 """Errors that a user can mend, and the checks of arguments that raise them.
 
-A `UserError` becomes one line on standard error and exit code 2 (see `makemore.command`); any other exception is a
+A `UserError` becomes one line on standard error and exit code 2 (see `makemore.cli.command`); any other exception is a
 bug of ours and keeps its traceback.
 """
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from makemore.metrics import exact_nll
 from torch import Tensor
 
 from makemore.benchmarks.baselines import (
@@ -21,7 +22,6 @@ from makemore.benchmarks.baselines import (
 from makemore.benchmarks.model_cases import windows_of_text
 from makemore.benchmarks.stock import StockMLP, fit_stock
 from makemore.data.vocabulary import Vocabulary
-from makemore.metrics import exact_nll
 from makemore.models import Network, build
 
 WORDS = ["emma", "olivia", "ava", "isabella", "sophia"]

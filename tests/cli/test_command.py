@@ -12,8 +12,7 @@ from hydra.errors import MissingConfigException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.command import describe, override
-from makemore.sweeps.launchers import EXTRAS
+from makemore.overrides import EXTRAS, describe, override
 
 
 @pytest.mark.parametrize("path", ["/logs/train/2018_a-b.c", "../a+b"])
@@ -29,7 +28,9 @@ def test_what_is_pasted_is_what_is_meant(name: str) -> None:
 
 
 def test_what_is_wrong_at_a_glance_is_said_without_the_heavy_imports() -> None:
-    line = "import sys, makemore.before_run; print([name for name in ('torch', 'lightning') if name in sys.modules])"
+    line = (
+        "import sys, makemore.cli.before_run; print([name for name in ('torch', 'lightning') if name in sys.modules])"
+    )
     ended = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
 
@@ -38,5 +39,5 @@ def test_what_is_wrong_at_a_glance_is_said_without_the_heavy_imports() -> None:
 def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(name: str, extra: str) -> None:
     error = MissingConfigException("Could not find it", missing_cfg_file=name)
     assert describe(error) == f"{name} is not installed; it comes with pip install -e '.[{extra}]'"
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert extra in project["optional-dependencies"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from makemore import sealed
+from makemore import files
 from makemore.data import cache, corpus
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
@@ -134,7 +134,7 @@ def test_a_damaged_entry_is_made_anew(entries: Path, text: Path, damage: str) ->
 def test_an_entry_that_is_no_corpus_is_made_anew(entries: Path, text: Path, entry: object) -> None:
     first = anew(CorpusOptions(str(text)))
     (path,) = entries.iterdir()
-    sealed.write(entry, path)
+    files.write_sealed(entry, path)
     assert_same(first, anew(CorpusOptions(str(text))))
 
 

@@ -18,7 +18,7 @@ from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
-from makemore.language_model import NeuralLanguageModel
+from makemore.training.module import NeuralLanguageModel
 
 NAMES = ["emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn"]
 BLOCK_SIZE = 3

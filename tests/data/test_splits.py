@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from makemore.data.options import SPLITS
-from makemore.data.splits import (
-    keys_of_lines,
-    overlap,
-    split_by_example,
-    split_by_line,
-    split_sizes,
-)
+from makemore.data.splits import keys_of_lines, overlap, split_by_example, split_by_line, split_sizes
 from makemore.errors import UserError
 
 RATIOS = [

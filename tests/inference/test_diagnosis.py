@@ -12,14 +12,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from makemore import diagnosis
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
-from makemore.diagnosis import PLACES, TOKENS, Calibration, Diagnosis, diagnose
 from makemore.errors import DivergedError
-from makemore.metrics import exact_nll
-from makemore.models import Network, build
+from makemore.inference import diagnosis
+from makemore.inference.diagnosis import PLACES, TOKENS, Calibration, Diagnosis, diagnose
+from makemore.inference.likelihood import exact_nll
+from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
 
 BOUNDARIES = [("shared", "first"), ("shared", "last"), ("separate", "first"), ("separate", "last")]

@@ -11,14 +11,14 @@ import lightning as L
 import pytest
 import torch
 
-from makemore.checkpoint import load
-from makemore.checkpointing import AtomicCheckpointIO
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.evaluation import Evaluation, counted_splits, evaluate, metrics_dict, split_nlls
-from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.metrics import NLL
-from makemore.scoring import score
+from makemore.inference.evaluation import Evaluation, counted_splits, evaluate, metrics_dict, split_nlls
+from makemore.inference.likelihood import NLL
+from makemore.inference.scoring import score
+from makemore.inference.trained_model import load
+from makemore.runs.saving import AtomicCheckpointIO
+from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 
 WORDS = ["anna", "hanna", "ann", "hal", "lana", "nala", "alan", "anna", "noah", "noa", "al", "lo"]
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore import metrics
 from makemore.data.windows import CountedWindows
-from makemore.metrics import NLL, exact_nll
-from makemore.models import Network, build
+from makemore.inference import likelihood
+from makemore.inference.likelihood import NLL, exact_nll
+from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -133,7 +133,7 @@ def test_nll_is_that_of_a_plain_loop_whatever_the_chunk_size(
             logits = network(torch.tensor([context], device=device)).double()
             total -= logits.log_softmax(1)[0, target].item()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_ROWS", rows)
+        patch.setattr(likelihood, "_ROWS", rows)
         nll = exact_nll(network, windows)
     assert nll.characters == len(examples)
     assert nll.total == pytest.approx(total, rel=1e-5, abs=1e-5)

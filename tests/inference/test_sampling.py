@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore import sampling
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.models import Network, build
+from makemore.inference import sampling
+from makemore.inference.sampling import SamplingOptions, sample, samples, unseen
+from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
-from makemore.sampling import SamplingOptions, sample, samples, unseen
 
 LESSON_SEED = 2147483647
 LETTERS = Vocabulary("abcdefghijklmnopqrstuvwxyz")

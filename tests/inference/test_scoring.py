@@ -14,10 +14,10 @@ from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.metrics import exact_nll
-from makemore.models import build
+from makemore.inference.likelihood import exact_nll
+from makemore.inference.scoring import WordScore, read_words, score
+from makemore.models.network import build
 from makemore.models.ngram import NGram
-from makemore.scoring import WordScore, read_words, score
 
 LETTERS = Vocabulary("abcdefghijklmnopqrstuvwxyz")
 
@@ -113,7 +113,7 @@ def test_a_word_is_scored_by_the_lessons_loop(words: list[str]) -> None:
 
 def test_a_long_word_is_scored_in_parts(smoothed: NGram, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = score(smoothed, LETTERS, ["emma" * 5])
-    monkeypatch.setattr("makemore.scoring._ROWS", 4)
+    monkeypatch.setattr("makemore.inference.scoring._ROWS", 4)
     assert score(smoothed, LETTERS, ["emma" * 5]) == [whole]
 
 

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 import makemore
-from makemore import sealed
-from makemore.checkpoint import TrainedModel, load
-from makemore.checkpoint_file import FORMAT_VERSION, RECORD_KEY, find
-from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
+from makemore import files
+from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY, find
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.sampling import SamplingOptions, sample
-from makemore.schedules import step_decay
-from makemore.scoring import score
+from makemore.inference.sampling import SamplingOptions, sample
+from makemore.inference.scoring import score
+from makemore.inference.trained_model import TrainedModel, load
+from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.schedules import step_decay
 
 WORDS = ["anna", "hanna", "ann", "hal", "lana", "nala", "alan", "zoë", "noah", "noa"]
 ARCHITECTURES = ["bigram", "mlp", "ngram"]
@@ -92,7 +92,7 @@ def altered(runs: dict[str, tuple[Path, LanguageModel]], tmp_path: Path) -> Call
         checkpoint = torch.load(find(runs[architecture][0]), weights_only=True)
         edit(checkpoint)
         path = tmp_path / "altered.ckpt"
-        sealed.write(checkpoint, path)
+        files.write_sealed(checkpoint, path)
         return path
 
     return write

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from trials import run
 
-from makemore.training import train
+from makemore.runs.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"

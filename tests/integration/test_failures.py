@@ -15,10 +15,10 @@ import pytest
 import torch
 from trials import ending, resume, run, run_in, train
 
-from makemore.checkpoint import load
-from makemore.checkpoint_file import checkpoints_of, find_newest, read, step_of
+from makemore.checkpoints import checkpoints_of, find_newest, read, step_of
 from makemore.data.datamodule import TextDataModule
-from makemore.language_model import DivergedError, NeuralLanguageModel
+from makemore.inference.trained_model import load
+from makemore.training.module import DivergedError, NeuralLanguageModel
 
 SHORT = ("trainer.max_steps=40", "val_every=10", "log_every=1", "checkpoint_every=4", "model.hidden_dim=8")
 # the rate rises from 1e-3 to 1e40
@@ -171,7 +171,7 @@ def fill_at_start(ballast: Path, left: int) -> None:
     """Have the disk filled when training begins, but for so many bytes."""
     from trials import at_call
 
-    at_call("makemore.checkpointing:Checkpoints.on_train_start", 1, partial(fill, ballast, left))
+    at_call("makemore.runs.saving:Checkpoints.on_train_start", 1, partial(fill, ballast, left))
 
 
 def fill(ballast: Path, left: int) -> None:

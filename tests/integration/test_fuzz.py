@@ -25,9 +25,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import makemore.training  # noqa: F401 - forked commands need not import it
-from makemore.checkpoint_file import find
-from makemore.checkpointing import AtomicCheckpointIO
+import makemore.runs.train  # noqa: F401 - forked commands need not import it
+from makemore.checkpoints import find
+from makemore.runs.saving import AtomicCheckpointIO
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of forks")
 
@@ -189,7 +189,7 @@ NASTY = (
     *("null", "true", "false", "''", "' '", "abc", "'a b'", "é", "'é'", "'\U0001f600'", "'\\n'", "???", "'.'"),
     *("[]", "[1]", "[1,2]", "[0.8,0.1,0.1]", "[[1]]", "[null]", "[a,b]", "{}", "{a:1}", "{a:{b:[1]}}", "1,2"),
     *("${seed}", "${nowhere}", "'${'", "${now:%Y}", "a=b", "[", "'", "\udcff", "x" * 5000, "/", "..", "~", "-", "a:b"),
-    *("{_target_:os.getcwd}", "{_target_:nowhere}", "{_target_:makemore.schedules.constant}"),
+    *("{_target_:os.getcwd}", "{_target_:nowhere}", "{_target_:makemore.training.schedules.constant}"),
 )
 GROUPS = {
     "data": ("names", "text", "nothing"),

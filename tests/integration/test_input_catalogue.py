@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from makemore.checkpoint import load
+from makemore.inference.trained_model import load
 
 Command = Callable[..., Any]
 

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from trials import ending, in_parallel, resume, run, run_in, signal_at, signal_at_step, train
 
-from makemore.run_directory import sole_writer
+from makemore.runs.directory import sole_writer
 
 STEPS = 12
 # none of them divides another
@@ -84,23 +84,23 @@ def test_so_does_each_model_at_each_step(whole: Any, tmp_path: Path) -> None:
 
 
 POINTS = [
-    *(("makemore.language_model:exact_nll", validation) for validation in (3, 2, 1)),
-    ("makemore.watching.watcher:sample", 2),
-    *(("makemore.watching.watcher:Watching.look", look) for look in (1, 2, 3)),
-    ("makemore.watching.watcher:Watching.on_fit_end", 1),
-    *(("makemore.sealed:write", save) for save in range(1, 9)),
-    ("makemore.callbacks:ProgressBar.on_train_start", 1),
-    ("makemore.callbacks:ProgressBar.on_train_epoch_end", 3),
-    ("makemore.callbacks:ProgressBar.on_train_end", 1),
-    ("makemore.checkpointing:Checkpoints.on_train_end", 1),
-    ("makemore.outcome:Outcome.on_fit_end", 1),
-    ("makemore.outcome:split_nlls", 1),
-    ("makemore.outcome:load", 1),
-    ("makemore.outcome:metrics_dict", 1),
-    ("makemore.outcome:Outcome._log_hyperparameters", 1),
-    ("makemore.outcome:Outcome._best", 1),
-    ("makemore.loggers:MetricsCsv.finalize", 1),
-    ("makemore.loggers:TensorBoardLogger.finalize", 1),
+    *(("makemore.training.module:exact_nll", validation) for validation in (3, 2, 1)),
+    ("makemore.runs.watching.watcher:sample", 2),
+    *(("makemore.runs.watching.watcher:Watching.look", look) for look in (1, 2, 3)),
+    ("makemore.runs.watching.watcher:Watching.on_fit_end", 1),
+    *(("makemore.files:write_sealed", save) for save in range(1, 9)),
+    ("makemore.runs.callbacks:ProgressBar.on_train_start", 1),
+    ("makemore.runs.callbacks:ProgressBar.on_train_epoch_end", 3),
+    ("makemore.runs.callbacks:ProgressBar.on_train_end", 1),
+    ("makemore.runs.saving:Checkpoints.on_train_end", 1),
+    ("makemore.runs.outcome:Outcome.on_fit_end", 1),
+    ("makemore.runs.outcome:split_nlls", 1),
+    ("makemore.runs.outcome:load", 1),
+    ("makemore.runs.outcome:metrics_dict", 1),
+    ("makemore.runs.outcome:Outcome._log_hyperparameters", 1),
+    ("makemore.runs.outcome:Outcome._best", 1),
+    ("makemore.training.loggers:MetricsCsv.finalize", 1),
+    ("makemore.training.loggers:TensorBoardLogger.finalize", 1),
 ]
 
 
@@ -216,10 +216,20 @@ def test_a_changed_text_is_refused(command: Any, tmp_path: Path) -> None:
 
 
 TARGETS = [
-    *("os.system", "torch.load", "builtins.eval", "makemore.data.download.fetch", "makemore.checkpoint.os.system"),
+    *(
+        "os.system",
+        "torch.load",
+        "builtins.eval",
+        "makemore.data.download.fetch",
+        "makemore.inference.trained_model.os.system",
+    ),
     *("lightning.pytorch.LightningModule.load_from_checkpoint", "torch.optim.optimizer.torch.load"),
-    *("makemore.training.train", "makemore.nowhere", "makemore.schedules._", "", None, 3, ["os.system"]),
-    *("makemore.schedules.math.sqrt", "lightning.pytorch.loggers.wandb.os.system", "makemore.atomic.replacing"),
+    *("makemore.runs.train.train", "makemore.nowhere", "makemore.training.schedules._", "", None, 3, ["os.system"]),
+    *(
+        "makemore.training.schedules.math.sqrt",
+        "lightning.pytorch.loggers.wandb.os.system",
+        "makemore.files.replacing",
+    ),
 ]
 
 

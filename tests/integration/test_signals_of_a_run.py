@@ -29,7 +29,7 @@ from trials import (
     train,
 )
 
-from makemore.checkpoint_file import checkpoints_of, find_newest, step_of
+from makemore.checkpoints import checkpoints_of, find_newest, step_of
 
 SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
 LONG = ("trainer.max_steps=3000", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
@@ -218,10 +218,10 @@ def test_without_scontrol_the_run_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "at"),
     [
-        ("evaluate", [], "makemore.evaluation:split_nlls"),
-        ("sample", ["num_samples=3"], "makemore.checkpoint:samples"),
-        ("score", ["words=[anna]"], "makemore.checkpoint:find"),
-        ("score", ["words=[anna]"], "makemore.scoring:read_words"),
+        ("evaluate", [], "makemore.inference.evaluation:split_nlls"),
+        ("sample", ["num_samples=3"], "makemore.inference.trained_model:samples"),
+        ("score", ["words=[anna]"], "makemore.inference.trained_model:find"),
+        ("score", ["words=[anna]"], "makemore.inference.scoring:read_words"),
     ],
 )
 @pytest.mark.parametrize(("signum", "code"), SIGNALS)

@@ -31,7 +31,7 @@ from trials import (
     trials_of,
 )
 
-from makemore.checkpoint_file import checkpoints_of, step_of
+from makemore.checkpoints import checkpoints_of, step_of
 
 GRID = ("optimizer.lr=0.01,0.02", "model.l2=0,0.1")
 # the moments of a job, by what it calls next
@@ -40,8 +40,8 @@ MOMENTS = (
     "makemore.sweeps.job:write_job",
     "makemore.sweeps.job:train_alone",
     "makemore.signals:requested",
-    "makemore.sealed:write",
-    "makemore.outcome:load",
+    "makemore.files:write_sealed",
+    "makemore.runs.outcome:load",
 )
 
 
@@ -203,7 +203,7 @@ def test_twenty_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_n
     whole = sweep(tmp_path / "whole", *arguments)
     assert whole.code == 1
     assert [row["status"] for row in table(tmp_path / "whole" / "S")].count("finished") == 17
-    kill = partial(at_call, "makemore.sealed:write", 22, partial(send_myself, signal.SIGKILL))
+    kill = partial(at_call, "makemore.files:write_sealed", 22, partial(send_myself, signal.SIGKILL))
     assert sweep(tmp_path / "killed", *arguments, prepare=kill).code == -signal.SIGKILL
     done = finished(tmp_path / "killed" / "S")
     assert 5 < len(done) < 15

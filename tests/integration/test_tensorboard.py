@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 from trials import run
 
-from makemore.checkpoint import load
-from makemore.watching.pages import CHARTS
+from makemore.inference.trained_model import load
+from makemore.runs.watching.showing import CHARTS
 
 STEPS = 60
 LINE = (

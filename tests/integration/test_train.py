@@ -12,10 +12,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from makemore.checkpoint import load
-from makemore.curves import suggested_rate
 from makemore.data.cache import directory
-from makemore.pictures import read_curves
+from makemore.inference.trained_model import load
+from makemore.pictures.curves import suggested_rate
+from makemore.pictures.gallery import read_curves
 
 SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
 

@@ -272,7 +272,7 @@ def test_a_sweep_that_is_killed_again_and_again_goes_on_to_the_digit(
     kill_and_go_on(25, sweeps, odd, tmp_path)
 
 
-@pytest.mark.parametrize("call", ["makemore.sealed:write", "makemore.sweeps.job:write_job"])
+@pytest.mark.parametrize("call", ["makemore.files:write_sealed", "makemore.sweeps.job:write_job"])
 def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     call: str, sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
 
 
 def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sweeps, tmp_path: Path) -> None:
-    kill = partial(at_call, "makemore.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
+    kill = partial(at_call, "makemore.sweeps.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
     outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
     assert outcome.code == 1
     assert "a process of the launcher was killed" in outcome.err

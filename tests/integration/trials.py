@@ -41,7 +41,7 @@ SHORT = (
 _NUMBERS = count()
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["makemore.training", "makemore.outcome", "makemore.console", "makemore.resuming", "torch.utils.tensorboard"]
+    ["makemore.runs.train", "makemore.runs.outcome", "makemore.console", "torch.utils.tensorboard"]
 )
 
 
@@ -210,7 +210,7 @@ def ending(run_dir: Path) -> dict[str, Any]:
 
 def checkpoint(path: Path) -> Any:
     """Return what a checkpoint holds of the state of a run, without what depends on how often it was interrupted."""
-    from makemore.checkpoint_file import RECORD_KEY, read
+    from makemore.checkpoints import RECORD_KEY, read
 
     content = read(path)
     # Lightning's count of epochs begins anew at each start, and nothing depends on it

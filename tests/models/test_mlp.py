@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from makemore.errors import UserError
-from makemore.models import build
 from makemore.models.mlp import MLP
+from makemore.models.network import build
 
 LESSON_SEED = 2147483647
 

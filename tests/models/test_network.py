@@ -9,7 +9,8 @@ import torch
 
 import makemore.models
 from makemore.errors import UserError
-from makemore.models import Network, architectures, build, register, restore
+from makemore.models import network as network_module
+from makemore.models.network import Network, architectures, build, register, restore
 
 ARCHITECTURES = ["bigram", "mlp", "ngram"]
 
@@ -87,7 +88,7 @@ def test_an_unknown_argument_is_named_with_the_known_ones(architecture: str, arg
 def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "flat_for_test.py").write_text(
         "import torch\n"
-        "from makemore.models import Network, register\n"
+        "from makemore.models.network import Network, register\n"
         "@register('flat_for_test')\n"
         "class Flat(Network):\n"
         "    block_size = 2\n"
@@ -97,7 +98,7 @@ def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, mon
         "    def forward(self, contexts):\n"
         "        return torch.full((len(contexts), self.vocab_size), self.height)\n"
     )
-    monkeypatch.setattr(makemore.models, "_REGISTRY", dict(makemore.models._REGISTRY))
+    monkeypatch.setattr(network_module, "_REGISTRY", dict(network_module._REGISTRY))
     monkeypatch.setattr(makemore.models, "__path__", [*makemore.models.__path__, str(tmp_path)])
     try:
         assert architectures() == ["bigram", "flat_for_test", "mlp", "ngram"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
-from makemore.metrics import exact_nll
+from makemore.inference.likelihood import exact_nll
 from makemore.models.ngram import NGram
 
 LABELS = ".abcdefghijklmnopqrstuvwxyz"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from makemore.sweeps.scale import highest_shown, literal, scale_of
+from makemore.pictures.axes import highest_shown, literal, scale_of
 
 
 @pytest.mark.parametrize(

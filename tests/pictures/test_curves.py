@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.curves import smoothed, suggested_rate
+from makemore.pictures.curves import smoothed, suggested_rate
 
 
 def test_a_mean_is_over_a_fortieth_to_each_side() -> None:

@@ -14,24 +14,16 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.backend.event_processing.io_wrapper import IsTensorFlowEventsFile
 from tensorboard.summary.writer import event_file_writer
 
-from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.errors import UserError
-from makemore.loggers import TensorBoard
-from makemore.models import Network, build
+from makemore.files import held
+from makemore.inference.trained_model import TrainedModel
+from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
-from makemore.pictures import (
-    Curves,
-    Picture,
-    pictures_of_model,
-    pictures_of_training,
-    read_curves,
-    save,
-    save_figure,
-    show_in_tensorboard,
-)
-from makemore.run_directory import held
+from makemore.pictures.gallery import Curves, pictures_of_model, pictures_of_training, read_curves
+from makemore.pictures.picture import Picture, save, save_figure, show_in_tensorboard
+from makemore.training.loggers import TensorBoard
 
 
 def picture(name: str, number: int = 1) -> Picture:

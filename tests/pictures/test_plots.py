@@ -15,11 +15,11 @@ from matplotlib.image import AxesImage, imread
 
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
-from makemore.diagnosis import Calibration, Diagnosis, diagnose
-from makemore.metrics import NLL
+from makemore.inference.diagnosis import Calibration, Diagnosis, diagnose
+from makemore.inference.likelihood import NLL
 from makemore.models.ngram import NGram
-from makemore.pictures import save_figure
-from makemore.plots import (
+from makemore.pictures.picture import save_figure
+from makemore.pictures.plots import (
     bigram_matrix,
     calibration,
     confusion,
@@ -331,7 +331,7 @@ def test_bars_of_short_items_are_at_their_lengths(tmp_path: Path) -> None:
 def test_drawing_needs_no_display_and_no_pyplot() -> None:
     program = (
         "import io, sys\n"
-        "from makemore.plots import learning_rate_range\n"
+        "from makemore.pictures.plots import learning_rate_range\n"
         "learning_rate_range([0.1, 1.0], [3.0, 2.0]).savefig(io.BytesIO())\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)\n"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from makemore.report.seed_spread import spread
 from makemore.sweeps.records import Job
-from makemore.sweeps.spread import spread
 
 
 def jobs(nlls: list[float], split: str) -> list[Job]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from makemore.sweeps.pictures import heat_map, response
+from makemore.report.sweep_plots import heat_map, response
 from makemore.sweeps.records import Job, Reference
 
 

@@ -17,23 +17,17 @@ from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from makemore import callbacks
-from makemore.callbacks import (
-    BigramMatrix,
-    CountTable,
-    LearningRateRangePlot,
-    Pictures,
-    ProgressBar,
-)
-from makemore.checkpoint import load
-from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.loggers import MetricsCsv, TensorBoard
-from makemore.metrics import exact_nll
-from makemore.pictures import pictures_of_model, read_curves
-from makemore.schedules import Schedule, exponential_ramp, step_decay
+from makemore.inference.likelihood import exact_nll
+from makemore.inference.trained_model import load
+from makemore.pictures.gallery import pictures_of_model, read_curves
+from makemore.runs import callbacks
+from makemore.runs.callbacks import BigramMatrix, CountTable, LearningRateRangePlot, Pictures, ProgressBar
+from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.training.loggers import MetricsCsv, TensorBoard
+from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.schedules import Schedule, exponential_ramp, step_decay
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
@@ -285,9 +279,9 @@ def test_what_is_no_terminal_sees_no_bar(text: Path, tmp_path: Path, monkeypatch
 def test_a_line_is_logged_at_each_validation(text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = corpus_of(text)
     validations = Validations()
-    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+    with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
         fit(tmp_path, bigram(data), data, 12, validations, ProgressBar())
-    lines = [record.getMessage() for record in caplog.records if record.name == "makemore.callbacks"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "makemore.runs.callbacks"]
     assert [line.partition(":")[0] for line in lines] == [f"step {step} of 12" for step in (5, 10, 12)]
     for line, nll in zip(lines, validations.nlls.values(), strict=True):
         assert line.endswith(f"validation NLL {nll:.4f}")
@@ -297,9 +291,9 @@ def test_without_validation_the_line_says_no_validation_nll(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = corpus_of(text, splits=(1, 0, 0))
-    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+    with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
         fit(tmp_path, bigram(data), data, 5, ProgressBar())
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "makemore.callbacks"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "makemore.runs.callbacks"]
     assert line.startswith("step 5 of 5: ")
     assert "validation" not in line
 
@@ -393,7 +387,7 @@ def test_the_table_of_counts_is_the_lessons(
 ) -> None:
     data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary)
-    with caplog.at_level(logging.INFO, "makemore.callbacks"):
+    with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
         fit(tmp_path, model, data, 1, CountTable())
     with (tmp_path / "counts.csv").open(newline="") as file:
         header, *rows = csv.reader(file)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from makemore.errors import UserError
-from makemore.run_directory import check_writable, sole_writer
+from makemore.runs.directory import check_writable, sole_writer
 
 
 def hold(run_dir: Path, held: Any, done: Any) -> None:

@@ -8,13 +8,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from makemore import resuming
-from makemore.building import build
-from makemore.checkpoint_file import find, path_of
+from makemore.checkpoints import find, path_of
 from makemore.errors import UserError
-from makemore.training import train
+from makemore.runs import resuming
+from makemore.runs.assemble import build
+from makemore.runs.train import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every=3", "steps_per_execution=2"]
 
 

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UserError
-from makemore.saved_config import read_saved_config, saved_config_of
+from makemore.runs.saved_config import read_saved_config, saved_config_of
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def saved(run_dir: Path, content: str) -> Path:
@@ -51,12 +51,12 @@ def test_whatever_the_project_composes_is_read_back(shipped: list[DictConfig], t
         "torch.optim.optimizer.torch.load",
         "torch.optim.lr_scheduler.partial",
         "torch.optim.Adam.load_state_dict",
-        "makemore.atomic.os.system",
+        "makemore.files.os.system",
         "makemore.load",
         "makemore.data.download.fetch",
         "makemore.data.text.PROJECT_ROOT.unlink",
-        "makemore.schedules.whole_number",
-        "makemore.schedules.math.log",
+        "makemore.training.schedules.whole_number",
+        "makemore.training.schedules.math.log",
         "makemore_evil.Thing",
         "lightning.pytorch.LightningModule.load_from_checkpoint",
         "lightning.fabric.utilities.cloud_io._load",

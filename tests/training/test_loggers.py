@@ -17,10 +17,10 @@ from torch.utils.tensorboard import SummaryWriter
 from makemore.data.batches import replacement_rows
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import NeuralLanguageModel
-from makemore.loggers import MetricsCsv, TensorBoard, rewind, states, tensorboards
+from makemore.training.loggers import MetricsCsv, TensorBoard, rewind, states, tensorboards
+from makemore.training.module import NeuralLanguageModel
 
-NAMES = Path(__file__).parents[1] / "data" / "names.txt"
+NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 HEADER = ["step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll"]
 
 

@@ -21,16 +21,16 @@ from torch import Tensor
 from makemore.data.batches import replacement_rows
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.metrics import exact_nll
-from makemore.models import build
-from makemore.sampling import sample
-from makemore.schedules import exponential_ramp, step_decay
-from makemore.steps import Objective
-from makemore.training import train
+from makemore.inference.likelihood import exact_nll
+from makemore.inference.sampling import sample
+from makemore.models.network import build
+from makemore.runs.train import train
+from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.schedules import exponential_ramp, step_decay
+from makemore.training.steps import Objective
 
 LESSON_SEED = 2147483647
-NAMES = Path(__file__).parents[1] / "data" / "names.txt"
+NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 
 L1_LOSSES = [
     3.768618583679199,
@@ -257,7 +257,7 @@ def whole(text: Path, **options: Any) -> TextDataModule:
 
 def config(text: Path, *overrides: str) -> DictConfig:
     """Compose a run of the default command on a text."""
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         return compose("train", ["data=text", f"data.path={text}", "model.hidden_dim=5", *overrides])
 
 

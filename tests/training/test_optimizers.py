@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from makemore.updates import ClassUpdate, functional_update, snapshot
+from makemore.training.optimizers import ClassUpdate, functional_update, snapshot
 
 SHAPES = [(3, 2), (4,), (2, 3, 2)]
 STEPS = 4

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.errors import UserError
-from makemore.schedules import Schedule, constant, exponential_ramp, step_decay
+from makemore.training.schedules import Schedule, constant, exponential_ramp, step_decay
 
 
 @pytest.mark.parametrize("step", [0, 1, 10**9])

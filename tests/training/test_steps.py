@@ -22,8 +22,8 @@ from makemore import signals
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import windows_of_lines
-from makemore.models import Network, build
-from makemore.steps import Objective, compiled_steps, eager_steps, whole_steps
+from makemore.models.network import Network, build
+from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
 
 STEPS = 24
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]

@@ -10,7 +10,7 @@ class QuickSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Raise what is wrong with a job that cannot be composed."""
-        from makemore.vectorized.composing import Composer  # seconds
+        from makemore.sweeps.vectorized.composing import Composer  # seconds
 
         assert self.hydra_context is not None
         assert self.config is not None

@@ -45,6 +45,6 @@ class VectorizedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs, and return what came of each."""
-        from makemore.vectorized.launching import launch  # seconds
+        from makemore.sweeps.vectorized.launching import launch  # seconds
 
         return launch(self.hydra_context, self.config, self.task_function, job_overrides, initial_job_idx)

@@ -11,10 +11,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.command import describe, one_line, until_the_end
+from makemore.cli.command import one_line, until_the_end
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.overrides import describe
 from makemore.sweeps.plan import compositions, make_plan
 from makemore.sweeps.records import Reference
 
@@ -41,7 +42,11 @@ class CheckBeforeRun(Callback):
                     "command and hydra.sweep.dir=DIR"
                 )
             plan = make_plan(config)
-            from makemore.sweeps.sweep import find_requeued, prepare, sweep  # seconds, after what is wrong at a glance
+            from makemore.sweeps.lifecycle import (  # seconds, after what is wrong at a glance
+                find_requeued,
+                prepare,
+                sweep,
+            )
 
             sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
             _check_subdir(config)
@@ -53,7 +58,7 @@ class CheckBeforeRun(Callback):
         """Build the parts of the run; the first thing wrong with them ends it."""
         with one_line():
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
-                from makemore import resuming  # seconds, which others need not wait for yet
+                from makemore.runs import resuming  # seconds, which others need not wait for yet
 
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
@@ -66,7 +71,7 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    from makemore.checking import check  # seconds, which a wrong path need not wait for
+    from makemore.runs.check import check  # seconds, which a wrong path need not wait for
 
     check(cfg, run_dir)
 

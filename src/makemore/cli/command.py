@@ -1,11 +1,8 @@
 """How a command starts and how its errors end: one line on standard error, exit code 2, no run directory."""
 
-import difflib
 import io
 import logging
 import os
-import re
-import shlex
 import sys
 import threading
 import traceback
@@ -16,15 +13,15 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from makemore import signals
-from makemore.errors import UserError, whole_number
+from makemore.errors import UserError
+from makemore.overrides import describe, with_what_it_needs
 from makemore.sweeps import naming
-from makemore.sweeps.launchers import EXTRAS
 
 # what lasts until the command's main function has returned or raised
 until_the_end = ExitStack()
@@ -122,88 +119,3 @@ def task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             fail(describe(error))
 
     return wrapped
-
-
-@contextmanager
-def with_what_it_needs(
-    when_out_of_memory: str = "lower data.batch_size or the sizes of the model",
-) -> Iterator[None]:
-    """Turn what is raised in the block for a file or memory that cannot be had into a `UserError`."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise UserError(describe(error)) from error
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise UserError(f"there is not enough memory ({error}); {when_out_of_memory}") from error
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Return whether an error is NumPy's or torch's for want of memory; torch's on the CPU has no type of its own."""
-    wants = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in wants)
-
-
-def override(key: str, value: object) -> str:
-    """Return KEY=VALUE as one pastes it: in quotes for Hydra and for the shell where it needs them."""
-    return shlex.quote(hydra_override(key, value))
-
-
-def hydra_override(key: str, value: object) -> str:
-    """Return KEY=VALUE as Hydra reads it: text in quotes where it needs them."""
-    if re.fullmatch(r"[\w./+-]+", str(value), re.ASCII):
-        return f"{key}={value}"
-    # a backslash is one to Hydra, unless a quote follows
-    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
-    return f"{key}='{quoted}'"
-
-
-def set_threads(threads: Any) -> None:
-    """Set how many CPU threads torch may use; results are identical for the same number."""
-    import torch  # heavy, and not needed for --help
-
-    torch.set_num_threads(whole_number("threads", threads, at_least=1, at_most=1024))
-
-
-def describe(error: Exception) -> str:
-    """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return f"{error.filename or 'standard output'}: {error.strerror or error}"
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} must be given: {error.full_key}=..."
-    if isinstance(error, OverrideParseException):
-        return _unreadable(str(error.override))
-    return _gist_of_composing(error)
-
-
-def _gist_of_composing(error: Exception) -> str:
-    if isinstance(error, MissingConfigException) and (extra := EXTRAS.get(error.missing_cfg_file or "")):
-        return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
-    unknown = error.__cause__
-    if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
-        return _unknown_key(unknown)
-    # the rest of what Hydra says is where it looked
-    return " ".join(str(error).partition("Config search path:")[0].split())
-
-
-def _unreadable(override: str) -> str:
-    key, equals, value = override.partition("=")
-    if not equals:
-        return f"{override} is not KEY=VALUE; did you forget a key, such as ckpt_path=?"
-    if value.startswith("["):
-        return f"Hydra cannot read {override}; quote the items, and all of it for the shell: \"{key}=['...','...']\""
-    return f"Hydra cannot read {override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
-
-
-def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
-    parent = (error.full_key or "").rpartition(".")[0]
-    known = [str(key) for key in error.parent_node if key != "hydra"]
-    near = difflib.get_close_matches(str(error.key), known, n=1)
-    keys = [f"{parent}.{key}" if parent else key for key in near or known]
-    mend = f"did you mean {keys[0]}?" if near else f"there are {', '.join(keys)}"
-    return f"there is no key {error.full_key}; {mend}"

@@ -15,8 +15,8 @@ from typing import Any
 
 import platformdirs
 
-from makemore import sealed
-from makemore.atomic import clear_temporaries
+from makemore import files
+from makemore.files import clear_temporaries
 
 log = logging.getLogger(__name__)
 _KEPT = 8
@@ -36,7 +36,7 @@ def recall(key: str) -> dict[str, Any] | None:
     """Return an entry, its tensors mapped from the disk; None where there is none that can be read."""
     path = _path(key)
     try:
-        entry, has_seal = sealed.read(path, mapped=True)
+        entry, has_seal = files.read_sealed(path, mapped=True)
     except Exception:  # absent, or whatever a damaged file makes the unpickler raise: it is made anew
         return None
     with suppress(OSError):
@@ -49,7 +49,7 @@ def keep(key: str, entry: dict[str, Any]) -> None:
     """Write an entry of plain values and tensors, and drop the least recently used beyond eight."""
     path = _path(key)
     try:
-        sealed.write(entry, path)
+        files.write_sealed(entry, path)
     except OSError as error:
         log.warning("%s: cannot be written (%s); the text will be read anew each time", path.parent, error.strerror)
     # of an hour ago, as another run may be writing now

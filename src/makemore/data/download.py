@@ -8,9 +8,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from makemore.atomic import replacing
 from makemore.data.text import PROJECT_ROOT, locate, sha256_of
 from makemore.errors import UserError
+from makemore.files import replacing
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from makemore.data.corpus import Corpus
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
-from makemore.metrics import NLL, exact_nll
-from makemore.models import Network
+from makemore.inference.likelihood import NLL, exact_nll
+from makemore.models.network import Network
 
 Array = npt.NDArray[np.float64]
 

@@ -1,17 +1,19 @@
 """Evaluation: the exact NLL of every split, at the end of training and of any checkpoint later."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from makemore.checkpoint import TrainedModel
+from makemore.console import TableColumn, print_table
 from makemore.data.corpus import Corpus, read_corpus, whole_text
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
-from makemore.metrics import NLL, exact_nll
-from makemore.models import Network
+from makemore.inference.likelihood import NLL, exact_nll
+from makemore.inference.trained_model import TrainedModel
+from makemore.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,18 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
     except UserError as error:
         raise UserError("; ".join([*changes, str(error)])) from error
     return Evaluation(split_nlls(model.network, counted_splits(corpus, model.network.block_size)), changes)
+
+
+def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
+    """Print a table of NLLs, a row each, on standard output."""
+    found = nlls.values()
+    columns = [
+        TableColumn("split", list(nlls), is_text=True),
+        TableColumn("characters", [f"{nll.characters:,}" for nll in found]),
+        TableColumn("NLL (nats/char)", [f"{nll.nats:.7f}" for nll in found]),
+        TableColumn("bits/char", [f"{nll.bits_per_char:.4f}" for nll in found]),
+        TableColumn("perplexity", [f"{nll.perplexity:.4f}" for nll in found]),
+    ]
+    print_table(title, columns)
+    if any(math.isinf(nll.nats) for nll in nlls.values()):
+        print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
-from makemore.models import Network
+from makemore.models.network import Network
 
 # Rows of logits in memory at once: 16,384 x 27 float32 are 1.8 MB.
 _ROWS = 2**14

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text, real_number, whole_number
-from makemore.models import Network
+from makemore.models.network import Network
 
 _UNIFORMS = 1024
 # Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 64 MB.

@@ -1,5 +1,6 @@
 """Scoring: how likely a network finds given words, character by character."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from makemore.console import TableColumn, print_table
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
-from makemore.models import Network
+from makemore.models.network import Network
 
 # Characters of a word that are scored at once, for words beyond all measure.
 _ROWS = 2**14
@@ -93,3 +95,18 @@ def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int
         chosen += log_probs.gather(1, wanted.unsqueeze(1)).squeeze(1).tolist()
     labels = vocabulary.labels
     return WordScore(word, [labels[token] for token in targets.tolist()], chosen)
+
+
+def print_scores(scores: Sequence[WordScore]) -> None:
+    """Print each word's characters with their probabilities, and a table of the words' NLLs, on standard output."""
+    for word in scores:
+        print(word.word)
+        for label, log_prob in zip(word.labels, word.log_probs, strict=True):
+            print(f"  {label:<3}  {math.exp(log_prob):.4f}  {log_prob:9.4f}")
+    columns = [
+        TableColumn("word", [word.word for word in scores], is_text=True),
+        TableColumn("characters", [f"{len(word.log_probs):,}" for word in scores]),
+        TableColumn("log-likelihood", [f"{word.log_likelihood:.4f}" for word in scores]),
+        TableColumn("NLL (nats/char)", [f"{word.nll:.4f}" for word in scores]),
+    ]
+    print_table("NLL of each word", columns)

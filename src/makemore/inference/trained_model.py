@@ -10,15 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from makemore import sampling
-from makemore.checkpoint_file import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
+from makemore.checkpoints import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, true_or_false, whole_number
-from makemore.models import Network, restore
-from makemore.sampling import SamplingOptions, samples
-from makemore.scoring import score
+from makemore.inference import sampling
+from makemore.inference.sampling import SamplingOptions, samples
+from makemore.inference.scoring import score
+from makemore.models.network import Network, restore
 
 _NETWORK_PREFIX = "network."
 
@@ -85,7 +85,7 @@ class TrainedModel:
             seed: of the stream of random numbers.
             options: prompt, temperature, top-k and length.
             unseen: only items that are not in the text, which must be where it was.
-            max_attempts: see `makemore.sampling.unseen`.
+            max_attempts: see `makemore.inference.sampling.unseen`.
 
         Raises:
             UserError: a bad option, or a text that is gone or does not leave enough unseen.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from makemore.errors import one_of, whole_number
-from makemore.models import Network, register
+from makemore.models.network import Network, register
 
 
 @register("mlp")

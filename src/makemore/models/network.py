@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from makemore import models
 from makemore.errors import UserError, one_of
 
 
@@ -56,8 +57,8 @@ def register(name: str) -> Callable[[_N], _N]:
 
 def architectures() -> list[str]:
     """Return the registered names."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.iter_modules(models.__path__):
+        importlib.import_module(f"{models.__name__}.{module.name}")
     return sorted(_REGISTRY)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, real_number, whole_number
-from makemore.models import Network, register
+from makemore.models.network import Network, register
 
 
 @register("ngram")

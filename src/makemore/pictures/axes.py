@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from makemore.sweeps.naming import Value, shown, spelt
+from makemore.overrides import Value, shown, spelt
 
 Kind = Literal["linear", "log", "symlog", "category"]
 

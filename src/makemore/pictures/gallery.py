@@ -1,55 +1,25 @@
 """The pictures of a trained model and of its training: which there are, as files, and in TensorBoard."""
 
 import csv
-import io
 import logging
 import math
-import os
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
 
-from matplotlib.figure import Figure
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from torch.utils.tensorboard import SummaryWriter
-
-from makemore import plots
-from makemore.atomic import replacing
-from makemore.checkpoint import TrainedModel
 from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
-from makemore.diagnosis import Diagnosis, diagnose
-from makemore.errors import UserError
-from makemore.run_directory import PICTURES_SUFFIX, HeldError, held
+from makemore.inference.diagnosis import Diagnosis, diagnose
+from makemore.inference.trained_model import TrainedModel
+from makemore.pictures import plots
+from makemore.pictures.picture import Picture
 
 log = logging.getLogger(__name__)
 # Made-up items whose lengths are compared with those of the text, and the characters of one and of all.
 _ITEMS, _LONGEST, _CHARACTERS = 2000, 1000, 200_000
 # Characters in the plane of an embedding, more of which hide each other.
 _POINTS = 100
-_DPI = 150
 Curves = dict[str, tuple[list[float], list[float]]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture with its name, under which its files are, and a sentence on what it shows."""
-
-    name: str
-    caption: str
-    figure: Figure
-
-    @cached_property
-    def png(self) -> bytes:
-        """It as PNG, as files and TensorBoard have it."""
-        file = io.BytesIO()
-        _draw(self.figure, file, "png")
-        return file.getvalue()
 
 
 def bigram_picture(found: Diagnosis, vocabulary: Vocabulary) -> Picture:
@@ -124,95 +94,3 @@ def read_curves(path: Path) -> Curves:
                     steps.append(int(row["step"]))
                     values.append(value)
     return curves
-
-
-def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
-    """Write pictures as PNG and SVG, and return the paths of both.
-
-    Raises:
-        UserError: one cannot be written.
-    """
-    paths = []
-    for picture in pictures:
-        paths += [directory / f"{picture.name}.png", directory / f"{picture.name}.svg"]
-        with _writing(paths[-2]) as file:
-            file.write(picture.png)
-        save_figure(picture.figure, paths[-1])
-    return paths
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that a path ends with, whole or not at all; return the path.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with _writing(path) as file:
-        _draw(figure, file, path.suffix[1:])
-    return path
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with replacing(path) as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step: int) -> None:
-    """Write pictures as images of a step, each under its name and with its caption, the same as in its PNG."""
-    for picture in pictures:
-        width, height = (int(_DPI * inches) for inches in picture.figure.get_size_inches())
-        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture.png)
-        metadata = SummaryMetadata(summary_description=picture.caption)
-        summary = Summary(value=[Summary.Value(tag=picture.name, metadata=metadata, image=image)])
-        writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
-
-
-def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -> bool:
-    """Write pictures into a run's directory as TensorBoard images, in place of those written so before.
-
-    They are in an event file of their own, younger than those of the run, since TensorBoard reads a directory's files
-    in the order of their times and does not come back to one. The file before is emptied, as it is when a run goes on.
-
-    Args:
-        pictures: of the run.
-        run_dir: its directory.
-        step: that of the weights which they show.
-
-    Returns:
-        whether they were written; they are not, and that is said, while another process holds the directory.
-
-    Raises:
-        UserError: they cannot be written.
-    """
-    try:
-        with held(run_dir, "trains"):
-            _replace_events(pictures, run_dir, step)
-    except HeldError as error:
-        log.warning("%s; TensorBoard has no pictures of it", error)
-        return False
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written: {error.strerror}") from error
-    return True
-
-
-def _replace_events(pictures: Iterable[Picture], run_dir: Path, step: int) -> None:
-    before = list(run_dir.glob(f"events.out.tfevents.*{PICTURES_SUFFIX}"))
-    with SummaryWriter(str(run_dir), filename_suffix=PICTURES_SUFFIX) as writer:
-        add_to_tensorboard(writer, pictures, step)
-    for path in before:
-        # where TensorBoard has no reader of files but Python's, it would not get past one that is gone
-        if path.stat().st_size:
-            os.truncate(path, 0)
-        else:
-            path.unlink()
-
-
-def _draw(figure: Figure, file: IO[bytes], kind: str) -> None:
-    with warnings.catch_warnings():
-        # the font has not all characters; it draws a box
-        warnings.filterwarnings("ignore", "Glyph")
-        figure.savefig(file, format=kind, dpi=_DPI)

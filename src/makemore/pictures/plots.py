@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from makemore.curves import smoothed, suggested_rate
-from makemore.diagnosis import Calibration, Diagnosis
-from makemore.sweeps.scale import literal
+from makemore.inference.diagnosis import Calibration, Diagnosis
+from makemore.pictures.axes import literal
+from makemore.pictures.curves import smoothed, suggested_rate
 
 Array = npt.NDArray[np.float64]
 

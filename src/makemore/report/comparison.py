@@ -8,11 +8,11 @@ from itertools import combinations
 from pathlib import Path
 
 from makemore.errors import UserError
-from makemore.pictures import Picture
-from makemore.sweeps.naming import spelt
-from makemore.sweeps.pictures import heat_map, response
+from makemore.overrides import spelt
+from makemore.pictures.picture import Picture
+from makemore.report.seed_spread import spread
+from makemore.report.sweep_plots import heat_map, response
 from makemore.sweeps.records import Job, Reference, read_jobs, read_sweep, told_apart
-from makemore.sweeps.spread import spread
 from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
 
 

@@ -18,8 +18,8 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from makemore.atomic import replacing
 from makemore.errors import UserError
+from makemore.files import replacing
 
 _TEMPLATES = Path(__file__).parent
 

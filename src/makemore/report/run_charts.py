@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from makemore.curves import smoothed
-from makemore.sweeps.scale import highest_shown
+from makemore.pictures.axes import highest_shown
+from makemore.pictures.curves import smoothed
 
 Series = tuple[Sequence[float], Sequence[float]]
 Curves = Mapping[str, Series]

@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from makemore.command import override
 from makemore.errors import UserError
-from makemore.metrics import NLL
-from makemore.pictures import Picture, pictures_of_model, pictures_of_training
-from makemore.report import charts
+from makemore.inference.likelihood import NLL
+from makemore.overrides import override, shown
+from makemore.pictures.gallery import pictures_of_model, pictures_of_training
+from makemore.pictures.picture import Picture
+from makemore.report import run_charts
 from makemore.report.page import Block, Chart, Commands, Facts, Image, Names, Note, Section, Table
 from makemore.report.subject import Subject
-from makemore.sweeps.naming import shown
 
 _DRAWN = 40
 HEADINGS = ("weights", "split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
@@ -102,11 +102,11 @@ def _nlls(subject: Subject) -> list[Block]:
 
 
 def _curves(subject: Subject) -> list[Block]:
-    figure = charts.training(subject.curves)
+    figure = run_charts.training(subject.curves)
     if figure is None:
         return []
     shown_curves = [subject.curves[name] for name in ("train/nll", "val/nll", "lr") if name in subject.curves]
-    return [Chart(f"Training of {subject.name}.{charts.thinned(charts.left_out(shown_curves))}", figure)]
+    return [Chart(f"Training of {subject.name}.{run_charts.thinned(run_charts.left_out(shown_curves))}", figure)]
 
 
 def _names(subject: Subject) -> list[Block]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from makemore.checkpoint import TrainedModel, load
-from makemore.checkpoint_file import RECORD_KEY, checkpoints_of, directory_of, find, read
+from makemore.checkpoints import RECORD_KEY, checkpoints_of, directory_of, find, read
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
-from makemore.evaluation import counted_splits, split_nlls
-from makemore.metrics import NLL
-from makemore.pictures import Curves, read_curves
-from makemore.saved_config import flat, load_saved_config
+from makemore.inference.evaluation import counted_splits, split_nlls
+from makemore.inference.likelihood import NLL
+from makemore.inference.trained_model import TrainedModel, load
+from makemore.pictures.gallery import Curves, read_curves
+from makemore.runs.saved_config import flat, load_saved_config
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from makemore.report.charts import BLUE, GREEN, ORANGE, RED, literal, short, styled
-from makemore.sweeps.naming import shown, spelt
+from makemore.overrides import shown, spelt
+from makemore.pictures.axes import Scale, highest_shown, scale_of
+from makemore.report.run_charts import BLUE, GREEN, ORANGE, RED, literal, short, styled
 from makemore.sweeps.records import Job, Reference
-from makemore.sweeps.scale import Scale, highest_shown, scale_of
 from makemore.sweeps.table import known_figure
 
 # Labels beside an axis of the parallel coordinates.

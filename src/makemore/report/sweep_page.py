@@ -4,16 +4,16 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from makemore.command import override
 from makemore.errors import UserError
-from makemore.pictures import Curves, Picture, read_curves
-from makemore.report import charts, run, swept
+from makemore.overrides import override, shown
+from makemore.pictures.gallery import Curves, read_curves
+from makemore.pictures.picture import Picture
+from makemore.report import run_charts, run_page, sweep_charts
+from makemore.report.comparison import Compared, compared
 from makemore.report.page import Block, Chart, Commands, Facts, Note, Section
 from makemore.report.page import Table as PageTable
 from makemore.report.subject import read_subject
-from makemore.sweeps.naming import shown
 from makemore.sweeps.records import Job
-from makemore.sweeps.report import Compared, compared
 from makemore.sweeps.table import Sweep, Table
 
 
@@ -33,7 +33,7 @@ def sections(sweeps: Sequence[Sweep], table: Table, pictures: Sequence[Picture])
         Section("NLL by what was swept", _responses(found, finite)),
         Section("All keys together", _parallel(found, finite)),
         Section("Curves", _curves(finite)),
-        Section("Pictures", run.images_of(pictures)),
+        Section("Pictures", run_page.images_of(pictures)),
         Section("Commands", [Commands(_commands(sweeps))]),
         _best(table.jobs[0]),
     ]
@@ -61,7 +61,7 @@ def _responses(found: Compared, finite: Sequence[Job]) -> list[Block]:
     for key in found.keys:
         jobs = [job for job in finite if key in job.differs]
         if len(jobs) > 1:
-            figure, above = swept.response(key, jobs, found.references.get(key))
+            figure, above = sweep_charts.response(key, jobs, found.references.get(key))
             more = f" {above:,} lie above what is shown; a double click shows them." if above else ""
             charted.append(Chart(f"NLL by {key}, {len(jobs):,} jobs.{more}", figure))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in found.jobs)
@@ -76,18 +76,18 @@ def _parallel(found: Compared, finite: Sequence[Job]) -> list[Block]:
     return [
         Chart(
             f"A line a job, {len(finite):,} of them, through its values to its NLL.",
-            swept.parallel(found.keys, finite),
+            sweep_charts.parallel(found.keys, finite),
         )
     ]
 
 
 def _curves(finite: Sequence[Job]) -> list[Block]:
-    what, runs = charts.compared([(job.name, _read(job)) for job in finite])
-    if (figure := charts.together(runs)) is None or len(runs) < 2:
+    what, runs = run_charts.compared([(job.name, _read(job)) for job in finite])
+    if (figure := run_charts.together(runs)) is None or len(runs) < 2:
         return []
     missing = len(finite) - len(runs)
     without = f" Of {missing:,} more there are none." if missing else ""
-    left_out = charts.thinned(charts.left_out([curve for _, curve in runs], charts.share(len(runs))))
+    left_out = run_charts.thinned(run_charts.left_out([curve for _, curve in runs], run_charts.share(len(runs))))
     caption = f"NLL ({what}) of {len(runs):,} jobs, the best in the darkest colour; a double click shows all."
     return [Chart(f"{caption}{without}{left_out}", figure)]
 
@@ -114,6 +114,6 @@ def _best(job: Job) -> Section:
     title = f"The best run: {job.name}"
     try:
         subject = read_subject(job.run_dir)
-        return Section(title, [], run.parts(subject, list(run.pictures_of(subject))))
+        return Section(title, [], run_page.parts(subject, list(run_page.pictures_of(subject))))
     except UserError as error:
         return Section(title, [Note(str(error), warning=True)])

@@ -15,9 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from makemore.sweeps.naming import spelt
+from makemore.overrides import spelt
+from makemore.pictures.axes import Scale, highest_shown, literal, mark, scale_of
 from makemore.sweeps.records import Job, Reference
-from makemore.sweeps.scale import Scale, highest_shown, literal, mark, scale_of
 from makemore.sweeps.table import known_figure, sorted_jobs
 
 Place = TypeVar("Place", float, tuple[int, int])

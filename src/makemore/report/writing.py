@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from makemore.console import print_nlls
 from makemore.errors import UserError
-from makemore.pictures import Picture, save, show_in_tensorboard
-from makemore.report import charts, run, sweep
+from makemore.inference.evaluation import print_nlls
+from makemore.pictures.picture import Picture, save, show_in_tensorboard
+from makemore.report import run_charts, run_page, sweep_page
+from makemore.report.comparison import pictures_of, read_directory, responses_of
 from makemore.report.page import Block, Chart, Page, Section, Table
 from makemore.report.subject import Subject, read_subject
-from makemore.sweeps.report import pictures_of, read_directory, responses_of
 from makemore.sweeps.table import table_of
 
 
@@ -55,7 +55,7 @@ def report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Path
     pictures = list(pictures_of(sweeps))
     others = save(pictures, output)
     name = ", ".join(directory.name for directory in directories)
-    page = Page(f"Sweep {name}", _made(), sweep.sections(sweeps, table, pictures))
+    page = Page(f"Sweep {name}", _made(), sweep_page.sections(sweeps, table, pictures))
     page.write(output / "report.html")
     table.show()
     return [output / "sweep.csv", *singles, *others, output / "report.html"]
@@ -72,7 +72,7 @@ def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
     written, pictures = [], []
     for name, subject in zip(names, subjects, strict=True):
         directory = output / "pictures" if alone else output / "pictures" / name
-        pictures.append(list(run.pictures_of(subject)))
+        pictures.append(list(run_page.pictures_of(subject)))
         written += save(pictures[-1], directory)
         if subject.run_dir == output:
             show_in_tensorboard(pictures[-1], subject.run_dir, subject.model.step)
@@ -106,13 +106,13 @@ def _is_sweep(path: Path) -> bool:
 
 
 def _page_of_one(subject: Subject, pictures: Sequence[Picture]) -> Page:
-    return Page(f"Run {subject.name}", _made(), run.parts(subject, pictures))
+    return Page(f"Run {subject.name}", _made(), run_page.parts(subject, pictures))
 
 
 def _page_of_several(names: Sequence[str], subjects: Sequence[Subject], pictures: Sequence[Sequence[Picture]]) -> Page:
     sections = [Section("Comparison", _comparison(names, subjects))]
     for name, subject, found in zip(names, subjects, pictures, strict=True):
-        sections.append(Section(name, [], run.parts(subject, found)))
+        sections.append(Section(name, [], run_page.parts(subject, found)))
     return Page(f"{len(subjects)} runs", _made(), sections)
 
 
@@ -122,11 +122,13 @@ def _comparison(names: Sequence[str], subjects: Sequence[Subject]) -> list[Block
         zip(names, subjects, strict=True),
         key=lambda pair: (pair[1].objective is None, pair[1].objective),
     )
-    rows = [[name, *cells] for name, subject in order for cells in run.rows_of(subject.nlls)]
-    blocks: list[Block] = [Table(["run", *run.HEADINGS], rows)] if rows else []
-    what, curves = charts.compared([(name, subject.curves) for name, subject in order])
-    if (figure := charts.together(curves)) is not None:
-        left_out = charts.thinned(charts.left_out([curve for _, curve in curves], charts.share(len(curves))))
+    rows = [[name, *cells] for name, subject in order for cells in run_page.rows_of(subject.nlls)]
+    blocks: list[Block] = [Table(["run", *run_page.HEADINGS], rows)] if rows else []
+    what, curves = run_charts.compared([(name, subject.curves) for name, subject in order])
+    if (figure := run_charts.together(curves)) is not None:
+        left_out = run_charts.thinned(
+            run_charts.left_out([curve for _, curve in curves], run_charts.share(len(curves)))
+        )
         blocks.append(
             Chart(
                 f"NLL ({what}) of each run, the best in the darkest colour; a double click shows all.{left_out}",

@@ -13,12 +13,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
-from makemore.checkpointing import AtomicCheckpointIO
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, real_number, whole_number
-from makemore.language_model import LanguageModel
-from makemore.watching.watcher import DrawnNames, Watching
+from makemore.runs.saving import AtomicCheckpointIO
+from makemore.runs.watching.watcher import DrawnNames, Watching
+from makemore.training.module import LanguageModel
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated

@@ -11,26 +11,24 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from makemore.checkpoint import load
 from makemore.console import MESSAGES
 from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
-from makemore.diagnosis import diagnose
 from makemore.errors import DivergedError
-from makemore.language_model import LanguageModel, StepOutputs
-from makemore.loggers import MetricsCsv, tensorboards
+from makemore.inference.diagnosis import diagnose
+from makemore.inference.trained_model import load
 from makemore.models.ngram import NGram
-from makemore.pictures import (
+from makemore.pictures.gallery import (
     Curves,
-    Picture,
-    add_to_tensorboard,
     bigram_picture,
     pictures_of_model,
     pictures_of_training,
     range_test_picture,
     read_curves,
-    save,
 )
+from makemore.pictures.picture import Picture, add_to_tensorboard, save
+from makemore.training.loggers import MetricsCsv, tensorboards
+from makemore.training.module import LanguageModel, StepOutputs
 
 log = logging.getLogger(__name__)
 

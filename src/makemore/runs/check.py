@@ -7,14 +7,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from omegaconf import DictConfig
 
-from makemore import resuming
-from makemore.building import build, build_trainer, build_watching, named
-from makemore.checkpoint_file import newest_first
-from makemore.command import set_threads
+from makemore.checkpoints import newest_first
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, first_line, one_of, real_number, whole_number
-from makemore.run_directory import check_writable
-from makemore.updates import parameters_of
+from makemore.overrides import set_threads
+from makemore.runs import resuming
+from makemore.runs.assemble import build, build_trainer, build_watching, named
+from makemore.runs.directory import check_writable
+from makemore.training.optimizers import parameters_of
 
 
 def check(cfg: DictConfig, run_dir: Path) -> None:

@@ -8,16 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from filelock import FileLock, Timeout
-
-from makemore.atomic import clear_temporaries
-from makemore.checkpoint_file import directory_of
+from makemore.checkpoints import directory_of
 from makemore.errors import UserError
+from makemore.files import clear_temporaries, held
 
 # by which a job that SLURM runs again knows its run
 SLURM_MARKER = Path(".hydra") / "slurm_job"
-# the end of the name of an event file that holds nothing but pictures of what training came to
-PICTURES_SUFFIX = ".pictures"
 
 
 def check_writable(run_dir: Path, model_bytes: int) -> None:
@@ -39,42 +35,6 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
             f"{run_dir}: {free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}; "
             "make room or choose another hydra.run.dir"
         )
-
-
-class HeldError(UserError):
-    """Another process holds a directory."""
-
-
-@contextmanager
-def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold a directory within the block; the system lets go of it when the process ends, however it does.
-
-    Args:
-        directory: of a run or a sweep; it exists.
-        what: another process does there, for the error.
-        wait: seconds for it to end; inf for as long as it takes.
-
-    Raises:
-        HeldError: another process holds it.
-    """
-    lock = FileLock(directory / ".lock")
-    try:
-        lock.acquire(timeout=-1 if wait == math.inf else wait)
-    except Timeout as error:
-        raise HeldError(f"{directory}: another process {what} there; wait for it, or stop it") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_held(directory: Path) -> bool:
-    """Say whether a process holds a directory."""
-    try:
-        with held(directory, ""):
-            return False
-    except HeldError:
-        return True
 
 
 @contextmanager

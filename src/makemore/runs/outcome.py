@@ -16,19 +16,19 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
-from makemore.atomic import replacing
-from makemore.checkpoint import load
-from makemore.checkpoint_file import step_of
-from makemore.checkpointing import Checkpoints
+from makemore.checkpoints import step_of
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError
-from makemore.evaluation import metrics_dict, split_nlls
-from makemore.metrics import NLL
+from makemore.files import replacing
+from makemore.inference.evaluation import metrics_dict, split_nlls
+from makemore.inference.likelihood import NLL
+from makemore.inference.trained_model import load
 from makemore.models.ngram import NGram
-from makemore.saved_config import flat, plain
-from makemore.watching.watcher import DrawnNames
+from makemore.runs.saved_config import flat, plain
+from makemore.runs.saving import Checkpoints
+from makemore.runs.watching.watcher import DrawnNames
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from makemore.atomic import replacing
-from makemore.checkpoint import load
-from makemore.checkpoint_file import (
+from makemore.checkpoints import (
     RECORD_KEY,
     DamagedCheckpointError,
     find_newest,
@@ -24,9 +22,11 @@ from makemore.checkpoint_file import (
 )
 from makemore.data.corpus import Corpus
 from makemore.errors import UserError, as_text
-from makemore.language_model import LanguageModel
-from makemore.run_directory import SLURM_MARKER, slurm_job
-from makemore.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
+from makemore.files import replacing
+from makemore.inference.trained_model import load
+from makemore.runs.directory import SLURM_MARKER, slurm_job
+from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
+from makemore.training.module import LanguageModel
 
 log = logging.getLogger(__name__)
 

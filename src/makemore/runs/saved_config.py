@@ -17,6 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 from makemore.errors import UserError
 
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
+# where modules were whose classes and functions saved configs name
+_MOVED = {
+    "makemore.callbacks": "makemore.runs.callbacks",
+    "makemore.language_model": "makemore.training.module",
+    "makemore.loggers": "makemore.training.loggers",
+    "makemore.schedules": "makemore.training.schedules",
+    "makemore.watching.numbers": "makemore.runs.watching.health",
+    "makemore.watching.pages": "makemore.runs.watching.showing",
+}
 # ${a.b} and nothing beside it: no resolver, which could read the environment, and no text that becomes one when values
 # are put in their places
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
@@ -48,7 +57,7 @@ def load_saved_config(run_dir: Path) -> DictConfig:
     path = saved_config_of(run_dir)
     try:
         text = path.read_text(encoding="utf-8")
-        config = OmegaConf.create(text)
+        config = OmegaConf.create(_with_current_targets(OmegaConf.to_container(OmegaConf.create(text), resolve=False)))
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: no such file; resume=DIR takes the directory of a run of scripts/train.py"
@@ -59,6 +68,18 @@ def load_saved_config(run_dir: Path) -> DictConfig:
     if not isinstance(config, DictConfig) or "trainer" not in config or "hydra" in config or not text.endswith("\n"):
         raise UserError(f"{path}: is not the config of a run; start the run anew")
     return config
+
+
+def _with_current_targets(value: Any, key: str = "") -> Any:
+    """Return nested values in which each target is named by its present module."""
+    if isinstance(value, dict):
+        return {name: _with_current_targets(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_current_targets(item) for item in value]
+    if key != "_target_" or not isinstance(value, str):
+        return value
+    module, dot, name = value.rpartition(".")
+    return f"{_MOVED.get(module, module)}{dot}{name}"
 
 
 def untrusted(config: DictConfig) -> str | None:
@@ -122,10 +143,10 @@ def _is_ours(target: Any) -> bool:
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers.logger import Logger
 
-    from makemore import schedules
     from makemore.data.datamodule import TextDataModule
-    from makemore.language_model import LanguageModel
-    from makemore.watching.watcher import Watcher
+    from makemore.runs.watching.watcher import Watcher
+    from makemore.training import schedules
+    from makemore.training.module import LanguageModel
 
     kinds = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
     try:

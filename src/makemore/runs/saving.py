@@ -11,8 +11,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
-from makemore import sealed, signals
-from makemore.checkpoint_file import checkpoints_of, directory_of, path_of
+from makemore import files, signals
+from makemore.checkpoints import checkpoints_of, directory_of, path_of
 from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
@@ -23,13 +23,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write `checkpoint` to `path`; a reader sees all of it or nothing."""
-        sealed.write(checkpoint, Path(path))
+        files.write_sealed(checkpoint, Path(path))
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Read a checkpoint of builtins and tensors."""
-        checkpoint: dict[str, Any] = sealed.read(Path(path))[0]
+        checkpoint: dict[str, Any] = files.read_sealed(Path(path))[0]
         return checkpoint
 
 

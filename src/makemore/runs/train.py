@@ -11,20 +11,21 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
-from makemore import resuming, signals
-from makemore.building import build_data, build_model, build_trainer, build_watching, named
-from makemore.callbacks import ProgressBar
-from makemore.checkpoint_file import find_newest, naming_damage
-from makemore.checkpointing import Checkpoints
-from makemore.command import override, set_threads
+from makemore import signals
+from makemore.checkpoints import find_newest, naming_damage
 from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError, UserError, first_line
-from makemore.language_model import LanguageModel
-from makemore.loggers import rewind
-from makemore.outcome import Outcome, TrainingResult
-from makemore.run_directory import sole_writer
-from makemore.saved_config import untrusted
-from makemore.watching.watcher import Watching
+from makemore.overrides import override, set_threads
+from makemore.runs import resuming
+from makemore.runs.assemble import build_data, build_model, build_trainer, build_watching, named
+from makemore.runs.callbacks import ProgressBar
+from makemore.runs.directory import sole_writer
+from makemore.runs.outcome import Outcome, TrainingResult
+from makemore.runs.saved_config import untrusted
+from makemore.runs.saving import Checkpoints
+from makemore.runs.watching.watcher import Watching
+from makemore.training.loggers import rewind
+from makemore.training.module import LanguageModel
 
 log = logging.getLogger(__name__)
 

@@ -15,18 +15,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from makemore import signals
-from makemore.atomic import replacing
-from makemore.command import describe, with_what_it_needs
 from makemore.data.text import absolute
 from makemore.errors import UserError
-from makemore.outcome import TrainingResult
-from makemore.resuming import refuse_links
-from makemore.run_directory import sole_writer
-from makemore.saved_config import flat, load_saved_config, saved_config_of
+from makemore.files import replacing
+from makemore.overrides import describe, with_what_it_needs
+from makemore.runs.directory import sole_writer
+from makemore.runs.outcome import TrainingResult
+from makemore.runs.resuming import refuse_links
+from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
+from makemore.runs.train import train_alone
 from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
-from makemore.training import train_alone
 
 log = logging.getLogger(__name__)
 

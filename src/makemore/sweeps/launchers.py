@@ -13,15 +13,6 @@ from makemore import signals
 from makemore.errors import UserError, first_line, whole_number
 from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 
-# the extra of the package that brings each, by Hydra's name
-EXTRAS = {
-    "hydra/launcher/joblib": "joblib",
-    "hydra/launcher/ray": "ray",
-    "hydra/launcher/submitit_local": "submitit",
-    "hydra/launcher/submitit_slurm": "submitit",
-    "hydra/sweeper/optuna": "optuna",
-}
-
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     """Set what a sweep's launcher and sweeper have left open.

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore import signals
-from makemore.atomic import clear_temporaries
-from makemore.command import hydra_override, override
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
-from makemore.run_directory import held, is_held, slurm_job
+from makemore.files import clear_temporaries, held, is_held
+from makemore.overrides import hydra_override, override
+from makemore.runs.directory import slurm_job
 from makemore.sweeps.launchers import replay, set_defaults, started
 from makemore.sweeps.naming import differing, job_name
 from makemore.sweeps.plan import Plan

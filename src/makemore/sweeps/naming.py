@@ -1,10 +1,7 @@
 """What tells the jobs of a sweep apart, and the names of their directories."""
 
 import hashlib
-import json
 import re
-import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-Value = float | str
+from makemore.overrides import short_names, shown
 
 _LENGTH = 80
 
@@ -22,31 +19,6 @@ def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     fixed = set(fixed)
     return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
-
-
-def short_names(keys: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Return the last part of each dotted key, or the whole key where that is another's last part too, or `taken`."""
-    last = {key: key.rpartition(".")[2] for key in keys}
-    count = Counter([*last.values(), *taken])
-    return {key: name if count[name] == 1 else key for key, name in last.items()}
-
-
-def spelt(value: Any) -> Value:
-    """Return a swept value: a finite number or a text as it is, anything else as the text that Hydra reads it from."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value if abs(value) <= sys.float_info.max else str(value)
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def shown(value: Any) -> str:
-    """Return a swept value on one line, numbers with up to six digits."""
-    value = spelt(value)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = str(value)
-    return text if text and text.isprintable() else json.dumps(text)
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:

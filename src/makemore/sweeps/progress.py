@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from makemore.console import MESSAGES
-from makemore.sweeps.naming import short_names, shown
+from makemore.overrides import short_names, shown
 from makemore.sweeps.records import Job, read_job
 
 # seconds between two looks

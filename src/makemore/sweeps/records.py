@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from makemore.atomic import replacing
 from makemore.errors import UserError
+from makemore.files import replacing
 from makemore.sweeps.naming import differing
 
 # a file in the directory of a sweep that is to stop: no more jobs begin; it says why, unless a signal asked

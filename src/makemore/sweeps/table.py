@@ -12,11 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from makemore.atomic import replacing
-from makemore.command import override
 from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
-from makemore.sweeps.naming import Value, short_names, shown, spelt
+from makemore.files import replacing
+from makemore.overrides import Value, override, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
 
 _SPLITS = ("val", "train", "test")

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
-from makemore.checkpoint_file import RECORD_KEY, record
+from makemore.checkpoints import RECORD_KEY, record
 from makemore.data.batches import Block, Counts
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
-from makemore.loggers import log_row, states
-from makemore.metrics import exact_nll
-from makemore.models import build
+from makemore.inference.likelihood import exact_nll
+from makemore.models.network import build
 from makemore.models.ngram import NGram
-from makemore.schedules import Schedule, constant
-from makemore.steps import Objective, compiled_steps, eager_steps, whole_steps
-from makemore.updates import has_functional_form
+from makemore.training.loggers import log_row, states
+from makemore.training.optimizers import has_functional_form
+from makemore.training.schedules import Schedule, constant
+from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
@@ -97,7 +97,7 @@ class LanguageModel(L.LightningModule):
         log_row(self.loggers, step, row)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `makemore.checkpoint.load` needs, as builtins and tensors."""
+        """Add what `makemore.inference.trained_model.load` needs, as builtins and tensors."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(datamodule, TextDataModule)
         checkpoint[RECORD_KEY] = self.record(datamodule.corpus, self.global_step, self.loggers)

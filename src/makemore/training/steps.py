@@ -20,8 +20,8 @@ from torch.func import functional_call, grad_and_value
 from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block
-from makemore.models import Network
-from makemore.updates import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
+from makemore.models.network import Network
+from makemore.training.optimizers import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
 
 log = logging.getLogger(__name__)
 

@@ -17,17 +17,17 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.nn.functional import cross_entropy
 
-from makemore.building import build_watching
-from makemore.checkpointing import AtomicCheckpointIO, Checkpoints
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.language_model import CountingLanguageModel, LanguageModel, NeuralLanguageModel
-from makemore.loggers import TensorBoard
-from makemore.sampling import sample
-from makemore.saved_config import saved_config_of
-from makemore.watching.numbers import Activations, Gradients, Speed, Weights
-from makemore.watching.pages import CHARTS, Charts, Config, Embedding, Graph, Names
-from makemore.watching.watcher import DrawnNames, Sight, Watcher, Watching
+from makemore.inference.sampling import sample
+from makemore.runs.assemble import build_watching
+from makemore.runs.saved_config import saved_config_of
+from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.runs.watching.health import Activations, Gradients, Speed, Weights
+from makemore.runs.watching.showing import CHARTS, Charts, Config, Embedding, Graph, Names
+from makemore.runs.watching.watcher import DrawnNames, Sight, Watcher, Watching
+from makemore.training.loggers import TensorBoard
+from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
 
@@ -262,7 +262,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter(range(0, 1000, 2))
-    monkeypatch.setattr("makemore.watching.numbers.time.perf_counter", lambda: next(times))
+    monkeypatch.setattr("makemore.runs.watching.health.time.perf_counter", lambda: next(times))
     speed, data = Speed(4), data_of(text)
     sights = [
         Sight(step, mlp(data), data, tmp_path, DrawnNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)
@@ -275,7 +275,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 
 
 def test_each_is_switched_off_by_null_and_an_old_run_has_none() -> None:
-    group = {"_target_": "makemore.watching.numbers.Speed", "every": 7}
+    group = {"_target_": "makemore.runs.watching.health.Speed", "every": 7}
     watching = build_watching(OmegaConf.create({"seed": 0, "num_samples": 1, "watch": {"a": group, "b": None}}))
     assert watching.intervals == [7]
     assert build_watching(OmegaConf.create({"seed": 0, "num_samples": 1})).watchers == []
@@ -284,7 +284,7 @@ def test_each_is_switched_off_by_null_and_an_old_run_has_none() -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ({"_target_": "makemore.watching.numbers.Speed", "every": 0}, "watch: every of Speed must be"),
+        ({"_target_": "makemore.runs.watching.health.Speed", "every": 0}, "watch: every of Speed must be"),
         ({"_target_": "torch.nn.Identity"}, "watch: each must be a watcher"),
     ],
 )

@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
 from makemore import models
-from makemore.models import Network
-from makemore.vectorized.composing import Composed, Composer, groups_of
-from makemore.vectorized.member import MEMBER_KEYS
+from makemore.models.network import Network
+from makemore.sweeps.vectorized.composing import Composed, Composer, groups_of
+from makemore.sweeps.vectorized.member import MEMBER_KEYS
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 VALUES = {
     "seed": ["0", "7"],
     "model.l2": ["0", "0.1"],

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.vectorized.layout import PERIOD, Layout, layout_of
+from makemore.sweeps.vectorized.layout import PERIOD, Layout, layout_of
 
 
 def test_members_that_are_all_there_have_the_rows_of_their_places() -> None:

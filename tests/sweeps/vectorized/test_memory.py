@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from makemore.data.datamodule import TextDataModule
-from makemore.language_model import NeuralLanguageModel
-from makemore.training import Run
-from makemore.vectorized import memory
-from makemore.vectorized.member import Member
-from makemore.vectorized.memory import keep_freed_memory, most_members, tensor_bytes
+from makemore.runs.train import Run
+from makemore.sweeps.vectorized import memory
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members, tensor_bytes
+from makemore.training.module import NeuralLanguageModel
 
 CPU = torch.device("cpu")
 

@@ -15,10 +15,10 @@ from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import windows_of_lines
-from makemore.models import Network, build
-from makemore.steps import Objective, eager_steps
-from makemore.vectorized.layout import Layout, layout_of
-from makemore.vectorized.stack import Stack
+from makemore.models.network import Network, build
+from makemore.sweeps.vectorized.layout import Layout, layout_of
+from makemore.sweeps.vectorized.stack import Stack
+from makemore.training.steps import Objective, eager_steps
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

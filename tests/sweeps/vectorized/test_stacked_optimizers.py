@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, Adam, AdamW
 
-from makemore.vectorized.layout import Layout
-from makemore.vectorized.updates import stack, stacked_update
+from makemore.sweeps.vectorized.layout import Layout
+from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
 
 SHAPES = [(3, 4), (4,), ()]
 STEPS = 12

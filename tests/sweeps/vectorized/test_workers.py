@@ -8,7 +8,7 @@ import pytest
 
 from makemore.errors import UserError
 from makemore.sweeps import progress
-from makemore.vectorized.workers import can_fork, run_parts
+from makemore.sweeps.vectorized.workers import can_fork, run_parts
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no forking here")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from makemore.language_model import NeuralLanguageModel
-from makemore.steps import Objective
-from makemore.updates import ClassUpdate, functional_update, parameters_of, snapshot
-from makemore.watching.watcher import NextStep, Sight, Watcher
+from makemore.runs.watching.watcher import NextStep, Sight, Watcher
+from makemore.training.module import NeuralLanguageModel
+from makemore.training.optimizers import ClassUpdate, functional_update, parameters_of, snapshot
+from makemore.training.steps import Objective
 
 # Beyond it a tanh unit learns at less than a tenth of its greatest slope: 1 - 0.95^2.
 _SATURATED = 0.95

@@ -12,9 +12,9 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
-from makemore.models import build
-from makemore.saved_config import saved_config_of
-from makemore.watching.watcher import Sight, Watcher
+from makemore.models.network import build
+from makemore.runs.saved_config import saved_config_of
+from makemore.runs.watching.watcher import Sight, Watcher
 
 # The Custom Scalars page: charts by category, with patterns of what is on each, in an order that tells the story.
 CHARTS = {

@@ -16,10 +16,10 @@ from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, whole_number
-from makemore.language_model import LanguageModel, rates_of
-from makemore.loggers import log_row, tensorboards
-from makemore.models import Network
-from makemore.sampling import sample
+from makemore.inference.sampling import sample
+from makemore.models.network import Network
+from makemore.training.loggers import log_row, tensorboards
+from makemore.training.module import LanguageModel, rates_of
 
 
 class DrawnNames:
@@ -121,7 +121,7 @@ class Watching(Callback):
 
     def __init__(self, watchers: Sequence[Any], names: DrawnNames) -> None:
         if not all(isinstance(watcher, Watcher) for watcher in watchers):
-            raise UserError("watch: each must be a watcher of makemore.watching; see conf/watch/default.yaml")
+            raise UserError("watch: each must be a watcher of makemore.runs.watching; see conf/watch/default.yaml")
         self.watchers: Sequence[Watcher] = watchers
         self.names = names
         self.looked = -1

@@ -18,16 +18,16 @@ from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore.building import instantiate
 from makemore.data.batches import Minibatches
 from makemore.errors import UserError, first_line
-from makemore.language_model import NeuralLanguageModel
-from makemore.models import Network, build
-from makemore.saved_config import flat, plain
-from makemore.updates import has_functional_form
-from makemore.vectorized.layout import Layout
-from makemore.vectorized.member import MEMBER_KEYS
-from makemore.vectorized.stack import Stack
+from makemore.models.network import Network, build
+from makemore.runs.assemble import instantiate
+from makemore.runs.saved_config import flat, plain
+from makemore.sweeps.vectorized.layout import Layout
+from makemore.sweeps.vectorized.member import MEMBER_KEYS
+from makemore.sweeps.vectorized.stack import Stack
+from makemore.training.module import NeuralLanguageModel
+from makemore.training.optimizers import has_functional_form
 
 log = logging.getLogger(__name__)
 

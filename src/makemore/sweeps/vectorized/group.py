@@ -11,12 +11,12 @@ from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
-from makemore.language_model import advance_steps, rates_of
-from makemore.loggers import log_row
-from makemore.metrics import exact_nll
-from makemore.vectorized.layout import layout_of
-from makemore.vectorized.member import Member
-from makemore.vectorized.stack import Stack
+from makemore.inference.likelihood import exact_nll
+from makemore.sweeps.vectorized.layout import layout_of
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.stack import Stack
+from makemore.training.loggers import log_row
+from makemore.training.module import advance_steps, rates_of
 
 
 class Group(L.LightningModule):

@@ -13,15 +13,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from makemore.building import build_trainer
-from makemore.checkpointing import Checkpoints
 from makemore.data.batches import Block
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, first_line
-from makemore.outcome import check_steps
+from makemore.runs.assemble import build_trainer
+from makemore.runs.outcome import check_steps
+from makemore.runs.saving import Checkpoints
 from makemore.sweeps.progress import Where, note
-from makemore.vectorized.group import Group
-from makemore.vectorized.member import Member
+from makemore.sweeps.vectorized.group import Group
+from makemore.sweeps.vectorized.member import Member
 
 
 class GroupCheckpoints(Checkpoints):

@@ -17,17 +17,17 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from makemore import signals
-from makemore.building import build_data, build_trainer
-from makemore.command import describe, set_threads, with_what_it_needs
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
+from makemore.overrides import describe, set_threads, with_what_it_needs
+from makemore.runs.assemble import build_data, build_trainer
+from makemore.runs.train import log_stopped, prepare, with_last_good
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
-from makemore.training import log_stopped, prepare, with_last_good
-from makemore.vectorized.composing import Composed, Composer, groups_of
-from makemore.vectorized.member import Member
-from makemore.vectorized.memory import keep_freed_memory, most_members
-from makemore.vectorized.training import train_group
-from makemore.vectorized.workers import can_fork, run_parts
+from makemore.sweeps.vectorized.composing import Composed, Composer, groups_of
+from makemore.sweeps.vectorized.group_training import train_group
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
+from makemore.sweeps.vectorized.workers import can_fork, run_parts
 
 
 @dataclass

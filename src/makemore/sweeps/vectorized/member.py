@@ -10,15 +10,15 @@ from lightning.pytorch.callbacks import Callback
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from makemore.checkpoint_file import RECORD_KEY, naming_damage, path_of, read
-from makemore.checkpointing import Moment
+from makemore.checkpoints import RECORD_KEY, naming_damage, path_of, read
 from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
-from makemore.language_model import NeuralLanguageModel, rates_of
-from makemore.training import Run
-from makemore.watching.watcher import NextStep, Sight
+from makemore.runs.saving import Moment
+from makemore.runs.train import Run
+from makemore.runs.watching.watcher import NextStep, Sight
+from makemore.training.module import NeuralLanguageModel, rates_of
 
 # The keys in which members may differ, each of which becomes a tensor over them, and no others: `seed` draws initial
 # weights (stacked) and rows (TextDataModule.member_seeds), `model.l2` is a constant of the stack, and the others make

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.datamodule import TextDataModule
-from makemore.vectorized.layout import PERIOD, Layout
-from makemore.vectorized.member import Member
-from makemore.vectorized.stack import Stack
+from makemore.sweeps.vectorized.layout import PERIOD, Layout
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.stack import Stack
 
 # of the memory that is free, what a group may take: the rest is for the text, blocks, and an estimate that is too low
 _SHARE = 0.5

@@ -13,11 +13,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from makemore import signals
 from makemore.data.batches import Block
-from makemore.models import Network
-from makemore.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
-from makemore.updates import parameters_of
-from makemore.vectorized.layout import Layout
-from makemore.vectorized.updates import stack, stacked_update
+from makemore.models.network import Network
+from makemore.sweeps.vectorized.layout import Layout
+from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
+from makemore.training.optimizers import parameters_of
+from makemore.training.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
 
 
 class Stack:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD
 
-from makemore.updates import FunctionalUpdate, Rule, functional_update, parameters_of
-from makemore.vectorized.layout import Layout
+from makemore.sweeps.vectorized.layout import Layout
+from makemore.training.optimizers import FunctionalUpdate, Rule, functional_update, parameters_of
 
 
 def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:

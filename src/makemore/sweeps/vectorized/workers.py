@@ -39,7 +39,7 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
     Raises:
         UserError: as `run` raised in one of them, once all have ended.
         RuntimeError: a process has ended without a word: somebody has killed it.
-        Stopped: a signal came; the processes have been told by then (see `makemore.sweeps.sweep`).
+        Stopped: a signal came; the processes have been told by then (see `makemore.sweeps.lifecycle`).
     """
     context = multiprocessing.get_context("fork")
     started: dict[Connection, Any] = {}

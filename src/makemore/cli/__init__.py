@@ -1,0 +1,1 @@
+"""How commands start, what is checked before a run, and how errors end."""

@@ -1,0 +1,1 @@
+"""What a trained model says: exact NLL, scores, samples, diagnosis."""

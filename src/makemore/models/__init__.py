@@ -1,0 +1,1 @@
+"""Networks and their registry: contexts in, logits out."""

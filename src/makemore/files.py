@@ -21,6 +21,8 @@ from filelock import FileLock, Timeout
 
 from makemore.errors import UserError
 
+# the end of the name of a TensorBoard event file that holds pictures alone
+PICTURES_SUFFIX = ".pictures"
 _MARK = b"\nmakemore sha256 "
 _LENGTH = len(_MARK) + 64
 

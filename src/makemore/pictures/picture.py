@@ -16,8 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.errors import UserError
-from makemore.files import HeldError, held, replacing
-from makemore.training.loggers import PICTURES_SUFFIX
+from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing
 
 log = logging.getLogger(__name__)
 _DPI = 150

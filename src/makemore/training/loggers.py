@@ -15,9 +15,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
+from makemore.files import PICTURES_SUFFIX
+
 log = logging.getLogger(__name__)
-# the end of the name of an event file that holds nothing but pictures
-PICTURES_SUFFIX = ".pictures"
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
 
 

@@ -13,7 +13,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from makemore import models
+from makemore.models import network
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.composing import Composed, Composer, groups_of
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
@@ -150,7 +150,7 @@ def test_a_network_that_cannot_be_mapped_is_alone_and_named(
             logits = self.W[contexts[:, 0]]
             return logits if logits.sum() > 0 else -logits
 
-    monkeypatch.setitem(models._REGISTRY, "deciding", Deciding)
+    monkeypatch.setitem(network._REGISTRY, "deciding", Deciding)
     jobs: Any = [["model=bigram", "model.architecture=deciding", "~model.init", f"seed={seed}"] for seed in (0, 1)]
     assert grouped(master, *jobs) == [[0], [1]]
     assert "Deciding cannot be mapped over members" in caplog.text

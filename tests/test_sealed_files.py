@@ -76,7 +76,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from makemore import sealed
+from makemore import files
 
 path = Path(sys.argv[1])
 files.write_sealed({"old": 1}, path)

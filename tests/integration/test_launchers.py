@@ -175,7 +175,7 @@ def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(
     assert on.wait().code == 0
     assert results(on.dir, list(long)) == long
     logs = [(on.dir / name / "train.log").read_text() for name in half_done]
-    assert any("going on from step" in log for log in logs)
+    assert any("resuming from step" in log for log in logs)
 
 
 def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path: Path, sweeps: list[Sweep]) -> None:
@@ -217,7 +217,7 @@ def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_goes_on(
     assert told
     for name in told:
         log = (sweep.dir / name / "train.log").read_text()
-        assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("going on from step")
+        assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("resuming from step")
 
 
 # in short: test_vectorized.py has a search, test_sweeps.py one that is stopped

@@ -38,7 +38,7 @@ GRID = ("optimizer.lr=0.01,0.02", "model.l2=0,0.1")
 MOMENTS = (
     "makemore.sweeps.job:run_job",
     "makemore.sweeps.job:write_job",
-    "makemore.sweeps.job:train_alone",
+    "makemore.sweeps.job:train_locked",
     "makemore.signals:requested",
     "makemore.files:write_sealed",
     "makemore.runs.outcome:load",
@@ -142,7 +142,7 @@ def test_jobs_that_raise_stop_no_others(sweep: Callable[..., Outcome], tmp_path:
     """One diverges, one has a wrong value, one meets a bug; the sweep goes on to the same table."""
     rates = ["0.001", "0.002", "0.003", "1e30", "-1", "0.004"]
     arguments = [f"optimizer.lr={','.join(rates)}", "trainer.max_steps=12"]
-    outcome = sweep(tmp_path, *arguments, prepare=partial(at_call, "makemore.sweeps.job:train_alone", 3, _bug))
+    outcome = sweep(tmp_path, *arguments, prepare=partial(at_call, "makemore.sweeps.job:train_locked", 3, _bug))
     assert outcome.code == 1
     assert statuses(tmp_path / "S").count("finished") == 3
     failed = {
@@ -181,7 +181,7 @@ def _bug() -> None:
 
 
 def test_a_job_that_leaves_python_leaves_the_sweep(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
-    outcome = sweep(tmp_path, "seed=0,1", prepare=partial(at_call, "makemore.sweeps.job:train_alone", 1, _leave))
+    outcome = sweep(tmp_path, "seed=0,1", prepare=partial(at_call, "makemore.sweeps.job:train_locked", 1, _leave))
     assert outcome.code == 1
     assert sorted((job["status"], job["message"]) for job in records(tmp_path / "S").values()) == [
         ("failed", "SystemExit: 0"),
@@ -286,7 +286,7 @@ def test_a_job_that_another_process_is_at_is_waited_for(
     orphan = start(
         "train", f"resume={tmp_path / 'S' / name}", cwd=tmp_path, prepare=signal_at_step(10, signal.SIGSTOP)
     )
-    orphan.wait_for("going on from step")
+    orphan.wait_for("resuming from step")
     child = start("train", "-m", "data=text", f"data.path={text}", *SHORT, "hydra.sweep.dir=S", *GRID, cwd=tmp_path)
     child.wait_for("1 done, 0 running")
     assert child.process.is_alive()

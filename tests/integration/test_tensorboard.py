@@ -18,7 +18,7 @@ import pytest
 from trials import run
 
 from makemore.inference.trained_model import load
-from makemore.runs.watching.showing import CHARTS
+from makemore.runs.watching.dashboards import CHARTS
 
 STEPS = 60
 LINE = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from makemore.runs.watching.watcher import NextStep, Sight, Watcher
+from makemore.runs.watching.watcher import NextStep, RunState, Watcher
 from makemore.training.module import NeuralLanguageModel
 from makemore.training.optimizers import ClassUpdate, functional_update, parameters_of, snapshot
 from makemore.training.steps import Objective
@@ -25,13 +25,13 @@ class Speed(Watcher):
         super().__init__(every)
         self._last: tuple[int, float] | None = None
 
-    def look(self, sight: Sight) -> None:
+    def observe(self, state: RunState) -> None:
         """Log it."""
         now = time.perf_counter()
-        if self._last is not None and sight.step > self._last[0]:
+        if self._last is not None and state.step > self._last[0]:
             step, then = self._last
-            sight.log({"speed/steps_per_second": (sight.step - step) / (now - then)})
-        self._last = sight.step, now
+            state.log({"speed/steps_per_second": (state.step - step) / (now - then)})
+        self._last = state.step, now
 
 
 class Gradients(Watcher):
@@ -41,11 +41,11 @@ class Gradients(Watcher):
     none. The update is the optimiser's own, with momentum and decay.
     """
 
-    def look(self, sight: Sight) -> None:
+    def observe(self, state: RunState) -> None:
         """Take the step, log the ratios, and take it back."""
-        if sight.next is not None:
-            assert isinstance(sight.model, NeuralLanguageModel)
-            sight.log(dict(_ratios(sight.model, sight.next)))
+        if state.next is not None:
+            assert isinstance(state.model, NeuralLanguageModel)
+            state.log(dict(_ratios(state.model, state.next)))
 
 
 def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, float]]:
@@ -74,10 +74,10 @@ def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, f
 class Weights(Watcher):
     """Histograms of the weights: `weights/<name>`."""
 
-    def look(self, sight: Sight) -> None:
+    def observe(self, state: RunState) -> None:
         """Show them."""
-        for name, weight in sight.model.network.named_parameters():
-            _show_histogram(sight, f"weights/{name}", weight)
+        for name, weight in state.model.network.named_parameters():
+            _show_histogram(state, f"weights/{name}", weight)
 
 
 class Activations(Watcher):
@@ -88,17 +88,17 @@ class Activations(Watcher):
     """
 
     @torch.no_grad()
-    def look(self, sight: Sight) -> None:
+    def observe(self, state: RunState) -> None:
         """Show histograms and shares."""
-        windows = sight.data.windows("val" if sight.data.corpus.size("val") else "train")
+        windows = state.data.windows("val" if state.data.corpus.size("val") else "train")
         # spread over the text, and the same at each look
         rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
         contexts, _ = windows.batch(rows)
-        for layer, values in sight.model.network.activations(contexts.to(sight.model.device)).items():
-            _show_histogram(sight, f"activations/{layer}", values)
-            sight.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
+        for layer, values in state.model.network.activations(contexts.to(state.model.device)).items():
+            _show_histogram(state, f"activations/{layer}", values)
+            state.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
 
 
-def _show_histogram(sight: Sight, tag: str, values: Tensor) -> None:
-    for writer in sight.writers:
-        writer.add_histogram(tag, values.detach().cpu(), sight.step, bins=_BINS)
+def _show_histogram(state: RunState, tag: str, values: Tensor) -> None:
+    for writer in state.writers:
+        writer.add_histogram(tag, values.detach().cpu(), state.step, bins=_BINS)

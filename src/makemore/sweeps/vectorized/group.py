@@ -53,7 +53,7 @@ class Group(L.LightningModule):
         """Begin at the members' step."""
         advance_steps(self.trainer, self.members[0].step)
         self.data.validation_due = self.members[0].validation_due
-        self.data.looks = self.members[0].run.watching.intervals
+        self.data.looks = self.members[0].parts.watchers.intervals
 
     def on_fit_start(self) -> None:
         """Let each row of the stack draw the examples of its member."""
@@ -102,8 +102,8 @@ class Group(L.LightningModule):
             if not math.isfinite(nll + penalty):
                 diverged, nlls, penalties = nll + penalty, nlls[:step], penalties[:step]
                 break
-        with member.surviving(first_step + len(nlls)):
-            member.model.account(member.scheduler, member.run.loggers, first_step, rates, nlls, penalties, diverged)
+        with member.isolating_errors(first_step + len(nlls)):
+            member.model.account(member.scheduler, member.loggers, first_step, rates, nlls, penalties, diverged)
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation split for each member at the current step."""
@@ -111,12 +111,12 @@ class Group(L.LightningModule):
         # a signal leaves all of them without, or none
         with signals.at_once():
             for member in self.alive():
-                with member.surviving(step):
+                with member.isolating_errors(step):
                     member.val_nll = exact_nll(member.model.network, windows).nats
         for member in self.alive():
-            with member.surviving(step):
-                log_row(member.run.loggers, step, {"val/nll": member.val_nll})
+            with member.isolating_errors(step):
+                log_row(member.loggers, step, {"val/nll": member.val_nll})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make the Trainer's checkpoint that of the run of one member."""
-        checkpoint.update(self.saving.checkpoint(self.data.corpus, self.trainer.global_step))
+        checkpoint.update(self.saving.checkpoint(self.trainer.global_step))

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from makemore import signals
-from makemore.data.batches import Block
+from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
@@ -146,3 +146,9 @@ _VIEWS = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.
 def _shape(node: Any) -> tuple[Any, ...]:
     meta = node.meta["tensor_meta"]
     return meta.shape, meta.stride
+
+
+def blank_minibatches(batch_size: int, block_size: int) -> Minibatches:
+    """Return the minibatch of one step of one member with tokens of zero, to try a step with."""
+    tokens = torch.zeros((1, 1, batch_size, block_size + 1), dtype=torch.int64)
+    return Minibatches(0, tokens[..., :-1], tokens[..., -1])

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import signals
+from makemore import signals, steps
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import windows_of_lines
@@ -34,6 +34,19 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": lambda values: torch.optim.RMSprop(values, lr=1.0),
 }
 RATES = [0.1 / (1 + step) for step in range(STEPS)]
+
+
+@pytest.fixture(autouse=True)
+def _few_unrolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # ten take several times as long to compile
+    monkeypatch.setattr(steps, "_UNROLLED", 2)
+
+
+@pytest.fixture
+def compiling(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing says that the steps were eager after all."""
+    yield
+    assert not [record for record in caplog.get_records("call") if record.name == "makemore.steps"]
 
 
 def network_of(architecture: str, device: str = "cpu") -> Network:
@@ -102,6 +115,7 @@ def test_steps_are_those_of_a_plain_loop(optimizer: str) -> None:
         torch.testing.assert_close(mine, theirs.detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("architecture", "optimizer"), [("bigram", "momentum"), ("mlp", "adamw")])
 def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
@@ -114,6 +128,7 @@ def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
     assert whole[2] == pytest.approx(eager[2], abs=1e-5)
 
 
+@pytest.mark.usefixtures("compiling")
 def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     vocabulary = Vocabulary("abc", "separate")
     tokens = vocabulary.encode_lines("abc\nca\nb\nab\n", "it")
@@ -250,6 +265,7 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
     return whole_steps(make(Objective(network, 0.1), optimizer), optimizer), optimizer, minibatches(network)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize(("optimizer", "compiled"), [*((name, False) for name in OPTIMIZERS), ("adamw", True)])
 @pytest.mark.parametrize("first", [0, 9, 14])
 def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
@@ -270,6 +286,7 @@ def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_signal_ends_a_block_after_a_whole_step(compiled: bool) -> None:
     take, expected, block = whole_of("adamw", compiled)

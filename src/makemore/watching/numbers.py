@@ -55,7 +55,8 @@ def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, f
     gradients = list(torch.autograd.grad(nll + penalty, parameters))
     before = [parameter.detach().clone() for parameter in parameters]
     take_back = snapshot(step.optimizer)
-    update = functional_update(step.optimizer, model.compile_steps) or ClassUpdate(step.optimizer)
+    # applied eagerly, whichever form the run takes: what compiled steps keep, such as the count of steps, serves both
+    update = functional_update(step.optimizer) or ClassUpdate(step.optimizer)
     try:
         with torch.no_grad():
             update(gradients, step.rate)

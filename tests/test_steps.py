@@ -262,7 +262,8 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
     network = network_of("mlp")
     optimizer = OPTIMIZERS[optimizer_name](network.parameters())
     make = compiled_steps if compiled else eager_steps
-    return whole_steps(make(Objective(network, 0.1), optimizer), optimizer), optimizer, minibatches(network)
+    take = make(Objective(network, 0.1), optimizer)
+    return whole_steps(take, optimizer, network), optimizer, minibatches(network)
 
 
 @pytest.mark.usefixtures("compiling")
@@ -314,6 +315,6 @@ def test_a_signal_within_a_step_that_may_be_torn_leaves_the_state_before_its_blo
     take(block.steps(0, 5), RATES[:5])
     before = state_of(optimizer)
     with pytest.raises(signals.Stopped):
-        whole_steps(stopped_half_way, optimizer)(block.steps(5, STEPS), RATES[5:])
+        whole_steps(stopped_half_way, optimizer, network)(block.steps(5, STEPS), RATES[5:])
     for mine, theirs in zip(state_of(optimizer), before, strict=True):
         assert torch.equal(mine, theirs)

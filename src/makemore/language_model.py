@@ -185,7 +185,8 @@ class NeuralLanguageModel(LanguageModel):
         """Gather what the steps need, now that a resumed run has its optimiser's state."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         make = compiled_steps if self.compile_steps else eager_steps
-        self._take_steps = whole_steps(make(Objective(self.network, self.l2), optimizer), optimizer)
+        take = make(Objective(self.network, self.l2), optimizer, self.seed)
+        self._take_steps = whole_steps(take, optimizer, self.network)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
         """Take one optimiser step for each minibatch of the block, log those that are due, and return all.

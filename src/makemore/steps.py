@@ -20,6 +20,7 @@ from torch.func import functional_call, grad_and_value
 from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block
+from makemore.draws import StepDraws, side_effects
 from makemore.models import Network
 from makemore.updates import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
 
@@ -70,7 +71,7 @@ class Objective(nn.Module):
         return self.l2 * squares / sum(weight.numel() for weight in weights)
 
 
-def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps:
+def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.Module) -> WholeSteps:
     """Return the function that takes only steps with a finite loss, and leaves the state of the last whole one.
 
     Where a loss is not finite, its block is taken back, and taken anew up to there. Where a signal comes in between,
@@ -78,7 +79,7 @@ def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps
     """
 
     def whole(block: Block, rates: Sequence[float]) -> tuple[list[float], list[float], float | None]:
-        take_back = snapshot(optimizer)
+        take_back = snapshot(optimizer, network)
         try:
             nlls, penalties = take(block, rates)
         except signals.Stopped:
@@ -96,25 +97,38 @@ def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps
     return whole
 
 
-def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
-    """Return the function that takes the steps of a block one after another."""
+def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
+    """Return the function that takes the steps of a block one after another.
+
+    Args:
+        objective: of the network.
+        optimizer: of its parameters.
+        seed: of what the network draws in training.
+    """
     update = functional_update(optimizer) or ClassUpdate(optimizer)
     parameters = tuple(parameters_of(optimizer))
     one = torch.ones((), device=parameters[0].device)
+    # seeding costs a tenth of a small model's step
+    draws = StepDraws(seed, one.device) if side_effects(objective.network).draws else None
     # what torch.autograd.grad calls after checks that cost a tenth of a small model's step
     run_backward = Variable._execution_engine.run_backward
 
     def take(block: Block, rates: Sequence[float]) -> Losses:
-        nlls, penalties = [], []
+        nlls: list[Tensor] = []
+        penalties: list[Tensor] = []
         batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
-        for batch, rate in zip(batches, rates, strict=True):
-            if signals.requested():
-                break
-            nll, penalty = objective.forward(block.nll, batch)
-            loss = nll + penalty if objective.penalised else nll
-            update(list(run_backward((loss,), (one,), False, False, parameters, False, accumulate_grad=False)), rate)
-            nlls.append(nll.detach())
-            penalties.append(penalty.detach())
+        with nullcontext() if draws is None else draws.restored():
+            for batch, rate in zip(batches, rates, strict=True):
+                if signals.requested():
+                    break
+                if draws is not None:
+                    draws.begin(block.first_step + len(nlls))
+                nll, penalty = objective.forward(block.nll, batch)
+                loss = nll + penalty if objective.penalised else nll
+                backward = (loss,), (one,), False, False, parameters, False
+                update(list(run_backward(*backward, accumulate_grad=False)), rate)
+                nlls.append(nll.detach())
+                penalties.append(penalty.detach())
         return (torch.stack(nlls), torch.stack(penalties)) if nlls else no_losses(one.device)
 
     return take
@@ -125,11 +139,20 @@ def no_losses(device: torch.device) -> Losses:
     return torch.zeros(0, device=device), torch.zeros(0, device=device)
 
 
-def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
+def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
     """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
-    Compiled steps differ from eager ones in the last bits.
+    Compiled steps differ from eager ones in the last bits. A network that has side effects in training takes eager
+    ones, and one line says so.
+
+    Args:
+        objective: of the network.
+        optimizer: of its parameters.
+        seed: of what the network draws in training.
     """
+    if effects := side_effects(objective.network):
+        log.warning("compile=true: %s %s; training goes on without", type(objective.network).__name__, effects)
+        return eager_steps(objective, optimizer, seed)
     known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     names = [known[parameter] for parameter in parameters_of(optimizer)]
     update = functional_update(optimizer, compiled=True)
@@ -143,7 +166,7 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
         found, (_, losses) = grad_and_value(loss, has_aux=True)(parameters, batch)
         return found, losses
 
-    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer))
+    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer, seed))
 
 
 def compiled_update(

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
@@ -111,18 +111,21 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
     return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
 
 
-def snapshot(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """Return a function that brings back what parameters and state hold now, in the same tensors."""
+def snapshot(optimizer: torch.optim.Optimizer, network: nn.Module) -> Callable[[], None]:
+    """Return a function that brings back what parameters, state and buffers hold now, in the same tensors."""
     values = [(parameter, parameter.detach().clone()) for parameter in parameters_of(optimizer)]
     states = {
         parameter: {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
         for parameter, state in optimizer.state.items()
     }
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
 
     @torch.no_grad()
     def take_back() -> None:
         for parameter, value in values:
             parameter.copy_(value)
+        for name, buffer in network.named_buffers():
+            buffer.copy_(buffers[name])
         for parameter, state in optimizer.state.items():
             kept = states.get(parameter, {})
             for name in list(state):

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from makemore.building import instantiate
 from makemore.data.batches import Minibatches
+from makemore.draws import side_effects
 from makemore.errors import UserError, first_line
 from makemore.language_model import NeuralLanguageModel
 from makemore.models import Network, build
@@ -197,12 +198,15 @@ def _fits(config: DictConfig) -> bool:
 
 
 def _can_be_mapped(network: Network, optimizer: torch.optim.Optimizer) -> bool:
+    what = type(network).__name__
+    if effects := side_effects(network):
+        log.warning("%s %s; its jobs run one by one", what, effects)
+        return False
     stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, Layout([0], 1))
     tokens = torch.zeros((1, 1, 2, network.block_size + 1), dtype=torch.int64)
     try:
         stack.eager_steps()(Minibatches(0, tokens[..., :-1], tokens[..., -1]), [[0.1]])
     except RuntimeError as error:
-        what = type(network).__name__
         log.warning("%s cannot be mapped over members (%s); its jobs run one by one", what, first_line(error))
         return False
     return True

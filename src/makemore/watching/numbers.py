@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from makemore.draws import StepDraws
 from makemore.language_model import NeuralLanguageModel
+from makemore.models import evaluating
 from makemore.steps import Objective
 from makemore.updates import ClassUpdate, functional_update, parameters_of, snapshot
 from makemore.watching.watcher import NextStep, Sight, Watcher
@@ -51,13 +53,16 @@ class Gradients(Watcher):
 def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, float]]:
     parameters = parameters_of(step.optimizer)
     objective = Objective(model.network, model.l2)
-    nll, penalty = objective(step.block.nll, tuple(tensor[0] for tensor in step.block.stacked()))
-    gradients = list(torch.autograd.grad(nll + penalty, parameters))
+    draws = StepDraws(model.seed, parameters[0].device)
+    take_back = snapshot(step.optimizer, model.network)
     before = [parameter.detach().clone() for parameter in parameters]
-    take_back = snapshot(step.optimizer)
     # applied eagerly, whichever form the run takes: what compiled steps keep, such as the count of steps, serves both
     update = functional_update(step.optimizer) or ClassUpdate(step.optimizer)
     try:
+        with draws.restored():
+            draws.begin(step.block.first_step)
+            nll, penalty = objective(step.block.nll, tuple(tensor[0] for tensor in step.block.stacked()))
+            gradients = list(torch.autograd.grad(nll + penalty, parameters))
         with torch.no_grad():
             update(gradients, step.rate)
             changes = [parameter - was for parameter, was in zip(parameters, before, strict=True)]
@@ -95,7 +100,9 @@ class Activations(Watcher):
         # spread over the text, and the same at each look
         rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
         contexts, _ = windows.batch(rows)
-        for layer, values in sight.model.network.activations(contexts.to(sight.model.device)).items():
+        with evaluating(sight.model.network):
+            activations = sight.model.network.activations(contexts.to(sight.model.device))
+        for layer, values in activations.items():
             _show_histogram(sight, f"activations/{layer}", values)
             sight.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
 

@@ -13,7 +13,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.options import SPLITS
 from makemore.data.windows import CountedWindows
 from makemore.inference.likelihood import NLL, exact_nll
-from makemore.models.network import Network
+from makemore.models.network import Network, evaluating
 
 Array = npt.NDArray[np.float64]
 
@@ -151,7 +151,8 @@ class _Sums:
         """Add the contexts from the `first` on, up to the `end`."""
         contexts = windows.contexts[first:end].long()
         seen = contexts[:, contexts.shape[1] - network.block_size :]
-        log_probs = F.log_softmax(network(seen).double(), dim=-1)
+        with evaluating(network):
+            log_probs = F.log_softmax(network(seen).double(), dim=-1)
         here = slice(*np.searchsorted(windows.pair_context.numpy(), [first, end]))
         rows = windows.pair_context[here].numpy() - first
         targets, counts = windows.pair_target[here].numpy(), windows.pair_count[here].numpy()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
-from makemore.models.network import Network
+from makemore.models.network import Network, evaluating
 
 # Rows of logits in memory at once: 16,384 x 27 float32 are 1.8 MB.
 _ROWS = 2**14
@@ -49,6 +49,8 @@ class NLL:
 def exact_nll(network: Network, windows: CountedWindows) -> NLL:
     """Return the NLL of all examples of `windows`, each distinct context evaluated once, summed in float64.
 
+    The network is evaluated in evaluation mode, and has its mode back afterwards.
+
     Raises:
         DivergedError: the network gives no probabilities, as after a step that was too long.
     """
@@ -57,7 +59,8 @@ def exact_nll(network: Network, windows: CountedWindows) -> NLL:
         # the pairs are in the order of their contexts
         bounds = torch.tensor([first, first + _ROWS], device=windows.pair_context.device)
         begin, end = torch.searchsorted(windows.pair_context, bounds).tolist()
-        log_probs = F.log_softmax(network(windows.contexts[first : first + _ROWS].long()), dim=-1)
+        with evaluating(network):
+            log_probs = F.log_softmax(network(windows.contexts[first : first + _ROWS].long()), dim=-1)
         # one flat index is found faster than a pair of them
         pairs = (windows.pair_context[begin:end].long() - first) * log_probs.shape[1] + windows.pair_target[begin:end]
         chosen = log_probs.flatten()[pairs]

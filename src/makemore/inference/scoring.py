@@ -12,7 +12,7 @@ from makemore.console import TableColumn, print_table
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
-from makemore.models.network import Network
+from makemore.models.network import Network, evaluating
 
 # Characters of a word that are scored at once, for words beyond all measure.
 _ROWS = 2**14
@@ -77,7 +77,8 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
     Raises:
         UserError: a word with a character that is not in the vocabulary.
     """
-    return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
+    with evaluating(network):
+        return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
 
 
 def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int]) -> WordScore:

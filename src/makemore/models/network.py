@@ -7,7 +7,8 @@ registered name, and nothing that a checkpoint names is ever instantiated otherw
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -40,6 +41,18 @@ class Network(nn.Module):
         return {}
 
 
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Put a network into evaluation mode within the block: no dropout, the kept statistics of batch norm."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 _REGISTRY: dict[str, type[Network]] = {}
 _N = TypeVar("_N", bound=type[Network])
 
@@ -63,13 +76,13 @@ def architectures() -> list[str]:
 
 
 def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: int) -> Network:
-    """Return a new network with initial weights drawn from a generator of its own.
+    """Return a new network with initial weights that are a function of the seed.
 
     Args:
         architecture: a registered name.
         vocab_size: V.
         arguments: what the class takes beside `vocab_size` and `generator`.
-        seed: of the generator of the initial weights.
+        seed: of the generator of the initial weights, whether the class draws from it or leaves that to torch.nn.
 
     Raises:
         UserError: an unknown name, an unknown argument, or one out of range.
@@ -79,8 +92,10 @@ def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: i
     known = [name for name in inspect.signature(network).parameters if name not in ("vocab_size", "generator")]
     if unknown := sorted(set(arguments) - set(known)):
         raise UserError(f"model {architecture} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
-    generator = torch.Generator().manual_seed(seed)
-    return network(vocab_size=vocab_size, generator=generator, **arguments)
+    # torch's own, from which the layers of torch.nn draw too; whoever else uses it finds it as it was
+    with torch.random.fork_rng(devices=[]):
+        generator = torch.default_generator.manual_seed(seed)
+        return network(vocab_size=vocab_size, generator=generator, **arguments)
 
 
 def restore(architecture: str, vocab_size: int, arguments: dict[str, Any], state: dict[str, Tensor]) -> Network:

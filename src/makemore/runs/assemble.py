@@ -130,7 +130,7 @@ def _data(cfg: DictConfig) -> TextDataModule:
     data = instantiate(
         cfg.data,
         "data",
-        seed=whole_number("seed", cfg.seed),
+        seed=cfg.seed,
         steps_per_execution=cfg.steps_per_execution,
         val_every=cfg.val_every,
         checkpoint_every=cfg.checkpoint_every,
@@ -143,7 +143,7 @@ def _data(cfg: DictConfig) -> TextDataModule:
 
 def _model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     make_model = instantiate(cfg.model, "model")
-    arguments = {"vocabulary": vocabulary, "seed": whole_number("seed", cfg.seed), "log_every": cfg.log_every}
+    arguments = {"vocabulary": vocabulary, "seed": cfg.seed, "log_every": cfg.log_every}
     target = getattr(make_model, "func", None)
     if not isinstance(target, type) or not issubclass(target, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")

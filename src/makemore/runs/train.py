@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
@@ -58,7 +57,18 @@ def train_locked(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ())
         parts = assemble(cfg, run_dir)
         loggers, checkpoint = open_run(parts)
         callbacks = [*shown, parts.watchers, *parts.callbacks, parts.outcome, parts.checkpoints]
-        return _fit(parts, parts.trainer(callbacks, loggers), checkpoint)
+        trainer = parts.trainer(callbacks, loggers)
+        try:
+            trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {first_line(error)}") from error
+        except Exception:
+            if checkpoint is None or parts.outcome.restored:
+                raise
+            with naming_damage(checkpoint):
+                raise
+        assert parts.outcome.result is not None
+        return parts.outcome.result
     except signals.Stopped as stopped:
         log_stopped(stopped, run_dir)
         raise
@@ -108,20 +118,6 @@ def _log_facts(parts: Parts) -> None:
         )
     if parts.cfg.resume is None and (reason := untrusted(parts.cfg)) is not None:
         log.warning("this run cannot be resumed as it is: %s", reason)
-
-
-def _fit(parts: Parts, trainer: L.Trainer, checkpoint: Path | None) -> TrainingResult:
-    try:
-        trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {first_line(error)}") from error
-    except Exception:
-        if checkpoint is None or parts.outcome.restored:
-            raise
-        with naming_damage(checkpoint):
-            raise
-    assert parts.outcome.result is not None
-    return parts.outcome.result
 
 
 def log_stopped(stopped: signals.Stopped, run_dir: Path) -> None:

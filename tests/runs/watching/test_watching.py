@@ -115,6 +115,26 @@ def test_looking_changes_nothing(text: Path, tmp_path: Path, optimizer: Any, bat
     assert (watched_nll.step, watched_nll.value) == (plain_nll.step, plain_nll.value)
 
 
+def test_looking_changes_nothing_of_compiled_steps(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    for name, chosen in (("plain", []), ("watched", [Gradients(2)])):
+        # blocks of one step: what ten unrolled ones are takes several times as long to compile
+        data = data_of(text, steps_per_execution=1)
+        optimizer = partial(torch.optim.AdamW, lr=0.1, fused=True)
+        model = NeuralLanguageModel("bigram", data.corpus.vocabulary, optimizer, compile=True)
+        fit(tmp_path / name, model, data, 5, *chosen, callbacks=[Checkpoints(every=4)])
+        state = torch.load(tmp_path / name / "checkpoints" / "step-00000005.ckpt", weights_only=True)
+        found.append((state["state_dict"], state["optimizer_states"]))
+    # nothing says that the steps were eager after all
+    assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    updates = events(tmp_path / "watched").Scalars("update_to_weight/W")
+    assert [event.step for event in updates] == [0, 2, 4]
+    assert all(event.value > 0 for event in updates)
+
+
 def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)

@@ -62,8 +62,10 @@ class Embedding(Watcher):
         """Add the current vectors to those of earlier steps."""
         vectors = state.model.network.embedding
         if vectors is not None and state.writers:
-            labels = [_printable(label) for label in state.model.vocabulary.labels]
-            _project(state.run_dir, state.step, vectors.tolist(), labels)
+            labels = state.model.vocabulary.labels
+            # without the separators of lines and columns
+            shown = [each if each.isprintable() and not each.isspace() else repr(each) for each in labels]
+            _project(state.run_dir, state.step, vectors.tolist(), shown)
 
 
 def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[str]) -> None:
@@ -142,8 +144,3 @@ class Charts(Watcher):
         }
         for writer in state.writers:
             writer.add_custom_scalars(layout)
-
-
-def _printable(label: str) -> str:
-    """Return a label without the separators of lines and columns."""
-    return label if label.isprintable() and not label.isspace() else repr(label)

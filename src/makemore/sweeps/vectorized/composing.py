@@ -26,6 +26,7 @@ from makemore.runs.saved_config import flat
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
 from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
+from makemore.training.draws import side_effects
 from makemore.training.module import NeuralLanguageModel
 from makemore.training.optimizers import has_functional_form
 
@@ -208,11 +209,14 @@ def _fits(config: DictConfig) -> bool:
 
 
 def _can_be_mapped(network: Network, optimizer: torch.optim.Optimizer) -> bool:
+    what = type(network).__name__
+    if effects := side_effects(network):
+        log.warning("%s %s in training; its jobs run one by one", what, " and ".join(effects))
+        return False
     stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, Layout([0], 1))
     try:
         stack.eager_steps()(blank_minibatches(2, network.block_size), [[0.1]])
     except RuntimeError as error:
-        what = type(network).__name__
         log.warning("%s cannot be mapped over members (%s); its jobs run one by one", what, first_line(error))
         return False
     return True

@@ -98,13 +98,7 @@ def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.M
 
 
 def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
-    """Return the function that takes the steps of a block one after another.
-
-    Args:
-        objective: of the network.
-        optimizer: of its parameters.
-        seed: of what the network draws in training.
-    """
+    """Return the function that takes the steps of a block one after another; `seed` is that of dropout's draws."""
     update = functional_update(optimizer) or ClassUpdate(optimizer)
     parameters = tuple(parameters_of(optimizer))
     one = torch.ones((), device=parameters[0].device)
@@ -142,13 +136,8 @@ def no_losses(device: torch.device) -> Losses:
 def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
     """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
-    Compiled steps differ from eager ones in the last bits. A network that has side effects in training takes eager
-    ones, and one line says so.
-
-    Args:
-        objective: of the network.
-        optimizer: of its parameters.
-        seed: of what the network draws in training.
+    Compiled steps differ from eager ones in the last bits. A network with side effects takes eager ones, and one line
+    says so.
     """
     if effects := side_effects(objective.network):
         log.warning("compile=true: %s %s; training goes on without", type(objective.network).__name__, effects)

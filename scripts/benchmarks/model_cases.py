@@ -4,10 +4,10 @@ from itertools import count
 
 import numpy as np
 
-from makemore.benchmarks.baselines import dataset_loop, sampling_loop, whole_loss
-from makemore.benchmarks.loading import BLOCK_SIZE
-from makemore.benchmarks.measure import Case, timed
-from makemore.benchmarks.setting import Setting
+from benchmarks.baselines import dataset_loop, sampling_loop, whole_loss
+from benchmarks.loading import BLOCK_SIZE
+from benchmarks.measure import Case, timed
+from benchmarks.setting import Setting
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary

@@ -11,13 +11,13 @@ from unittest.mock import patch
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.benchmarks import stock
-from makemore.benchmarks.commands import TRAIN, command
-from makemore.benchmarks.measure import Case, Measurement
-from makemore.benchmarks.runs import composed, unseen_terminal
-from makemore.benchmarks.setting import FULL, Setting
-from makemore.benchmarks.step_clock import Tick, after_first_block
-from makemore.benchmarks.training_cases import lesson_steps
+from benchmarks import stock
+from benchmarks.commands import TRAIN, command
+from benchmarks.measure import Case, Measurement
+from benchmarks.runs import composed, unseen_terminal
+from benchmarks.setting import FULL, Setting
+from benchmarks.step_clock import Tick, after_first_block
+from benchmarks.training_cases import lesson_steps
 from makemore.building import build_data
 from makemore.training import prepare
 from makemore.vectorized.group import Group

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from makemore.benchmarks.baselines import Parameters, dataset_loop, mlp_parameters
-from makemore.benchmarks.loading import BLOCK_SIZE
-from makemore.benchmarks.runs import composed, run
+from benchmarks.baselines import Parameters, dataset_loop, mlp_parameters
+from benchmarks.loading import BLOCK_SIZE
+from benchmarks.runs import composed, run
 from makemore.building import build
 from makemore.checkpoint import TrainedModel, load
 from makemore.data.corpus import Corpus

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from makemore.benchmarks.baselines import (
+from benchmarks.baselines import (
     Parameters,
     adamw_loop,
     bigram_loop,
@@ -18,8 +18,8 @@ from makemore.benchmarks.baselines import (
     sampling_loop,
     whole_loss,
 )
-from makemore.benchmarks.model_cases import windows_of_text
-from makemore.benchmarks.stock import StockMLP, fit_stock
+from benchmarks.model_cases import windows_of_text
+from benchmarks.stock import StockMLP, fit_stock
 from makemore.data.vocabulary import Vocabulary
 from makemore.metrics import exact_nll
 from makemore.models import Network, build

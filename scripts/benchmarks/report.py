@@ -12,8 +12,8 @@ from statistics import median
 from rich.console import Console
 from rich.text import Text
 
+from benchmarks.measure import Row
 from makemore.atomic import replacing
-from makemore.benchmarks.measure import Row
 from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
 

@@ -20,8 +20,8 @@ import lightning as L
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from makemore.benchmarks.measure import Measurement, timed
-from makemore.benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
+from benchmarks.measure import Measurement, timed
+from benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
 from makemore.building import build
 from makemore.console import ConsoleHandler
 from makemore.data.text import PROJECT_ROOT

@@ -6,9 +6,9 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from makemore.benchmarks import loading
-from makemore.benchmarks.commands import TRAIN, peak_memory, python
-from makemore.benchmarks.setting import Setting
+from benchmarks import loading
+from benchmarks.commands import TRAIN, peak_memory, python
+from benchmarks.setting import Setting
 from makemore.sampling import samples
 
 _CHUNK = 100_000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
+from lesson_figures.comparison import Figure
 from makemore.checkpoint import TrainedModel, load
-from makemore.comparison import Figure
 from makemore.curves import suggested_rate
 from makemore.data.options import SPLITS
 from makemore.data.text import PROJECT_ROOT, read_text

@@ -7,17 +7,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from makemore.command import one_line, set_threads
+from makemore.cli.command import one_line
+from makemore.overrides import set_threads
 
 THREADS = 1
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Measure the rows, one after another, and show and write the table."""
-    from makemore.benchmarks.cases import cases
-    from makemore.benchmarks.measure import measure
-    from makemore.benchmarks.report import Report, write
-    from makemore.benchmarks.setting import new_setting, reductions
+    from benchmarks.cases import cases
+    from benchmarks.measure import measure
+    from benchmarks.report import Report, write
+    from benchmarks.setting import new_setting, reductions
 
     set_threads(THREADS)
     rows = []

@@ -7,15 +7,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from makemore.command import one_line
+from makemore.cli.command import one_line
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def main() -> None:
     """Run every lesson and write the page and the picture of the learning-rate range test."""
-    from makemore.comparison import page
-    from makemore.lessons import Lessons
+    from lesson_figures.comparison import page
+    from lesson_figures.experiments import Lessons
 
     with tempfile.TemporaryDirectory() as directory:
         lessons = Lessons(["data=makemore"], Path(directory))

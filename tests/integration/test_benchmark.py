@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from makemore.benchmarks.setting import Sizes
+from benchmarks.setting import Sizes
 
 Command = Callable[..., Any]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from makemore.benchmarks.baselines import Parameters, dataset_loop, mlp_parameters
-from makemore.benchmarks.loading import BLOCK_SIZE
-from makemore.benchmarks.runs import composed, run
-from makemore.building import build
-from makemore.checkpoint import TrainedModel, load
+from benchmarks.baselines import Parameters, dataset_loop, mlp_parameters
+from benchmarks.loading import BLOCK_SIZE
+from benchmarks.runs import composed, run
 from makemore.data.corpus import Corpus
 from makemore.data.windows import CountedWindows
 from makemore.errors import whole_number
+from makemore.inference.trained_model import TrainedModel, load
+from makemore.runs.assemble import build
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from makemore.checkpoint import TrainedModel, load
-from makemore.comparison import Figure
-from makemore.curves import suggested_rate
+from lesson_figures.comparison import Figure
 from makemore.data.options import SPLITS
 from makemore.data.text import PROJECT_ROOT, read_text
+from makemore.inference.scoring import score
+from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.ngram import NGram
-from makemore.outcome import TrainingResult
-from makemore.scoring import score
-from makemore.training import train
+from makemore.pictures.curves import suggested_rate
+from makemore.runs.outcome import TrainingResult
+from makemore.runs.train import train
 
 # The lessons that ran without a seed are met within this, in nats a character ...
 UNSEEDED = 0.03

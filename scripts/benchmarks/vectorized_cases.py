@@ -11,19 +11,19 @@ from unittest.mock import patch
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.benchmarks import stock
-from makemore.benchmarks.commands import TRAIN, command
-from makemore.benchmarks.measure import Case, Measurement
-from makemore.benchmarks.runs import composed, unseen_terminal
-from makemore.benchmarks.setting import FULL, Setting
-from makemore.benchmarks.step_clock import Tick, after_first_block
-from makemore.benchmarks.training_cases import lesson_steps
-from makemore.building import build_data
-from makemore.training import prepare
-from makemore.vectorized.group import Group
-from makemore.vectorized.member import Member
-from makemore.vectorized.memory import keep_freed_memory
-from makemore.vectorized.training import train_group
+from benchmarks import stock
+from benchmarks.commands import TRAIN, command
+from benchmarks.measure import Case, Measurement
+from benchmarks.runs import composed, unseen_terminal
+from benchmarks.setting import FULL, Setting
+from benchmarks.step_clock import Tick, after_first_block
+from benchmarks.training_cases import lesson_steps
+from makemore.runs.assemble import build_data
+from makemore.runs.train import prepare
+from makemore.sweeps.vectorized.group import Group
+from makemore.sweeps.vectorized.group_training import train_group
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.memory import keep_freed_memory
 
 # Each with as many seeds: the lesson's rate, and those around it.
 _RATES = (0.03, 0.1, 0.3, 1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from makemore.benchmarks.measure import Case, Measurement, Row, measure, timed
+from benchmarks.measure import Case, Measurement, Row, measure, timed
 
 
 def saying(values: list[float], calls: list[str], name: str) -> Measurement:

@@ -6,10 +6,10 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from makemore.benchmarks import loading
-from makemore.benchmarks.commands import TRAIN, peak_memory, python
-from makemore.benchmarks.setting import Setting
-from makemore.sampling import samples
+from benchmarks import loading
+from benchmarks.commands import TRAIN, peak_memory, python
+from benchmarks.setting import Setting
+from makemore.inference.sampling import samples
 
 _CHUNK = 100_000
 _SEED = 2147483647

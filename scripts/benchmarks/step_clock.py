@@ -1,6 +1,6 @@
 """A callback that notes when each block of training steps was done, for whoever looks from outside the run.
 
-`python scripts/train.py +callbacks.clock._target_=makemore.benchmarks.step_clock.StepClock +callbacks.clock.path=FILE`
+`python scripts/train.py +callbacks.clock._target_=benchmarks.step_clock.StepClock +callbacks.clock.path=FILE`
 """
 
 import json

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from makemore.benchmarks.measure import Row
-from makemore.benchmarks.report import Report, quantity, write
+from benchmarks.measure import Row
+from benchmarks.report import Report, quantity, write
 from makemore.errors import UserError
 
 ROWS = [

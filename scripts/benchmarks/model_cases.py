@@ -4,16 +4,16 @@ from itertools import count
 
 import numpy as np
 
-from makemore.benchmarks.baselines import dataset_loop, sampling_loop, whole_loss
-from makemore.benchmarks.loading import BLOCK_SIZE
-from makemore.benchmarks.measure import Case, timed
-from makemore.benchmarks.setting import Setting
+from benchmarks.baselines import dataset_loop, sampling_loop, whole_loss
+from benchmarks.loading import BLOCK_SIZE
+from benchmarks.measure import Case, timed
+from benchmarks.setting import Setting
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, windows_of_lines
-from makemore.metrics import exact_nll
-from makemore.sampling import sample
+from makemore.inference.likelihood import exact_nll
+from makemore.inference.sampling import sample
 
 _SEED = 2147483647
 _NAMES = 10_000

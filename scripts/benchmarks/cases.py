@@ -2,13 +2,13 @@
 
 from fnmatch import fnmatch
 
-from makemore.benchmarks.big_file import BigFile
-from makemore.benchmarks.commands import TRAIN, command, first_step
-from makemore.benchmarks.measure import Case
-from makemore.benchmarks.model_cases import data_cases, model_cases
-from makemore.benchmarks.setting import FULL, Setting
-from makemore.benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
-from makemore.benchmarks.vectorized_cases import vectorized_cases, vectorized_compiled_case
+from benchmarks.big_file import BigFile
+from benchmarks.commands import TRAIN, command, first_step
+from benchmarks.measure import Case
+from benchmarks.model_cases import data_cases, model_cases
+from benchmarks.setting import FULL, Setting
+from benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
+from benchmarks.vectorized_cases import vectorized_cases, vectorized_compiled_case
 from makemore.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """What we are compared with, too: the lessons' MLP as Lightning's documentation would have one write it.
 
-`python -m makemore.benchmarks.stock FILE STEPS` trains one; its initial parameters, contexts and targets are in FILE.
+`python -m benchmarks.stock FILE STEPS` trains one; its initial parameters, contexts and targets are in FILE.
 """
 
 import sys
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from makemore.benchmarks.baselines import Parameters
+from benchmarks.baselines import Parameters
 
 
 class StockMLP(L.LightningModule):

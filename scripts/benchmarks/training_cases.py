@@ -4,13 +4,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from makemore.benchmarks.baselines import adamw_loop, bigram_loop, mlp_loop
-from makemore.benchmarks.commands import ticks_of
-from makemore.benchmarks.measure import Case, Measurement, timed
-from makemore.benchmarks.runs import fit_alone, later_steps, unseen_work, whole_run
-from makemore.benchmarks.setting import Setting
-from makemore.benchmarks.step_clock import first_block
-from makemore.benchmarks.stock import fit_stock
+from benchmarks.baselines import adamw_loop, bigram_loop, mlp_loop
+from benchmarks.commands import ticks_of
+from benchmarks.measure import Case, Measurement, timed
+from benchmarks.runs import fit_alone, later_steps, unseen_work, whole_run
+from benchmarks.setting import Setting
+from benchmarks.step_clock import first_block
+from benchmarks.stock import fit_stock
 
 _ADAMW = ("optimizer=adamw", "optimizer.lr=0.003")
 

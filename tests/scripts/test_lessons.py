@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from makemore.comparison import Figure, markdown
-from makemore.lessons import Lessons
+from lesson_figures.comparison import Figure, markdown
+from lesson_figures.experiments import Lessons
 
 
 def disagreeing(figures: list[Figure]) -> str:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from makemore.metrics import exact_nll
 from torch import Tensor
 
-from makemore.benchmarks.baselines import (
+from benchmarks.baselines import (
     Parameters,
     adamw_loop,
     bigram_loop,
@@ -19,10 +18,11 @@ from makemore.benchmarks.baselines import (
     sampling_loop,
     whole_loss,
 )
-from makemore.benchmarks.model_cases import windows_of_text
-from makemore.benchmarks.stock import StockMLP, fit_stock
+from benchmarks.model_cases import windows_of_text
+from benchmarks.stock import StockMLP, fit_stock
 from makemore.data.vocabulary import Vocabulary
-from makemore.models import Network, build
+from makemore.inference.likelihood import exact_nll
+from makemore.models.network import Network, build
 
 WORDS = ["emma", "olivia", "ava", "isabella", "sophia"]
 CONTENT = "".join(f"{word}\n" for word in WORDS)

@@ -12,10 +12,10 @@ from statistics import median
 from rich.console import Console
 from rich.text import Text
 
-from makemore.atomic import replacing
-from makemore.benchmarks.measure import Row
+from benchmarks.measure import Row
 from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
+from makemore.files import replacing
 
 _COLUMNS = ("work; what ours is compared with", "baseline", "ours", "ratio", "spread", "at most", "met")
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))

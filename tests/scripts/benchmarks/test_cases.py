@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from makemore.benchmarks import training_cases
-from makemore.benchmarks.big_file import BigFile, write_names
-from makemore.benchmarks.cases import cases
-from makemore.benchmarks.commands import first_step, peak_memory, python
-from makemore.benchmarks.loading import load_seconds
-from makemore.benchmarks.measure import measure
-from makemore.benchmarks.runs import later_steps, run, unseen_terminal, whole_run
-from makemore.benchmarks.setting import FULL, QUICK, Setting, new_setting, reductions
-from makemore.benchmarks.step_clock import Tick, after_first_block, clock_overrides, first_block, read_ticks
-from makemore.benchmarks.vectorized_cases import member_steps
+from benchmarks import training_cases
+from benchmarks.big_file import BigFile, write_names
+from benchmarks.cases import cases
+from benchmarks.commands import first_step, peak_memory, python
+from benchmarks.loading import load_seconds
+from benchmarks.measure import measure
+from benchmarks.runs import later_steps, run, unseen_terminal, whole_run
+from benchmarks.setting import FULL, QUICK, Setting, new_setting, reductions
+from benchmarks.step_clock import Tick, after_first_block, clock_overrides, first_block, read_ticks
+from benchmarks.vectorized_cases import member_steps
 from makemore.errors import UserError
 
 TINY = replace(

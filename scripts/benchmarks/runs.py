@@ -1,7 +1,7 @@
 """Our training runs as they are measured: what scripts/train.py does, in this process.
 
-The clock is around the whole of `makemore.training.train`: building the model and the Trainer, `Trainer.fit`, the last
-checkpoint, the final evaluation and the names. TensorBoard, metrics.csv and checkpoints are on, and the progress bar
+The clock is around the whole of `makemore.runs.train.train`: building the model and the Trainer, `Trainer.fit`, the
+last checkpoint, the final evaluation and the names. TensorBoard, metrics.csv and checkpoints are on, and the progress bar
 and the log are drawn on a terminal that nobody sees. The text has been read and the config composed before, as the
 lessons' loops are handed their X and Y.
 """
@@ -20,13 +20,13 @@ import lightning as L
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from makemore.benchmarks.measure import Measurement, timed
-from makemore.benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
-from makemore.building import build
+from benchmarks.measure import Measurement, timed
+from benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
 from makemore.console import ConsoleHandler
 from makemore.data.text import PROJECT_ROOT
-from makemore.outcome import TrainingResult
-from makemore.training import train
+from makemore.runs.assemble import build
+from makemore.runs.outcome import TrainingResult
+from makemore.runs.train import train
 
 
 class Screen(io.TextIOBase):

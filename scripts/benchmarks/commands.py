@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from makemore.benchmarks.measure import Measurement
-from makemore.benchmarks.step_clock import Tick, clock_overrides, read_ticks
-from makemore.data.text import PROJECT_ROOT
+from benchmarks.measure import Measurement
+from benchmarks.step_clock import Tick, clock_overrides, read_ticks
 
-TRAIN = str(PROJECT_ROOT / "scripts" / "train.py")
+SCRIPTS = Path(__file__).resolve().parents[1]
+TRAIN = str(SCRIPTS / "train.py")
 
 # A process of its own starts the command, as Linux counts the memory of whoever starts a process as the process's.
 _PEAK = """
@@ -33,7 +33,9 @@ def python(arguments: Sequence[str], environment: dict[str, str] | None = None) 
     Raises:
         RuntimeError: the command failed.
     """
-    variables = os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {})
+    # this package is not installed: `-m benchmarks.stock` finds it here
+    path = os.pathsep.join(filter(None, (str(SCRIPTS), os.environ.get("PYTHONPATH"))))
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | (environment or {})
     with tempfile.TemporaryDirectory() as directory:
         line = [sys.executable, *arguments]
         ended = subprocess.run(line, cwd=directory, env=variables, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Loading a text in a process of its own: `python -m makemore.benchmarks.loading FILE` prints the seconds.
+"""Loading a text in a process of its own: `python -m benchmarks.loading FILE` prints the seconds.
 
 They are without those of the imports, which are few here for that reason.
 """

@@ -112,6 +112,16 @@ def test_each_flipped_bit_is_noticed(tmp_path: Path) -> None:
             read(path)
 
 
+def test_a_flipped_bit_of_the_first_format_does_not_make_it_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({RECORD_KEY: {"format_version": 1}, "state_dict": {"w": torch.zeros(3)}}, path)
+    content = path.read_bytes()
+    # an opcode that is none
+    path.write_bytes(content.replace(b"\x80\x02}", b"\x80\x02\xff", 1))
+    with pytest.raises(DamagedCheckpointError):
+        read(path)
+
+
 def test_where_none_is_whole_that_is_said(tmp_path: Path) -> None:
     write(tmp_path, 5).write_bytes(b"")
     with pytest.raises(UserError, match="none of its checkpoints is whole"):

@@ -103,8 +103,8 @@ def read(path: Path) -> dict[str, Any]:
     except sealed.BrokenSealError as error:
         raise DamagedCheckpointError(path, str(error)) from error
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-            # a whole archive with objects in it, such as Lightning's hyperparameters
+        if isinstance(error, pickle.UnpicklingError) and _is_whole_archive(path):
+            # it has objects in it, such as Lightning's hyperparameters
             raise not_ours from error
         raise DamagedCheckpointError(path, "or not a checkpoint at all") from error
     own = content.get(RECORD_KEY) if isinstance(content, dict) else None
@@ -117,6 +117,14 @@ def read(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(path, "saved by other means than training, or its end is cut off", "unsealed")
     checkpoint: dict[str, Any] = content
     return checkpoint
+
+
+def _is_whole_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # whatever a damaged file makes the reader raise
+        return False
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 It needs the lessons' own file: a download, or a copy on disk that MAKEMORE_NAMES names.
 """
 
+import argparse
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +28,13 @@ def main() -> None:
     print(f"{len(figures)} figures, {len(disagreeing)} of them not the lesson's", *disagreeing, sep="\n  ")
 
 
+def parse() -> None:
+    """Answer --help, and refuse every other argument: there are none."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+
+
 if __name__ == "__main__":
     with one_line():
+        parse()
         main()

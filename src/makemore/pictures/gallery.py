@@ -11,7 +11,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference.diagnosis import Diagnosis, diagnose
 from makemore.inference.trained_model import TrainedModel
-from makemore.pictures import plots
+from makemore.pictures.gallery import plots
 from makemore.pictures.picture import Picture
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
     )
     yield Picture(
         "calibration",
-        "How often what was given a probability came true.",
+        "How often the likeliest character was right, against its probability; the error is the mean gap.",
         plots.calibration(found.calibration, split),
     )
     yield Picture("confusion", "What is expected where a character is right.", plots.confusion(found, labels))

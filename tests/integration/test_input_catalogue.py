@@ -161,14 +161,15 @@ def test_a_context_that_holds_the_longest_line_and_its_start_is_not_too_long(
     assert "longer than" not in outcome.err
 
 
+@pytest.mark.full
 def test_what_a_terminal_cannot_show_is_escaped(
-    tmp_path: Path, process: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_process: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     (tmp_path / "text.txt").write_text("ann\u00e9\n\U0001f600\n", encoding="utf-8")
-    trained = process("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, "hydra.run.dir=run")
+    trained = new_process("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, "hydra.run.dir=run")
     assert trained.code == 0, trained.err
-    scored = process("score", "ckpt_path=run", "words=['ann\u00e9','\U0001f600']")
+    scored = new_process("score", "ckpt_path=run", "words=['ann\u00e9','\U0001f600']")
     assert scored.code == 0, scored.err
     assert "\\U0001f600" in scored.out
     assert "ann\\xe9" in scored.out

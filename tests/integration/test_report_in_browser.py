@@ -10,7 +10,8 @@ import fabricated
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-pytestmark = pytest.mark.browser
+# what is on a page is checked by the tests of its parts; here, what a browser makes of it
+pytestmark = [pytest.mark.browser, pytest.mark.full]
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 # as root, in a container, without a network of its own

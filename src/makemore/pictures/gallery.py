@@ -11,7 +11,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference.diagnosis import Diagnosis, diagnose
 from makemore.inference.trained_model import TrainedModel
-from makemore.pictures.gallery import plots
+from makemore.pictures import plots
 from makemore.pictures.picture import Picture
 
 log = logging.getLogger(__name__)

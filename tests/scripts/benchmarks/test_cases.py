@@ -88,6 +88,7 @@ def test_what_is_reduced_is_said() -> None:
     assert "200,000 in place of 10,000,000 lines" in " ".join(reductions(QUICK))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", ["mlp", "mlp-stock", "bigram", "corpus", "nll-counting", "sampling", "vectorized*stock"]
 )
@@ -156,6 +157,7 @@ def test_runs_and_steps_take_time() -> None:
     assert member_steps(["experiment=lessons/mlp", *RUN], 5)() > 0
 
 
+@pytest.mark.full
 def test_a_command_is_timed_until_its_first_step() -> None:
     assert first_step("model.hidden_dim=8")() > 0
 
@@ -165,6 +167,7 @@ def test_a_command_that_fails_says_why() -> None:
         python(["-c", "1 / 0"])
 
 
+@pytest.mark.full
 def test_the_memory_is_that_of_the_command_and_not_of_this_process() -> None:
     held = bytearray(300_000_000)
     assert peak_memory(["-c", "pass"]) < 0.1

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR_OR_CHECKPOINT [data.path=FILE] [output=FILE]."""
+"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR [data.path=FILE] [output=FILE]."""
 
 import sys
 
@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
 
     set_threads(cfg.threads)
     output = None if cfg.output is None else as_text("output", cfg.output)
-    model = load(cfg.ckpt_path)
+    model = load(cfg.ckpt_path, cfg.which)
     evaluation = evaluate(model, cfg.data.path)
     for change in evaluation.changes:
         print("warning:", change, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Sample items: python scripts/sample.py ckpt_path=RUN_DIR_OR_CHECKPOINT [num_samples=20 seed=1 prompt=an ...]."""
+"""Sample items: python scripts/sample.py ckpt_path=RUN_DIR [num_samples=20 seed=1 prompt=an ...]."""
 
 import sys
 
@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     from makemore.sampling import SamplingOptions
 
     set_threads(cfg.threads)
-    model = load(cfg.ckpt_path)
+    model = load(cfg.ckpt_path, cfg.which)
     if cfg.unseen is True:
         for change in model.changes():
             print("warning:", change, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Score words: python scripts/score.py ckpt_path=RUN_DIR_OR_CHECKPOINT words=[anubhav,andrejq] or words_file=FILE."""
+"""Score words: python scripts/score.py ckpt_path=RUN_DIR words=[anubhav,andrejq] or words_file=FILE."""
 
 import hydra
 from omegaconf import DictConfig
@@ -16,7 +16,7 @@ def main(cfg: DictConfig) -> None:
     from makemore.scoring import read_words, score
 
     set_threads(cfg.threads)
-    model = load(cfg.ckpt_path)
+    model = load(cfg.ckpt_path, cfg.which)
     words = read_words(cfg.words, cfg.words_file, model.options.normalize)
     print_scores(score(model.network, model.vocabulary, words))
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from makemore import sampling
-from makemore.checkpoint_file import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
+from makemore.checkpoint_file import RECORD_KEY, DamagedCheckpointError, naming_damage, read
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, true_or_false, whole_number
+from makemore.finding import find_checkpoint
 from makemore.models import Network, restore
 from makemore.sampling import SamplingOptions, samples
 from makemore.scoring import score
@@ -130,13 +131,13 @@ class TrainedModel:
             ) from error
 
 
-def load(path: str | Path) -> TrainedModel:
-    """Load a trained model from a checkpoint, or from the newest of a run's directory.
+def load(path: str | Path, which: str = "last") -> TrainedModel:
+    """Load a trained model from the checkpoint that a user names; see `makemore.finding.find_checkpoint`.
 
     Raises:
         UserError: a missing, truncated or foreign checkpoint, or one of a newer format.
     """
-    path = find(path)
+    path = find_checkpoint(path, which)
     checkpoint = read(path)
     try:
         with naming_damage(path):

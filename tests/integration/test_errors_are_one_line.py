@@ -174,7 +174,7 @@ def test_checkpoint_commands(
 def test_too_little_memory_is_one_line(
     allocate: Callable[[int], Any], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("makemore.checkpoint.load", lambda path: allocate(10**17))
+    monkeypatch.setattr("makemore.checkpoint.load", lambda path, which: allocate(10**17))
     assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 
 

@@ -12,7 +12,10 @@ ORDER = [
     *("errors", "files", "signals", "console", "overrides"),
     *("data", "models", "checkpoints", "inference", "pictures", "training", "runs", "sweeps", "report", "cli"),
 ]
-MODULES = {path: ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+MODULES = {
+    path: ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py")
+}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -41,7 +44,7 @@ def test_imports_run_downwards() -> None:
     upwards = [
         f"{name} imports {imported}"
         for path, name in MODULES.items()
-        if name != "makemore.__init__"
+        if name != "makemore"
         for imported in imports_of(path)
         if ORDER.index(wing_of(imported)) > ORDER.index(wing_of(name))
     ]
@@ -52,7 +55,7 @@ def test_no_modules_import_each_other() -> None:
     graph = {
         name: {imported for imported in imports_of(path) if imported != name}
         for path, name in MODULES.items()
-        if name != "makemore.__init__"
+        if name != "makemore"
     }
     TopologicalSorter(graph).prepare()
 

@@ -174,6 +174,7 @@ def test_checkpoint_commands(
 def test_too_little_memory_is_one_line(
     allocate: Callable[[int], Any], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("makemore.cli.finding.find_checkpoint", lambda path, which: path)
     monkeypatch.setattr("makemore.inference.trained_model.load", lambda path: allocate(10**17))
     assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 

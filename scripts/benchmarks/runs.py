@@ -1,8 +1,8 @@
 """Our training runs as they are measured: what scripts/train.py does, in this process.
 
 The clock is around the whole of `makemore.runs.train.train`: building the model and the Trainer, `Trainer.fit`, the
-last checkpoint, the final evaluation and the samples. TensorBoard, metrics.csv and checkpoints are on; the progress bar
-and the log are drawn on a hidden terminal. The text is read and the config composed before, as the lessons' loops are
+last checkpoint, the final evaluation and the samples. TensorBoard, metrics.csv and checkpoints are on; the progress
+bar and the log are drawn on a hidden terminal. The text is read and the config composed before, as the lessons' loops are
 handed their X and Y.
 """
 

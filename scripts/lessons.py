@@ -1,6 +1,6 @@
 """Write docs/lessons.md, every figure of the lessons beside ours: python scripts/lessons.py (about a minute).
 
-It needs the lessons' own file: a download, or a copy on disk that MAKEMORE_NAMES names.
+It needs the lessons' own file, which is downloaded unless MAKEMORE_NAMES is the path of a copy.
 """
 
 import argparse
@@ -14,7 +14,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def main() -> None:
-    """Run every lesson and write the page and the picture of the learning-rate range test."""
+    """Run every lesson, and write the page and the picture of the learning-rate range test."""
     from lesson_figures.comparison import page
     from lesson_figures.experiments import Lessons
 

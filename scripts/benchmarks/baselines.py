@@ -1,7 +1,7 @@
-"""What we are compared with: the lessons' loops, with the lessons' operations and none of ours.
+"""The baselines: the lessons' loops, with the lessons' operations and none of ours.
 
-Names are lower case, otherwise they are the lessons': c, w1, b1, w2, b2 are the MLP's parameters in this order, w is
-the neural bigram's matrix, contexts and targets are X and Y. Nothing is printed, which favours them.
+Names are the lessons' in lower case: c, w1, b1, w2, b2 are the MLP's parameters in this order, w is the neural
+bigram's matrix, contexts and targets are X and Y. The loops print nothing, which favours them.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ Parameters = list[Tensor]
 _SEED = 2147483647
 
 
-def mlp_parameters(vocab_size: int, block_size: int = 3, hidden_dim: int = 100) -> Parameters:
-    """Return the lesson's initial c, w1, b1, w2, b2, which require gradients (L2)."""
+def mlp_parameters(vocab_size: int) -> Parameters:
+    """Return the initial c (V, 2), w1 (6, H), b1 (H,), w2 (H, V), b2 (V,) with H = 100, requiring gradients (L2)."""
     g = torch.Generator().manual_seed(_SEED)
     c = torch.randn((vocab_size, 2), generator=g)
-    w1 = torch.randn((2 * block_size, hidden_dim), generator=g)
-    b1 = torch.randn(hidden_dim, generator=g)
-    w2 = torch.randn((hidden_dim, vocab_size), generator=g)
+    w1 = torch.randn((6, 100), generator=g)
+    b1 = torch.randn(100, generator=g)
+    w2 = torch.randn((100, vocab_size), generator=g)
     b2 = torch.randn(vocab_size, generator=g)
     parameters = [c, w1, b1, w2, b2]
     for p in parameters:
@@ -37,25 +37,22 @@ def _forward(parameters: Parameters, contexts: Tensor) -> Tensor:
 
 
 def decayed(lr: float, step: int) -> float:
-    """Return the rate of a step: a tenth after 20,000 steps, and a tenth of that after 28,000 (L2)."""
+    """Return the learning rate of a step: a tenth after 20,000 steps, a hundredth after 28,000 (L2)."""
     return lr * 0.01 if step > 28000 else lr * 0.1 if step > 20000 else lr
 
 
-def mlp_loop(
-    parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int, batch_size: int = 32
-) -> list[float]:
-    """Train the lesson's MLP in place on minibatches, and return the loss of each step (L2).
+def mlp_loop(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int) -> list[float]:
+    """Train the lesson's MLP in place on minibatches of 32 and return the loss of each step (L2).
 
     Args:
         parameters: see `mlp_parameters`.
         contexts: (N, T).
         targets: (N,).
-        steps: how many updates.
-        batch_size: B, rows drawn with replacement for each.
+        steps: the number of updates; each draws its rows with replacement.
     """
     losses = []
     for step in range(1, steps + 1):
-        ix = torch.randint(0, contexts.shape[0], (batch_size,))
+        ix = torch.randint(0, contexts.shape[0], (32,))
         loss = F.cross_entropy(_forward(parameters, contexts[ix]), targets[ix])
         losses.append(loss.item())
         for p in parameters:
@@ -68,14 +65,12 @@ def mlp_loop(
     return losses
 
 
-def adamw_loop(
-    parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int, batch_size: int = 32
-) -> list[float]:
-    """Do as `mlp_loop`, with `torch.optim.AdamW` as it comes and a rate of 0.003, lowered at the same steps."""
+def adamw_loop(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int) -> list[float]:
+    """Train as `mlp_loop` does, with `torch.optim.AdamW` and a rate of 0.003, lowered at the same steps."""
     optimizer = torch.optim.AdamW(parameters, lr=0.003)
     losses = []
     for step in range(1, steps + 1):
-        ix = torch.randint(0, contexts.shape[0], (batch_size,))
+        ix = torch.randint(0, contexts.shape[0], (32,))
         loss = F.cross_entropy(_forward(parameters, contexts[ix]), targets[ix])
         losses.append(loss.item())
         optimizer.zero_grad()
@@ -86,13 +81,13 @@ def adamw_loop(
 
 
 def bigram_loop(xs: Tensor, ys: Tensor, vocab_size: int, steps: int) -> list[float]:
-    """Train the lesson's neural bigram on all examples at once with L2 0.01, and return the loss of each step (L1).
+    """Train the lesson's neural bigram, full batch with L2 0.01, and return the loss of each step (L1).
 
     Args:
-        xs: (N,) the first characters.
-        ys: (N,) those that follow.
+        xs: (N,), first characters.
+        ys: (N,), second characters.
         vocab_size: V.
-        steps: how many updates.
+        steps: the number of updates.
     """
     g = torch.Generator().manual_seed(_SEED)
     w = torch.randn((vocab_size, vocab_size), generator=g, requires_grad=True)
@@ -112,7 +107,7 @@ def bigram_loop(xs: Tensor, ys: Tensor, vocab_size: int, steps: int) -> list[flo
 
 
 def dataset_loop(words: Sequence[str], block_size: int = 3) -> tuple[Tensor, Tensor]:
-    """Return contexts (N, T) and targets (N,) of all words, made one by one in Python (L2)."""
+    """Return contexts (N, T) and targets (N,) of all words, built one by one in Python (L2)."""
     chars = sorted(set("".join(words)))
     s_i = {s: i + 1 for i, s in enumerate(chars)}
     s_i["."] = 0
@@ -129,25 +124,24 @@ def dataset_loop(words: Sequence[str], block_size: int = 3) -> tuple[Tensor, Ten
 
 @torch.no_grad()
 def whole_loss(parameters: Parameters, contexts: Tensor, targets: Tensor) -> float:
-    """Return the loss over all examples at once, nats a character (L2); without gradients, which favours it."""
+    """Return the loss over all examples, nats a character (L2); it tracks no gradients, which favours it."""
     return F.cross_entropy(_forward(parameters, contexts), targets).item()
 
 
 @torch.no_grad()
-def sampling_loop(parameters: Parameters, characters: str, n: int, block_size: int = 3) -> list[str]:
-    """Return `n` made-up names, a forward pass and a multinomial draw a character (L4, with the MLP of L2).
+def sampling_loop(parameters: Parameters, characters: str, n: int) -> list[str]:
+    """Sample `n` names, a forward pass and a multinomial draw for each character (L4, with the MLP of L2).
 
     Args:
-        parameters: of the MLP.
-        characters: what tokens 1, 2, ... are; 0 is the boundary.
-        n: how many.
-        block_size: T, the length of a context.
+        parameters: see `mlp_parameters`.
+        characters: those of tokens 1, 2, ...; 0 is the boundary.
+        n: the number of names.
     """
     g = torch.Generator().manual_seed(_SEED)
     names = []
     for _ in range(n):
         out = []
-        context = [0] * block_size
+        context = [0] * 3
         while True:
             logits = _forward(parameters, torch.tensor([context]))
             probs = F.softmax(logits, dim=1)

@@ -1,4 +1,4 @@
-"""A big file of made-up names: how long it takes to load, for the first time and again, and the memory of training."""
+"""A big file of sampled names: the time of its first and second load, and the memory of training on it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _STEPS = 2_000
 
 
 def write_names(path: Path, names: Iterator[str], lines: int) -> None:
-    """Write the first names that are not empty, a line each."""
+    """Write the first `lines` names that are not empty, one a line."""
     named = filter(None, names)
     with path.open("w", encoding="utf-8") as file:
         while chunk := list(islice(named, min(_CHUNK, lines))):
@@ -26,10 +26,10 @@ def write_names(path: Path, names: Iterator[str], lines: int) -> None:
 
 
 class BigFile:
-    """A file of as many lines as the setting says, made up by its trained MLP.
+    """A file of names sampled from the setting's trained MLP.
 
     Args:
-        setting: gives the model, the number of lines and a directory.
+        setting: the model, the number of lines and the directory.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -37,7 +37,7 @@ class BigFile:
 
     @cached_property
     def path(self) -> Path:
-        """The file, written when it is first asked for."""
+        """The file, written on first access."""
         path = self.setting.directory / "big.txt"
         model = self.setting.model
         write_names(path, samples(model.network, model.vocabulary, _SEED), self.setting.sizes.lines)
@@ -45,12 +45,12 @@ class BigFile:
 
     @cached_property
     def loaded(self) -> tuple[float, dict[str, str]]:
-        """The seconds of the first load, and the variables that name the cache that it left."""
+        """The seconds of the first load, and the environment variables of the cache it filled."""
         cache = self._new_cache()
         return self._load(cache), cache
 
     def first_load(self) -> float:
-        """Return the seconds of a load with an empty cache, which is done once."""
+        """Return the seconds of a load with an empty cache, measured once."""
         return self.loaded[0]
 
     def second_load(self) -> float:
@@ -58,7 +58,7 @@ class BigFile:
         return self._load(self.loaded[1])
 
     def peak_memory(self) -> float:
-        """Return the gigabytes that a training run needs, loading with an empty cache."""
+        """Return the peak memory of a training run that loads with an empty cache, in gigabytes."""
         arguments = [TRAIN, "data=text", f"data.path='{self.path}'", f"trainer.max_steps={_STEPS}"]
         return peak_memory(arguments, self._new_cache())
 

@@ -1,4 +1,4 @@
-"""The rows of the table, in the order in which they are measured, and those of commands and of a big file."""
+"""All rows of the table in the order of measurement; those of commands and of the big file are defined here."""
 
 from fnmatch import fnmatch
 
@@ -13,19 +13,19 @@ from makemore.errors import UserError
 
 
 def cases(setting: Setting, only: str = "") -> list[Case]:
-    """Return the rows whose name has `only` in it.
+    """Return the rows whose name contains `only`.
 
     Args:
-        setting: what they are measured on.
-        only: a part of a name, in which * and ? stand for anything.
+        setting: the inputs they share.
+        only: a part of a name, with the wildcards * and ?.
 
     Raises:
-        UserError: there is no such row.
+        UserError: no row matches.
     """
     rows = [*mlp_cases(setting), *bigram_cases(setting), *data_cases(setting), *model_cases(setting)]
     rows += [*vectorized_cases(setting), *command_cases(setting), *big_file_cases(setting)]
     if setting.sizes.compiled:
-        # last, as what compiling leaves in this process should slow down no other row
+        # last, so that the state compiling leaves in this process slows down no other row
         rows += [*compiled_cases(setting), vectorized_compiled_case(setting)]
     chosen = [row for row in rows if fnmatch(row.name, f"*{only}*")]
     if not chosen:
@@ -34,7 +34,7 @@ def cases(setting: Setting, only: str = "") -> list[Case]:
 
 
 def command_cases(setting: Setting) -> list[Case]:
-    """Return the rows of commands, each against importing what it stands on."""
+    """Return the rows of commands, each against importing torch, lightning and hydra."""
     repeats = setting.sizes.command_repeats
     imports = command("-c", "import torch, lightning, hydra")
     return [
@@ -58,16 +58,9 @@ def command_cases(setting: Setting) -> list[Case]:
 
 
 def big_file_cases(setting: Setting) -> list[Case]:
-    """Return the rows of a big file of made-up names; their targets are for as many lines as a full benchmark has."""
+    """Return the rows of the big file; their targets apply to the number of lines of a full benchmark."""
     big, lines = BigFile(setting), setting.sizes.lines
     full = lines >= FULL.lines
-
-    def write() -> None:
-        assert big.path
-
-    def load_once() -> None:
-        assert big.loaded
-
     return [
         Case(
             "file-first-load",
@@ -75,7 +68,7 @@ def big_file_cases(setting: Setting) -> list[Case]:
             big.first_load,
             at_most=60 if full else None,
             repeats=1,
-            prepare=write,
+            prepare=lambda: big.path,
         ),
         Case(
             "file-second-load",
@@ -83,7 +76,7 @@ def big_file_cases(setting: Setting) -> list[Case]:
             big.second_load,
             at_most=3 if full else None,
             repeats=min(3, setting.sizes.repeats),
-            prepare=load_once,
+            prepare=lambda: big.loaded,
         ),
         Case(
             "file-memory",
@@ -92,6 +85,6 @@ def big_file_cases(setting: Setting) -> list[Case]:
             at_most=1.5 if full else None,
             repeats=1,
             unit="GB",
-            prepare=write,
+            prepare=lambda: big.path,
         ),
     ]

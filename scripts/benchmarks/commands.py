@@ -1,4 +1,4 @@
-"""Commands as they are measured: in new processes, from the moment they are started."""
+"""Commands measured in new processes, from their start."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from benchmarks.step_clock import Tick, clock_overrides, read_ticks
 SCRIPTS = Path(__file__).resolve().parents[1]
 TRAIN = str(SCRIPTS / "train.py")
 
-# A process of its own starts the command, as Linux counts the memory of whoever starts a process as the process's.
+# A small process starts the command: on Linux a child's peak memory includes that of the process it forked from.
 _PEAK = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
@@ -24,11 +24,11 @@ sys.exit(code)
 
 
 def python(arguments: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Run Python with arguments in a new process and an empty directory, on one thread, and return what it printed.
+    """Run Python in a new process on one thread, in an empty directory, and return its standard output.
 
     Args:
-        arguments: of the interpreter.
-        environment: variables beside those of this process.
+        arguments: the interpreter's.
+        environment: variables added to those of this process.
 
     Raises:
         RuntimeError: the command failed.
@@ -45,7 +45,7 @@ def python(arguments: Sequence[str], environment: dict[str, str] | None = None) 
 
 
 def command(*arguments: str) -> Measurement:
-    """Return a measurement: the seconds of a whole command."""
+    """Measure a whole command, in seconds."""
 
     def seconds() -> float:
         started = time.perf_counter()
@@ -56,7 +56,7 @@ def command(*arguments: str) -> Measurement:
 
 
 def ticks_of(overrides: Sequence[str], environment: dict[str, str] | None = None) -> tuple[float, list[Tick]]:
-    """Run scripts/train.py, and return the time of day when it was started and that of each block of its steps."""
+    """Run scripts/train.py and return its start time (seconds since the epoch) and the ticks of its `StepClock`."""
     with tempfile.TemporaryDirectory() as directory:
         ticks = Path(directory) / "ticks.json"
         started = time.time()
@@ -65,7 +65,7 @@ def ticks_of(overrides: Sequence[str], environment: dict[str, str] | None = None
 
 
 def first_step(*overrides: str) -> Measurement:
-    """Return a measurement: the seconds from the start of scripts/train.py until its first step is done."""
+    """Measure scripts/train.py from its start to the end of its first step, in seconds."""
 
     def seconds() -> float:
         started, (_, (_, done), *_) = ticks_of(["trainer.max_steps=1", *overrides])
@@ -75,7 +75,7 @@ def first_step(*overrides: str) -> Measurement:
 
 
 def peak_memory(arguments: Sequence[str], environment: dict[str, str] | None = None) -> float:
-    """Return the most memory that Python with arguments held at once (resident), in gigabytes (10^9 bytes)."""
+    """Run Python and return its peak resident memory, in gigabytes (10^9 bytes)."""
     printed = python(["-c", _PEAK, sys.executable, *arguments], environment)
     unit = 1 if sys.platform == "darwin" else 1024
     return int(printed) * unit / 1e9

@@ -1,7 +1,4 @@
-"""Loading a text in a process of its own: `python -m benchmarks.loading FILE` prints the seconds.
-
-They are without those of the imports, which are few here for that reason.
-"""
+"""Time the loading of a text, imports excluded: `python -m benchmarks.loading FILE` prints the seconds."""
 
 import sys
 import time
@@ -13,7 +10,7 @@ BLOCK_SIZE = 3
 
 
 def load_seconds(path: str) -> float:
-    """Return the seconds that it takes to read, encode and split a file and to make its windows for training."""
+    """Return the seconds to read, encode and split a file and to make its training windows."""
     started = time.perf_counter()
     read_corpus(CorpusOptions(path=path)).windows("train", BLOCK_SIZE)
     return time.perf_counter() - started

@@ -1,6 +1,6 @@
-"""Measuring one thing against another in turns, so that a machine that slows down slows both alike.
+"""Measure ours and a baseline in interleaved pairs, so that a machine that slows down slows both alike.
 
-The ratio of a row is the median over its pairs of ours / baseline: the two of a pair run one right after the other, so
+The ratio of a row is the median over its pairs of ours / baseline: both of a pair run in immediate succession, so
 their ratio drifts less than either time. Which goes first alternates from pair to pair.
 """
 
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-# runs some work once and returns what it took, a unit of the work: seconds a step, seconds a name, gigabytes
+# does some work once and returns its cost: seconds, seconds a step, seconds a name, gigabytes
 Measurement = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table that is yet to be measured.
+    """A row of the table to be measured.
 
     Args:
         name: short, for `--only`.
-        work: what is done, with its size.
+        work: the work and its size.
         ours: measures ours.
-        baseline: measures what ours is compared with; None where the value itself counts.
-        at_most: the target, of the ratio or else of the value; None where there is none.
-        repeats: how many pairs.
-        unit: of the values: "s", "s/step", "GB" and the like.
-        prepare: makes what both need, before anything is measured.
+        baseline: measures the baseline; None to report absolute values.
+        at_most: the target for the ratio, or for the value where there is no baseline; None for no target.
+        repeats: the number of pairs.
+        unit: of the values, such as "s", "s/step" or "GB".
+        prepare: builds the inputs of both sides before the first measurement.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table.
+    """A measured row of the table.
 
     Args:
         name, work, at_most, unit: see `Case`.
-        ours: the values, one a repeat.
-        baseline: the values of what they are compared with, pair by pair; None where there is none.
+        ours: our values, one a repeat.
+        baseline: the baseline's values, pair by pair; None without a baseline.
     """
 
     name: str
@@ -58,29 +58,29 @@ class Row:
 
     @property
     def judged(self) -> list[float]:
-        """What the target is for: ours / baseline of each pair, or our values where nothing is compared."""
+        """The values the target applies to: ours / baseline of each pair, or ours without a baseline."""
         if self.baseline is None:
             return self.ours
         return [ours / baseline for ours, baseline in zip(self.ours, self.baseline, strict=True)]
 
     @property
     def ratio(self) -> float | None:
-        """The median of ours / baseline over the pairs."""
+        """The median of ours / baseline over the pairs; None without a baseline."""
         return None if self.baseline is None else median(self.judged)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The smallest and the largest of what is judged."""
+        """The smallest and the largest of the judged values."""
         return min(self.judged), max(self.judged)
 
     @property
     def met(self) -> bool | None:
-        """Whether the median of what is judged is within the target; None without one."""
+        """Whether the median of the judged values is within the target; None without a target."""
         return None if self.at_most is None else median(self.judged) <= self.at_most
 
 
 def measure(case: Case) -> Row:
-    """Measure baseline and ours in turns, the order alternating: A B, B A, A B ..."""
+    """Measure baseline and ours in pairs of alternating order: A B, B A, A B ..."""
     case.prepare()
     ours: list[float] = []
     baseline: list[float] = []
@@ -93,10 +93,10 @@ def measure(case: Case) -> Row:
 
 
 def timed(work: Callable[[], object], units: int = 1, clock: Callable[[], float] = time.perf_counter) -> Measurement:
-    """Return a measurement: the seconds that `work` takes, divided by the `units` of work that it does."""
+    """Measure `work`, in seconds divided by `units`, the amount of work that it does."""
 
     def seconds() -> float:
-        # the rubbish of the other side is not for this one to clear away
+        # so that this side does not collect the garbage of the other
         gc.collect()
         started = clock()
         work()

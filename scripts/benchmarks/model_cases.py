@@ -1,4 +1,4 @@
-"""The rows of data and of trained models: making the windows of a text, exact NLLs, and made-up names."""
+"""The rows of data and of trained models: windows, exact NLL and sampling."""
 
 from itertools import count
 
@@ -17,20 +17,20 @@ from makemore.inference.sampling import sample
 
 _SEED = 2147483647
 _NAMES = 10_000
-# So short a piece of work is done so often for one value.
+# Repetitions of short work for one value.
 _TIMES = 10
 
 
 def windows_of_text(content: str, vocabulary: Vocabulary) -> Windows:
-    """Return our windows of newline-ended lines, all of whose characters are to be predicted."""
+    """Return the windows of newline-terminated lines, with every character a target."""
     tokens = vocabulary.encode_lines(content, "the names")
     lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1)
     return windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=np.bool_), BLOCK_SIZE, vocabulary)
 
 
 def data_cases(setting: Setting) -> list[Case]:
-    """Return the rows of making windows: from clean text, as the lesson does, and from the file."""
-    # a corpus that was read is remembered by its options, so each reading has another split seed
+    """Return the rows of making windows: from clean text, as the lesson does, and from a file."""
+    # read_corpus caches by its options, so each call gets a new split seed
     split_seeds = count()
 
     def windows() -> None:
@@ -68,7 +68,7 @@ def data_cases(setting: Setting) -> list[Case]:
 
 
 def model_cases(setting: Setting) -> list[Case]:
-    """Return the rows of what one does with a trained MLP."""
+    """Return the rows of evaluating a trained MLP and sampling from it."""
     repeats, names = setting.sizes.repeats, setting.sizes.names
 
     def evaluate() -> None:
@@ -78,10 +78,10 @@ def model_cases(setting: Setting) -> list[Case]:
     def count_and_evaluate() -> object:
         return exact_nll(setting.model.network, setting.corpus.windows("train", BLOCK_SIZE).counted())
 
-    def make_up() -> object:
+    def draw() -> object:
         return sample(setting.model.network, setting.model.vocabulary, _NAMES, _SEED)
 
-    def make_up_as_the_lesson() -> object:
+    def draw_as_lesson() -> object:
         return sampling_loop(setting.trained, setting.model.vocabulary.characters, names)
 
     def prepare() -> None:
@@ -112,8 +112,8 @@ def model_cases(setting: Setting) -> list[Case]:
         Case(
             "sampling",
             f"{_NAMES:,} names from the MLP; the lesson's loop, {names:,} names",
-            timed(make_up, _NAMES),
-            timed(make_up_as_the_lesson, names),
+            timed(draw, _NAMES),
+            timed(draw_as_lesson, names),
             at_most=0.05,
             repeats=repeats,
             unit="s/name",

@@ -1,4 +1,4 @@
-"""The measured rows as a table in the terminal, as Markdown, and as JSON with what they were measured on."""
+"""The measured rows as a table in the terminal, as Markdown and as JSON, with the machine and the text."""
 
 import json
 import os
@@ -23,13 +23,13 @@ _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 @dataclass(frozen=True)
 class Report:
-    """Measured rows and what they were measured on.
+    """Measured rows and their conditions.
 
     Args:
-        text: the text.
-        threads: CPU threads that torch may use.
-        reduced: what is smaller than in a full benchmark, a sentence each; empty for a full one.
-        rows: as measured.
+        text: a description of the text.
+        threads: the number of CPU threads that torch uses.
+        reduced: the reductions from a full benchmark, a sentence each.
+        rows: the measured rows.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Report:
 
     @property
     def machine(self) -> dict[str, str | int | None]:
-        """What it ran on; nothing that says whose machine it is."""
+        """The hardware and software of the benchmark, without the name of the machine."""
         return {
             "system": platform.system(),
             "architecture": platform.machine(),
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What one must know to read the table, a line each."""
+        """The notes below the table, one a line."""
         facts = self.machine
         machine = ", ".join(f"{name} {facts[name]}" for name in ("python", "torch", "lightning"))
         notes = [
@@ -77,13 +77,13 @@ class Report:
         return table + "\n\n" + "\n".join(f"- {note}" for note in self.notes) + "\n"
 
     def as_json(self) -> str:
-        """Return everything, every single value included."""
+        """Return everything as JSON, with the value of every repeat."""
         facts = {"machine": self.machine, "text": self.text, "reduced": list(self.reduced)}
         return json.dumps(facts | {"rows": [_plain(row) for row in self.rows]}, indent=2) + "\n"
 
 
 def write(path: Path, content: str) -> None:
-    """Write a file whole or not at all; a path that cannot be written is a `UserError`."""
+    """Write a file atomically; raise a `UserError` where that fails."""
     try:
         with replacing(path) as file:
             file.write(content.encode())
@@ -122,7 +122,7 @@ def _judged(value: float, row: Row) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a value with three digits and its unit; seconds as ms or µs where they are few."""
+    """Format a value with three digits and its unit, seconds also as ms or µs."""
     if unit.startswith("s"):
         size, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), _PREFIXES[-1])
         value, unit = value / size, prefix + unit

@@ -1,9 +1,9 @@
-"""Our training runs as they are measured: what scripts/train.py does, in this process.
+"""Training runs measured in this process, as scripts/train.py does them.
 
-The clock is around the whole of `makemore.runs.train.train`: building the model and the Trainer, `Trainer.fit`, the
-last checkpoint, the final evaluation and the samples. TensorBoard, metrics.csv and checkpoints are on; the progress
-bar and the log are drawn on a hidden terminal. The text is read and the config composed before, as the lessons' loops are
-handed their X and Y.
+The time is that of all of `makemore.runs.train.train`: building the model and the Trainer, `Trainer.fit`, the last
+checkpoint, the final evaluation and the names. TensorBoard, metrics.csv and checkpoints are on; the progress bar and
+the log are drawn on a terminal that discards them. Reading the text and composing the config come before and are not
+measured, as the lessons' loops are given their X and Y.
 """
 
 import io
@@ -30,24 +30,24 @@ from makemore.runs.train import train
 
 
 class Screen(io.TextIOBase):
-    """A terminal that nobody looks at."""
+    """A terminal that discards its text."""
 
     def isatty(self) -> bool:
-        """Say that it is a terminal, so that progress bars are drawn."""
+        """Return True, so that progress bars are drawn."""
         return True
 
     def writable(self) -> bool:
-        """Take text."""
+        """Return True."""
         return True
 
     def write(self, text: str) -> int:
-        """Forget the text."""
+        """Discard the text."""
         return len(text)
 
 
 @contextmanager
 def unseen_terminal() -> Iterator[None]:
-    """Let everything that is shown of training be drawn, where nobody sees it."""
+    """Redirect the progress bar and the log to a terminal that discards them."""
     screen, logger, handler = Screen(), logging.getLogger("makemore"), ConsoleHandler()
     level = logger.level
     logger.addHandler(handler)
@@ -61,19 +61,19 @@ def unseen_terminal() -> Iterator[None]:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Return conf/train.yaml with overrides, as scripts/train.py composes it."""
+    """Compose conf/train.yaml with overrides, as scripts/train.py does."""
     with initialize_config_dir(str(PROJECT_ROOT / "conf"), version_base="1.3"):
         return compose("train", list(overrides))
 
 
 def run(overrides: Sequence[str], run_dir: Path) -> TrainingResult:
-    """Train as scripts/train.py would."""
+    """Train as scripts/train.py does, without its output."""
     with unseen_terminal():
         return train(composed(overrides), run_dir)
 
 
 def whole_run(overrides: Sequence[str], units: int = 1) -> Measurement:
-    """Return a measurement: the seconds of a whole run, divided by the `units` of work that it does."""
+    """Measure a whole run, in seconds divided by `units`, the amount of work that it does."""
 
     def seconds() -> float:
         cfg = composed(overrides)
@@ -85,7 +85,7 @@ def whole_run(overrides: Sequence[str], units: int = 1) -> Measurement:
 
 
 def fit_alone(overrides: Sequence[str], units: int = 1) -> Measurement:
-    """Return a measurement: the seconds of `Trainer.fit` in a run, final evaluation included, divided by `units`."""
+    """Measure `Trainer.fit` of a run, final evaluation included, in seconds divided by `units`."""
     fit, values = L.Trainer.fit, []
 
     def timed_fit(*arguments: Any, **named: Any) -> None:
@@ -100,7 +100,7 @@ def fit_alone(overrides: Sequence[str], units: int = 1) -> Measurement:
 
 
 def later_steps(overrides: Sequence[str]) -> Measurement:
-    """Return a measurement: the seconds a step of a run after its first block, to the end of the whole run."""
+    """Measure a run from the end of its first block to its end, in seconds a step."""
 
     def seconds() -> float:
         with tempfile.TemporaryDirectory() as directory:
@@ -112,7 +112,7 @@ def later_steps(overrides: Sequence[str]) -> Measurement:
 
 
 def unseen_work(work: Callable[[Path], object], units: int = 1) -> Measurement:
-    """Return a measurement: the seconds of work that is given a directory and a terminal, a unit."""
+    """Measure `work`, called with an empty directory, in seconds divided by `units`; its output is discarded."""
 
     def seconds() -> float:
         with tempfile.TemporaryDirectory() as directory, unseen_terminal():

@@ -1,4 +1,4 @@
-"""What is measured on: the text, how much work is done, and the models and tensors that both sides are handed."""
+"""The inputs of the benchmark: the text, the sizes, and the models and tensors that both sides share."""
 
 import os
 import tempfile
@@ -22,19 +22,19 @@ from makemore.runs.assemble import build
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much work is done.
+    """The amount of work.
 
     Args:
         repeats: pairs of a row.
         command_repeats: pairs of a row of commands.
-        steps: of the MLP, ours and the lesson's.
-        stock_steps: of the MLP with stock Lightning.
-        bigram_steps: of the lesson's neural bigram; ours takes 100.
-        members: configurations that are trained at once.
-        member_steps: of each of them.
-        names: that the lesson's loop makes up; ours makes up 10,000.
-        lines: of the big file.
-        compiled: whether there are rows of compiled runs.
+        steps: steps of the MLP, ours and the lesson's.
+        stock_steps: steps of the MLP with stock Lightning.
+        bigram_steps: steps of the lesson's neural bigram; ours takes 100.
+        members: configurations trained at once.
+        member_steps: steps of each of them.
+        names: names sampled by the lesson's loop; ours samples 10,000.
+        lines: lines of the big file.
+        compiled: whether to measure compiled runs.
     """
 
     repeats: int = 5
@@ -65,7 +65,7 @@ QUICK = Sizes(
 
 
 def reductions(sizes: Sizes) -> list[str]:
-    """Return what is smaller than in a full benchmark, a sentence each."""
+    """Return the reductions from a full benchmark, a sentence each."""
     shown = {
         "repeats": "pairs of a row",
         "command_repeats": "pairs of a row of commands",
@@ -86,32 +86,32 @@ def reductions(sizes: Sizes) -> list[str]:
 
 
 class Setting:
-    """What the rows share, each thing made when it is first asked for.
+    """The inputs that rows share, each built on first access.
 
     Args:
-        sizes: how much work is done.
-        directory: where files go.
+        sizes: the amount of work.
+        directory: where files are written.
     """
 
     def __init__(self, sizes: Sizes, directory: Path) -> None:
         self.sizes = sizes
         self.directory = directory
-        # the lessons' own file where there is a copy, as nothing is downloaded to measure something
+        # a benchmark downloads nothing: the lessons' file only where there is a copy of it
         self.data = "data=makemore" if os.environ.get("MAKEMORE_NAMES") else "data=names"
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The text, all of it for training."""
+        """The text, all of it in the training split."""
         return build(composed(["experiment=lessons/mlp", self.data]))[0].corpus
 
     @property
     def path(self) -> Path:
-        """The text's file."""
+        """The file of the text."""
         return self.corpus.texts["train"].path
 
     @property
     def text(self) -> str:
-        """What the text is, for the table."""
+        """A description of the text for the table."""
         file = "the lessons' names (MAKEMORE_NAMES)" if self.data == "data=makemore" else "data/names.txt"
         return f"{file}, {len(self.words):,} lines, {len(self.examples[0]):,} examples"
 
@@ -133,42 +133,42 @@ class Setting:
 
     @cached_property
     def content(self) -> str:
-        """The names as clean text, a line each."""
+        """The names as clean text, one a line."""
         return "".join(f"{word}\n" for word in self.words)
 
     @cached_property
     def counted(self) -> CountedWindows:
-        """Ours of the same."""
+        """Our counted windows of the same examples."""
         return self.corpus.windows("train", BLOCK_SIZE).counted()
 
     def initial(self) -> Parameters:
-        """Return the lesson's initial parameters, new ones each time."""
+        """Return new initial parameters of the lesson's MLP."""
         return mlp_parameters(self.corpus.vocabulary.size)
 
     @cached_property
     def model(self) -> TrainedModel:
-        """The lessons' MLP, trained."""
+        """The trained MLP of the lessons."""
         run_dir = Path(tempfile.mkdtemp(dir=self.directory))
         overrides = ["experiment=lessons/mlp", self.data, f"trainer.max_steps={self.sizes.steps}"]
         return load(run(overrides, run_dir).checkpoint)
 
     @cached_property
     def trained(self) -> Parameters:
-        """Its c, w1, b1, w2, b2."""
+        """The c, w1, b1, w2, b2 of `model`."""
         weights = self.model.network.state_dict()
         return [weights[name] for name in ("C", "W1", "b1", "W2", "b2")]
 
 
 @contextmanager
 def new_setting(quick: bool, lines: int | None = None) -> Iterator[Setting]:
-    """Give a setting whose files are gone afterwards.
+    """Yield a setting in a temporary directory.
 
     Args:
-        quick: less work, about a minute of it.
-        lines: of the big file; None is as many as `quick` says.
+        quick: whether to do less work.
+        lines: the number of lines of the big file; None for the default of `quick`.
 
     Raises:
-        UserError: not a number of lines.
+        UserError: `lines` is less than 1.
     """
     sizes = QUICK if quick else FULL
     if lines is not None:

@@ -1,6 +1,6 @@
-"""What we are compared with, too: the lessons' MLP as Lightning's documentation would have one write it.
+"""A second baseline: the lessons' MLP as Lightning's documentation teaches to write it.
 
-`python -m benchmarks.stock FILE STEPS` trains one; its initial parameters, contexts and targets are in FILE.
+`python -m benchmarks.stock FILE STEPS` trains one from the initial parameters, contexts and targets in FILE.
 """
 
 import sys
@@ -20,7 +20,7 @@ from benchmarks.baselines import Parameters
 
 
 class StockMLP(L.LightningModule):
-    """The lesson's MLP with automatic optimisation: one Lightning batch an optimiser step.
+    """The lesson's MLP with automatic optimisation: a Lightning batch for each optimiser step.
 
     Args:
         parameters: the initial c, w1, b1, w2, b2.
@@ -43,26 +43,26 @@ class StockMLP(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return SGD with the lesson's rates."""
+        """Return SGD with the lesson's learning rates."""
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [20000, 28000], gamma=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def fit_stock(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int, directory: Path) -> StockMLP:
-    """Train with a stock Trainer: progress bar, TensorBoard and checkpoints, all as they come.
+    """Train with a stock Trainer and its progress bar, TensorBoard logger and checkpoints.
 
     Args:
-        parameters: the initial ones; they are left as they are.
+        parameters: the initial c, w1, b1, w2, b2, which are not modified.
         contexts: (N, T).
         targets: (N,).
-        steps: how many updates.
-        directory: where its files go.
+        steps: the number of updates.
+        directory: where its files are written.
     """
     model = StockMLP(parameters)
     loader = DataLoader(TensorDataset(contexts, targets), batch_size=32, shuffle=True)
     with warnings.catch_warnings():
-        # it would like worker processes, which cost more than these batches
+        # it recommends worker processes, which cost more than these batches
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
             max_steps=steps,

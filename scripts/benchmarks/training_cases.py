@@ -1,4 +1,4 @@
-"""The rows of training: the MLP, eager and compiled, and the neural bigram, whole runs against the lessons' loops."""
+"""The rows of training against the lessons' loops: the MLP, eager and compiled, and the neural bigram."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _ADAMW = ("optimizer=adamw", "optimizer.lr=0.003")
 
 
 def mlp_cases(setting: Setting) -> list[Case]:
-    """Return the rows of whole runs of the MLP: against the lesson's loop, that with AdamW, and stock Lightning."""
+    """Return the rows of whole runs of the MLP: against the lesson's loop, SGD and AdamW, and stock Lightning."""
     sizes = setting.sizes
 
     def prepare() -> None:
         assert setting.examples
-        # what is imported and made once a process is no part of a run
+        # imports and caches of the process are not part of a run
         whole_run([*_mlp(setting), "trainer.max_steps=10"])()
 
     def case(name: str, work: str, overrides: Sequence[str], baseline: Measurement, at_most: float) -> Case:
@@ -54,16 +54,13 @@ def mlp_cases(setting: Setting) -> list[Case]:
 
 
 def compiled_cases(setting: Setting) -> list[Case]:
-    """Return the rows of compiled runs of the MLP: their steps after the first block, and the first block alone."""
+    """Return the rows of compiled runs of the MLP: the steps after the first block, and the first block."""
     repeats, overrides = setting.sizes.repeats, [*_mlp(setting), "compile=true"]
     cache = setting.directory / "compiled"
 
-    def prepare() -> None:
-        assert setting.examples
-
     def case(name: str, optimizer: str, ours: Sequence[str], baseline: Measurement) -> Case:
         work = f"MLP, {optimizer}, compiled, a step after the first block; the lesson's loop"
-        return Case(name, work, later_steps(ours), baseline, 0.35, repeats, "s/step", prepare)
+        return Case(name, work, later_steps(ours), baseline, 0.35, repeats, "s/step", lambda: setting.examples)
 
     def compile_first_block(directory: Path) -> float:
         _, ticks = ticks_of([*overrides, "trainer.max_steps=250"], {"TORCHINDUCTOR_CACHE_DIR": str(directory)})
@@ -91,7 +88,7 @@ def compiled_cases(setting: Setting) -> list[Case]:
 
 
 def bigram_cases(setting: Setting) -> list[Case]:
-    """Return the row of the neural bigram, 100 full-batch steps."""
+    """Return the rows of the neural bigram, 100 full-batch steps."""
     sizes, steps = setting.sizes, 100
     overrides = ["experiment=lessons/bigram", setting.data, f"trainer.max_steps={steps}"]
 
@@ -118,7 +115,7 @@ def _mlp(setting: Setting) -> list[str]:
 
 
 def lesson_steps(setting: Setting) -> tuple[Measurement, Measurement]:
-    """Return the measurements of a step of the lesson's loop and of that with AdamW."""
+    """Measure a step of the lesson's loop with SGD, and with AdamW."""
     steps = setting.sizes.steps
     return (
         timed(lambda: mlp_loop(setting.initial(), *setting.examples, steps), steps),

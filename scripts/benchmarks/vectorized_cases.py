@@ -1,4 +1,4 @@
-"""The rows of the vectorised launcher: what a configuration of many costs that are trained at once."""
+"""The rows of the vectorised launcher: the cost of each of many configurations trained at once."""
 
 import tempfile
 import time
@@ -25,12 +25,12 @@ from makemore.sweeps.vectorized.group_training import train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory
 
-# Each with as many seeds: the lesson's rate, and those around it.
+# The lesson's learning rate and those around it, each with the same number of seeds.
 _RATES = (0.03, 0.1, 0.3, 1)
 
 
 def vectorized_cases(setting: Setting) -> list[Case]:
-    """Return the rows of whole commands a configuration, and of the steps a member on one thread."""
+    """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
     sizes = setting.sizes
     steps, repeats = sizes.member_steps, min(3, sizes.command_repeats)
     full = sizes.members >= FULL.members and steps >= FULL.member_steps
@@ -62,15 +62,13 @@ def vectorized_compiled_case(setting: Setting) -> Case:
 def _step_case(setting: Setting, name: str, how: str, at_most: float, overrides: Sequence[str] = ()) -> Case:
     sizes = setting.sizes
     work = f"{sizes.members} MLPs at once, SGD{how}, one thread, a step a member after the first block"
-
-    def prepare() -> None:
-        assert setting.examples
-
     ours = member_steps([*_mlp(setting), *overrides], sizes.members)
     baseline, _ = lesson_steps(setting)
     # small groups gain less
     target = at_most if sizes.members >= FULL.members else None
-    return Case(name, f"{work}; the lesson's loop", ours, baseline, target, sizes.repeats, "s/step", prepare)
+    return Case(
+        name, f"{work}; the lesson's loop", ours, baseline, target, sizes.repeats, "s/step", lambda: setting.examples
+    )
 
 
 def _mlp(setting: Setting) -> list[str]:
@@ -80,7 +78,7 @@ def _mlp(setting: Setting) -> list[str]:
 
 
 def _sweep(setting: Setting, *overrides: str) -> Measurement:
-    """Return a measurement: the seconds of the command that trains all configurations, a configuration."""
+    """Measure the command that trains all configurations, in seconds a configuration."""
     members, steps = setting.sizes.members, setting.sizes.member_steps
     swept = [f"optimizer.lr={','.join(map(str, _RATES))}", f"seed=range({members // len(_RATES)})"]
     whole = command(TRAIN, "-m", "sweep=lr", setting.data, f"trainer.max_steps={steps}", *swept, *overrides)
@@ -88,9 +86,9 @@ def _sweep(setting: Setting, *overrides: str) -> Measurement:
 
 
 def member_steps(overrides: Sequence[str], members: int) -> Measurement:
-    """Return a measurement: the seconds a step a member of a group, from the end of its first block to the last's.
+    """Measure a group from the end of its first block to the end of its last, in seconds a step a member.
 
-    The drawing of the rows and the log are in it, on the thread that this process has; starting and ending are not.
+    Drawing the rows and logging are included, starting and ending the run are not. It uses this process's threads.
     """
 
     def seconds() -> float:
@@ -119,7 +117,7 @@ def _configurations(cfg: DictConfig, members: int) -> Iterator[DictConfig]:
 
 @contextmanager
 def _block_ends() -> Iterator[list[Tick]]:
-    """Note the start and the end of each block of a group that is trained within the block of code."""
+    """Record when the blocks of a group trained within the `with` statement end, and their start."""
     ends: list[Tick] = [(0, time.time())]
     training_step = Group.training_step
 

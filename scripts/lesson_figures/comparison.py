@@ -1,4 +1,4 @@
-"""A lesson's figure beside ours, and docs/lessons.md, the page of all of them."""
+"""Compare the lessons' figures with ours, and write them as docs/lessons.md."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ Value = str | list[float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a lesson and ours.
+    """A figure of a lesson and ours.
 
     Args:
-        lesson: where it is printed, as in "L0, L3".
-        what: what it is.
+        lesson: the lessons that print it, such as "L0 L3".
+        what: its name in the table.
         theirs: the lesson's.
-        ours: what the command gives.
+        ours: the result of the command.
         within: the largest difference that counts as the same; text must be equal.
-        command: what gives ours.
+        command: the command that gives ours.
     """
 
     lesson: str
@@ -29,7 +29,7 @@ class Figure:
 
     @property
     def agrees(self) -> bool:
-        """Whether ours is the lesson's."""
+        """Whether ours is the lesson's, within the tolerance."""
         if isinstance(self.theirs, str) or isinstance(self.ours, str):
             return self.theirs == self.ours
         return len(self.theirs) == len(self.ours) and all(
@@ -38,7 +38,7 @@ class Figure:
 
 
 def markdown(figures: Sequence[Figure]) -> str:
-    """Return a table of figures, a row each."""
+    """Return the figures as a Markdown table, a row each."""
     rows = [
         f"| {figure.lesson} | {figure.what} | {_show(figure.theirs, figure.within)} "
         f"| {_show(figure.ours, figure.within)} | {_show_within(figure)} | `{figure.command}` |"
@@ -62,7 +62,7 @@ def _show_within(figure: Figure) -> str:
 
 
 def page(figures: Sequence[Figure]) -> str:
-    """Return docs/lessons.md."""
+    """Return the content of docs/lessons.md."""
     return f"""# The lessons' figures, and ours
 
 Written by `python scripts/lessons.py`, which runs every command below; `train.py` and `score.py` stand for

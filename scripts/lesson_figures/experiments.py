@@ -1,4 +1,4 @@
-"""Every figure of the lessons beside ours: runs the lessons' experiments and compares (docs/lessons.md, tests)."""
+"""Run the lessons' experiments and pair every figure that the lessons print with ours."""
 
 import csv
 import math
@@ -18,9 +18,9 @@ from makemore.pictures.curves import suggested_rate
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
 
-# The lessons that ran without a seed are met within this, in nats a character ...
+# The tolerance for lessons that ran without a seed, in nats a character ...
 UNSEEDED = 0.03
-# ... and those of ten steps within two standard deviations over 200 initial draws, for lr 1, 10 and 100.
+# ... and for those of ten steps by lr: two standard deviations over 200 initial draws.
 UNSEEDED_TEN_STEPS = {1: 0.15, 10: 0.08, 100: 0.02}
 
 L1_TRACE = [
@@ -52,7 +52,7 @@ COUNT_NAMES = (
     "mor axx minaymoryles kondlaisah anchshizarie odaren iaddash h jhinatien egushl h br a jayn ilemannariaenien be f "
     "akiinela trttanakeroruceyaaxatona lamoynayrkiedengin"
 )
-# one of them, the 16th, is empty
+# the 16th name is empty
 UNIFORM_NAMES = (
     "qvsaayxbqrqmyqwuznivanukotdjvdhd qnoymtzduqkatdetkpfjdgigvlejfkrsqlwnirghhzwlu idcx cekmzucjnjoeovjv"
     "rggqrjr cfbhabkslpokc xtxwbpmknuusxdgzfexhwqpldpdnwzvkyxsqjforqqpfxstwkfoufhvwfhmsuyyotvcvvqpfcbydjc"
@@ -72,13 +72,13 @@ MOST_COMMON = "n. 6763, a. 6640, an 5438, .a 4410, e. 3983, ar 3264, el 3248, ri
 
 @dataclass(frozen=True)
 class LessonRun:
-    """A lesson's experiment, run.
+    """A completed run of a lesson's experiment.
 
     Args:
-        result: what training ended with.
-        model: from its checkpoint.
+        result: the result of training.
+        model: the model of its checkpoint.
         losses: `train/loss` of each logged step, nats a character, penalty included.
-        command: what does the same from a shell.
+        command: the equivalent command, as docs/lessons.md shows it.
     """
 
     result: TrainingResult
@@ -96,16 +96,16 @@ class LessonRun:
 
     @property
     def names(self) -> str:
-        """The made-up names, in one line."""
+        """The sampled names in one line."""
         return " ".join(self.result.names)
 
 
 class Lessons:
-    """Runs the lessons' experiments and compares their figures.
+    """The lessons' experiments on one text.
 
     Args:
-        data: overrides that choose the text, as on the command line.
-        directory: where the runs' files go.
+        data: the overrides that choose the text.
+        directory: where the runs are written.
     """
 
     def __init__(self, data: Sequence[str], directory: Path) -> None:
@@ -114,7 +114,7 @@ class Lessons:
         self.runs = 0
 
     def run(self, experiment: str, *overrides: str) -> LessonRun:
-        """Train `experiment=lessons/EXPERIMENT` with overrides, as scripts/train.py would."""
+        """Train `experiment=lessons/EXPERIMENT` with overrides, as scripts/train.py does."""
         arguments = [f"experiment=lessons/{experiment}", *self.data, *overrides]
         self.runs += 1
         run_dir = self.directory / f"{self.runs:02d}-{experiment}"
@@ -126,7 +126,7 @@ class Lessons:
         return LessonRun(result, load(result.checkpoint), losses, " ".join(["train.py", *arguments]))
 
     def counting(self) -> list[Figure]:
-        """Return the figures of counting that follow from the bigram table alone (L0, L3, L4)."""
+        """Return the figures of counting bigrams (L0, L3, L4)."""
         run, smoothed = self.run("counts"), self.run("counts", "model.fake_count=1")
         uniform = self.run("counts", "model.order=0")
         separate = self.run("counts", "data.boundary=separate", "data.boundary_at=last")
@@ -143,7 +143,7 @@ class Lessons:
             Figure("L0 L3 L4", "bigrams", [228146], [run.result.nlls["train"].characters], 0, run.command),
             Figure("L0 L4", "ten most common", MOST_COMMON, common, 0, run.command),
             Figure("L0", "row of `.`", START_ROW, row, 0, run.command),
-            # the lessons add 228,146 terms in float32, one by one; exactly, it is -559873.59 and 2.45401
+            # the lessons add 228,146 terms in float32, one by one; the exact values are -559873.59 and 2.45401
             Figure(
                 "L3 L4", "log-likelihood of the file", [-559891.75], [-run.result.nlls["train"].total], 20, run.command
             ),
@@ -199,7 +199,7 @@ class Lessons:
         return figures
 
     def first_words(self) -> list[Figure]:
-        """Return the figures of the first word (L1) and of the first five (L2), which data/names.txt has too."""
+        """Return the figures of the first word (L1) and the first five (L2), which are those of data/names.txt too."""
         word = self.run("bigram", "model.l2=0", "data.max_lines=1", "trainer.max_steps=1")
         run = self.run("mlp_first_words")
         return [
@@ -209,7 +209,7 @@ class Lessons:
         ]
 
     def whole_file(self) -> list[Figure]:
-        """Return the figures that need the lessons' own file: its lines (L0) and the MLP on all of it (L2)."""
+        """Return the figures that need the lessons' own file: its lines (L0) and the MLP trained on it (L2)."""
         run, ramp = self.run("mlp"), self.run("lr_range")
         lengths = [float(len(line)) for path in run.model.options.paths.values() for line in read_text(path).lines()]
         rates = [10 ** (-3 + 3 * step / (len(ramp.losses) - 1)) for step in range(len(ramp.losses))]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from trials import ROOT
 
+from makemore.errors import UserError
+
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 Command = Callable[..., Any]
 
@@ -16,9 +18,9 @@ def _no_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that does not stop at its arguments must not rewrite docs/lessons.md."""
 
     def begin(*_: object) -> None:
-        raise AssertionError("the lessons began")
+        raise UserError("the lessons began")
 
-    monkeypatch.setattr("makemore.lessons.Lessons", begin)
+    monkeypatch.setattr("lesson_figures.experiments.Lessons", begin)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -35,3 +37,7 @@ def test_an_unknown_argument_is_refused_before_anything_runs(script: str, comman
     assert outcome.code == 2
     assert f"{script}.py: error: " in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_arguments_the_lessons_are_run(command: Command) -> None:
+    assert command("lessons").error == "error: the lessons began"

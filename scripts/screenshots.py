@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 from makemore.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -98,5 +98,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

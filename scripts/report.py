@@ -9,7 +9,7 @@ runs and checkpoints; for sweeps, of the NLL against each swept key (nll_by_KEY)
 import argparse
 from pathlib import Path
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -36,5 +36,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

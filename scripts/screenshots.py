@@ -7,7 +7,7 @@ needs the dev extra and Chromium or Chrome.
 import argparse
 from pathlib import Path
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 from makemore.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -48,5 +48,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

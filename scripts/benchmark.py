@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 from makemore.overrides import set_threads
 
 THREADS = 1
@@ -49,5 +49,5 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

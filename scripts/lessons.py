@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -35,6 +35,6 @@ def parse() -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         parse()
         main()

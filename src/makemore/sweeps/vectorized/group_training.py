@@ -15,7 +15,7 @@ from makemore.data.batches import Block
 from makemore.errors import UserError, first_line
 from makemore.runs.outcome import check_steps
 from makemore.runs.saving import Checkpoints, RunSnapshot
-from makemore.sweeps.progress import Where, note
+from makemore.sweeps.progress import GroupProgress, show_group
 from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.member import Member
 
@@ -92,7 +92,7 @@ class GroupOutcome(Callback):
         alive = list(self.group.alive())
         speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
         best = min((member.val_nll for member in alive), default=math.inf)
-        note(Where(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting))
+        show_group(GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clocks."""
@@ -128,7 +128,7 @@ def train_group(members: Sequence[Member]) -> None:
     except MisconfigurationException as error:
         raise UserError(f"trainer: {first_line(error)}") from error
     finally:
-        note(None)
+        show_group(None)
         for member in members:
             if member.parts.outcome.result is None:
                 # errors in closing must not hide what ended the training

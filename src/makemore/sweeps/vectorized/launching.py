@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from makemore import signals
 from makemore.errors import DivergedError, UserError
-from makemore.overrides import describe, with_what_it_needs
+from makemore.overrides import describe, resource_errors
 from makemore.runs.assemble import assemble
 from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
@@ -186,7 +186,7 @@ def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun:
                 continue
             job.claim = claimed
             try:
-                with with_what_it_needs():
+                with resource_errors():
                     parts = assemble(claimed.cfg, run_dir, data)
                     data = parts.data
                     member = Member(parts, job.place, *open_run(parts))
@@ -204,7 +204,7 @@ def _train(jobs: Sequence[_Job]) -> None:
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
-        with with_what_it_needs("lower hydra.launcher.max_members"):
+        with resource_errors("lower hydra.launcher.max_members"):
             train_group(members)
     except Exception as error:
         failure = error

@@ -79,7 +79,7 @@ class Minibatches:
     @staticmethod
     def nll(network: nn.Module, contexts: Tensor, targets: Tensor) -> Tensor:
         """Return the mean NLL, in nats a character, of one minibatch, contexts (B, T) and targets (B,)."""
-        return F.cross_entropy(network(contexts), targets)
+        return F.cross_entropy(network(contexts).flatten(0, -2), targets.flatten(), ignore_index=-1)
 
     def stacked(self) -> tuple[Tensor, ...]:
         """Return what `nll` takes, each (K, ...)."""

@@ -18,15 +18,15 @@ from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
-    """What every model is: a map from contexts to logits.
-
-    `forward` takes contexts (B, T) of int64 tokens and returns logits (B, V).
+    """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
 
     Attributes:
-        block_size: T, the length of the contexts that it takes; 0 for none.
-        vocab_size: V, the number of logits that it gives.
+        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
+        block_size: T, the length of a context; 0 for none.
+        vocab_size: V.
     """
 
+    reads = "windows"
     block_size: int
     vocab_size: int
 

@@ -155,8 +155,8 @@ class FullBatches:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The whole split, counted, for the one step of a model that counts."""
+class CountedSplit:
+    """The whole split, counted, for the one step of a network that is trained by counting."""
 
     counted: CountedWindows
 
@@ -164,9 +164,9 @@ class Counts:
         """Return 1."""
         return 1
 
-    def to(self, device: torch.device, **_: Any) -> "Counts":
+    def to(self, device: torch.device, **_: Any) -> "CountedSplit":
         """Return the same on another device."""
-        return Counts(self.counted.to(device))
+        return CountedSplit(self.counted.to(device))
 
 
 Block = Minibatches | FullBatches

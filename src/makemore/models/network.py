@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from makemore import models
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, one_of
 
 
@@ -35,9 +36,36 @@ class Network(nn.Module):
         """The vectors (V, E) that stand for the tokens; None where there are none."""
         return None
 
-    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """Return what tanh units give for contexts (B, T), a tensor (B, H) a layer, by the layer's name."""
-        return {}
+
+class Counted(Network):
+    """A network that is trained by counting, in one step over the whole training split."""
+
+    def count(self, windows: CountedWindows) -> None:
+        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        raise NotImplementedError
+
+    def most_common(self) -> list[tuple[tuple[int, ...], int]]:
+        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        raise NotImplementedError
+
+
+def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:
+    """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for tokens (B, T), by the layers' names."""
+    found: dict[str, Tensor] = {}
+    names: dict[nn.Module, str] = {
+        layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)
+    }
+
+    def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
+        found[names[layer]] = output
+
+    hooks = [layer.register_forward_hook(keep) for layer in names]
+    try:
+        network(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 _REGISTRY: dict[str, type[Network]] = {}

@@ -18,7 +18,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, real_number, whole_number
 from makemore.runs.saving import AtomicCheckpointIO
 from makemore.runs.watching.watcher import DrawnNames, Watching
-from makemore.training.module import LanguageModel
+from makemore.training.module import CountingLanguageModel, LanguageModel
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
@@ -68,7 +68,7 @@ def build_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     kind = getattr(make_model, "func", None)
     if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
-    if not kind.counts:
+    if not issubclass(kind, CountingLanguageModel):
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
         schedule = instantiate(cfg.scheduler, "scheduler")
         if not callable(schedule):
@@ -84,13 +84,13 @@ def build_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
 
 def build_trainer(
     cfg: DictConfig,
-    counts: bool,
+    one_step: bool,
     datamodule: TextDataModule,
     run_dir: Path,
     callbacks: list[Callback],
     loggers: list[Logger],
 ) -> L.Trainer:
-    """Build the Trainer of a run, of a model that `counts` in one step or learns by gradient descent.
+    """Build the Trainer of a run, which is one step where the model is trained by counting.
 
     Raises:
         UserError: a value out of range, or no Trainer at all.
@@ -102,7 +102,7 @@ def build_trainer(
     trainer = instantiate(
         cfg.trainer,
         "trainer",
-        max_steps=1 if counts else max_steps,
+        max_steps=1 if one_step else max_steps,
         # one run is one device; many runs are how one scales
         devices=1,
         num_nodes=1,

@@ -14,6 +14,7 @@ from makemore.overrides import set_threads
 from makemore.runs import resuming
 from makemore.runs.assemble import build, build_trainer, build_watching, named
 from makemore.runs.directory import check_writable
+from makemore.training.module import CountingLanguageModel
 from makemore.training.optimizers import parameters_of
 
 
@@ -53,7 +54,9 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     # at each validation, while a signal waits; sample.py makes more
     whole_number("num_samples", cfg.num_samples, at_most=1000)
     check_writable(run_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
-    trainer = build_trainer(cfg, model.counts, datamodule, run_dir, callbacks=[], loggers=[])
+    trainer = build_trainer(
+        cfg, isinstance(model, CountingLanguageModel), datamodule, run_dir, callbacks=[], loggers=[]
+    )
     if trainer.strategy.root_device.type == "cpu":
         for optimizer in optimizers:
             _try_step(optimizer)

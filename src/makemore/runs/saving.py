@@ -13,9 +13,10 @@ from torch import nn
 
 from makemore import files, signals
 from makemore.checkpoints import checkpoints_of, directory_of, path_of
-from makemore.data.batches import Block, Counts
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
+from makemore.training.module import CountingLanguageModel
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -139,13 +140,18 @@ class Checkpoints(Checkpoint):
         signals.hold()
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | Counts, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | CountedSplit, batch_idx: int
     ) -> None:
         """End at the planned step after all, now that the Trainer has begun."""
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block | Counts, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Block | CountedSplit,
+        batch_idx: int,
     ) -> None:
         """Save when the step is a multiple of `every`, unless a validation at the same step is still to come."""
         cut_short = len(outputs["nlls"]) < len(batch)
@@ -174,8 +180,8 @@ class Checkpoints(Checkpoint):
             _moment(trainer).path().unlink(missing_ok=True)
         if self._training and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
-            # a model that counts begins anew where its only validation was interrupted
-            if not (trainer.validating and getattr(pl_module, "counts", False)):
+            # counting begins anew where its only validation was interrupted
+            if not (trainer.validating and isinstance(pl_module, CountingLanguageModel)):
                 self.save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:

@@ -25,7 +25,7 @@ from makemore.runs.saved_config import untrusted
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import Watching
 from makemore.training.loggers import rewind
-from makemore.training.module import LanguageModel
+from makemore.training.module import CountingLanguageModel, LanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,11 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
     for line in corpus.report():
         log.info(line)
     if model.block_size > (longest := int(corpus.lengths.max()) - 1):
-        lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
+        lower = (
+            f"model.order to {longest + 1}"
+            if isinstance(model, CountingLanguageModel)
+            else f"model.block_size to {longest}"
+        )
         log.warning(
             "contexts of %d characters are longer than the longest line, of %d; lower %s",
             model.block_size,
@@ -152,7 +156,7 @@ def _train(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback]) -> Trainin
     run = prepare(cfg, run_dir, datamodule.corpus)
     model, checkpoint, outcome = run.model, run.checkpoint, run.outcome
     callbacks = [*shown, run.watching, *named(cfg.callbacks, "callbacks"), outcome, run.checkpoints]
-    trainer = build_trainer(cfg, model.counts, datamodule, run_dir, callbacks, run.loggers)
+    trainer = build_trainer(cfg, isinstance(model, CountingLanguageModel), datamodule, run_dir, callbacks, run.loggers)
     try:
         trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except MisconfigurationException as error:

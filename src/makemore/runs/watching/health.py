@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from makemore.models.network import tanh_activations
 from makemore.runs.watching.watcher import NextStep, Sight, Watcher
 from makemore.training.module import NeuralLanguageModel
 from makemore.training.optimizers import ClassUpdate, functional_update, parameters_of, snapshot
@@ -94,7 +95,8 @@ class Activations(Watcher):
         # spread over the text, and the same at each look
         rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
         contexts, _ = windows.batch(rows)
-        for layer, values in sight.model.network.activations(contexts.to(sight.model.device)).items():
+        activations = tanh_activations(sight.model.network, contexts.to(sight.model.device))
+        for layer, values in activations.items():
             _show_histogram(sight, f"activations/{layer}", values)
             sight.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
 

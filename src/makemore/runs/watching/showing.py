@@ -12,7 +12,7 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
-from makemore.models.network import build
+from makemore.models.network import Counted, build
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import Sight, Watcher
 
@@ -96,7 +96,7 @@ class Graph(Watcher):
     def look(self, sight: Sight) -> None:
         """Show them."""
         model = sight.model
-        if not model.counts:
+        if not isinstance(model.network, Counted):
             found = _graph(model.architecture, model.vocabulary.size, json.dumps(model.arguments, sort_keys=True))
             for writer in sight.writers:
                 writer._get_file_writer().add_event(Event(graph_def=found), step=0)  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.data.batches import Block, Counts
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, whole_number
@@ -68,7 +68,7 @@ class Sight:
         run_dir: its directory.
         names: that it makes up.
         loggers: where its metrics go.
-        next: the step to come; None at the end, and for a model that counts.
+        next: the step to come; None at the end, and where training is counting.
     """
 
     step: int
@@ -153,11 +153,11 @@ class Watching(Callback):
         trainer.datamodule.looks = self.intervals  # type: ignore[attr-defined]
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | Counts, batch_idx: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | CountedSplit, batch_idx: int
     ) -> None:
         """Look before a block of steps."""
         if len(batch):
-            self._look(trainer, None if isinstance(batch, Counts) else _next_step(pl_module, batch))
+            self._look(trainer, None if isinstance(batch, CountedSplit) else _next_step(pl_module, batch))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look once more, after the last checkpoint, which a run that goes on from it takes up without."""

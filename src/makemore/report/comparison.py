@@ -12,7 +12,7 @@ from makemore.overrides import spelt
 from makemore.pictures.picture import Picture
 from makemore.report.seed_spread import spread
 from makemore.report.sweep_plots import heat_map, response
-from makemore.sweeps.records import Job, Reference, read_jobs, read_sweep, told_apart
+from makemore.sweeps.records import Job, Reference, read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
 
 
@@ -46,7 +46,7 @@ def read_directory(directory: Path) -> Sweep:
     within = sorted(str(path.parent) for path in directory.glob("*/sweep.json"))
     if within and not (directory / "sweep.json").exists():
         raise UserError(f"{directory}: holds sweeps and is none; give one or more of {', '.join(within)}")
-    return Sweep(directory, read_sweep(directory), told_apart(read_jobs(directory)))
+    return Sweep(directory, read_sweep(directory), with_differing_keys(read_jobs(directory)))
 
 
 def compared(sweeps: Sequence[Sweep]) -> Compared:

@@ -12,7 +12,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches, permutation_rows, replacement_rows
+from makemore.data.batches import (
+    DRAWS,
+    Block,
+    CountedSplit,
+    FullBatches,
+    Minibatches,
+    permutation_rows,
+    replacement_rows,
+)
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, windows_of_lines
 from makemore.models.bigram import Bigram
@@ -171,6 +179,6 @@ def test_batches_move_whole_to_a_device_and_keep_their_steps(minibatches: Miniba
     moved_full = full.to(device)
     assert (moved_full.first_step, len(moved_full)) == (20, 3)
     assert moved_full.weights.device == moved_full.contexts.device == moved_full.pairs.device == device
-    counts = Counts(windows().counted()).to(device)
+    counts = CountedSplit(windows().counted()).to(device)
     assert len(counts) == 1
     assert counts.counted.contexts.device == counts.counted.pair_count.device == device

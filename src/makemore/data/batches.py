@@ -79,7 +79,7 @@ class Minibatches:
     @staticmethod
     def nll(network: nn.Module, contexts: Tensor, targets: Tensor) -> Tensor:
         """Return the mean NLL, in nats a character, of one minibatch, contexts (B, T) and targets (B,)."""
-        return F.cross_entropy(network(contexts), targets)
+        return F.cross_entropy(network(contexts).flatten(0, -2), targets.flatten(), ignore_index=-1)
 
     def stacked(self) -> tuple[Tensor, ...]:
         """Return what `nll` takes, each (K, ...)."""
@@ -155,8 +155,8 @@ class FullBatches:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The whole split, counted, for the one step of a model that counts."""
+class CountedSplit:
+    """The whole split, counted, for the one step of a network that is trained by counting."""
 
     counted: CountedWindows
 
@@ -164,9 +164,9 @@ class Counts:
         """Return 1."""
         return 1
 
-    def to(self, device: torch.device, **_: Any) -> "Counts":
+    def to(self, device: torch.device, **_: Any) -> "CountedSplit":
         """Return the same on another device."""
-        return Counts(self.counted.to(device))
+        return CountedSplit(self.counted.to(device))
 
 
 Block = Minibatches | FullBatches

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, CountedSplit, FullBatches, Minibatches
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
@@ -130,7 +130,7 @@ class TextDataModule(L.LightningDataModule):
         """Take what the run knew that is resumed."""
         self.validation_due = state_dict["validation_due"]
 
-    def train_dataloader(self) -> Iterable[Block | Counts]:
+    def train_dataloader(self) -> Iterable[Block | CountedSplit]:
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
@@ -202,11 +202,12 @@ class _TrainingBlocks:
         tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
         return min(data.steps_per_execution, max(_BLOCK_TOKENS // tokens, 1))
 
-    def __iter__(self) -> Iterator[Block | Counts]:
+    def __iter__(self) -> Iterator[Block | CountedSplit]:
         data, trainer = self.datamodule, self.datamodule.trainer
         assert trainer is not None
-        if trainer.lightning_module.counts:
-            yield Counts(data.counted("train"))
+        # what `makemore.models.network.Counted` has; a group of runs has no network of its own
+        if hasattr(getattr(trainer.lightning_module, "network", None), "count"):
+            yield CountedSplit(data.counted("train"))
             return
         step = trainer.global_step
         if data.validation_due:

@@ -7,6 +7,7 @@ from itertools import chain
 
 from makemore.errors import UserError
 from makemore.inference.likelihood import NLL
+from makemore.models.network import Counted
 from makemore.overrides import override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
@@ -130,7 +131,7 @@ def _commands(subject: Subject) -> list[tuple[str, str]]:
         of_sweep = ["hydra.mode=RUN"] if (subject.run_dir / "job.json").exists() else []
         line = shlex.join(["python", "scripts/train.py", *subject.overrides, *of_sweep])
         rows.append(("Run it again, from the directory that it was started in:", line))
-        if subject.made_of["architecture"] != "ngram":
+        if not isinstance(subject.model.network, Counted):
             more = f"{override('resume', subject.run_dir)} trainer.max_steps={2 * subject.model.step}"
             rows.append(("Train on:", f"python scripts/train.py {more}"))
     path = override("ckpt_path", subject.model.path)

@@ -16,7 +16,7 @@ from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError
 from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
-from makemore.models.ngram import NGram
+from makemore.models.network import Counted
 from makemore.pictures.gallery import (
     Curves,
     bigram_picture,
@@ -154,14 +154,15 @@ class CountTable(Callback):
         """Write the table."""
         assert isinstance(pl_module, LanguageModel)
         network = pl_module.network
-        if not isinstance(network, NGram):
+        if not isinstance(network, Counted):
             return
         labels = pl_module.vocabulary.labels
         rows = [([labels[token] for token in tokens], count) for tokens, count in network.most_common()]
+        places = len(rows[0][0]) if rows else 0
         path = Path(trainer.default_root_dir) / "counts.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([*(f"token_{place}" for place in range(1, network.order + 1)), "count"])
+            writer.writerow([*(f"token_{place}" for place in range(1, places + 1)), "count"])
             writer.writerows([*tokens, count] for tokens, count in rows)
         log.info("most common: %s", ", ".join(f"{''.join(tokens)} {count}" for tokens, count in rows[:10]))
         log.info("all %s counts: %s", f"{len(rows):,}", path)

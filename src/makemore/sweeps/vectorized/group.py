@@ -30,8 +30,6 @@ class Group(L.LightningModule):
         data: shared by all.
     """
 
-    counts = False
-
     def __init__(self, members: Sequence[Member], data: TextDataModule) -> None:
         super().__init__()
         self.automatic_optimization = False

@@ -9,7 +9,7 @@ runs and checkpoints; for sweeps, of the NLL against each swept key (nll_by_KEY)
 import argparse
 from pathlib import Path
 
-from makemore.cli.command import one_line
+from makemore.cli.command import exit_on_error
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -27,11 +27,14 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "a checkpoint, or the directory of a run or of a sweep (scripts/train.py -m)"
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
-    where = "for the files; the directory of the run or the sweep, or ./report for several"
+    where = (
+        "for the files; the directory of the run or the sweep, RUN_DIR/report-CHECKPOINT for a checkpoint of a run, "
+    )
+    where += "or ./report for several and for a checkpoint alone"
     parser.add_argument("--output", type=Path, metavar="DIR", help=where)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

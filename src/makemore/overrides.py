@@ -1,4 +1,4 @@
-"""What Hydra is told and what it says: overrides as text, swept values, its errors in one line, threads."""
+"""Overrides and swept values as text, and the errors of Hydra, OmegaConf and the system as one line."""
 
 import difflib
 import json
@@ -15,10 +15,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandat
 
 from makemore.errors import UserError, whole_number
 
-# a swept value as tables and axes have it
+# a swept value in tables and on axes
 Value = float | str
 
-# the extra of the package that brings each, by Hydra's name
+# the extra of this package that installs a launcher or sweeper, by Hydra's name of it
 EXTRAS = {
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/ray": "ray",
@@ -29,28 +29,28 @@ EXTRAS = {
 
 
 def override(key: str, value: object) -> str:
-    """Return KEY=VALUE as one pastes it: in quotes for Hydra and for the shell where it needs them."""
+    """Return KEY=VALUE to paste into a shell, quoted for Hydra and for the shell where necessary."""
     return shlex.quote(hydra_override(key, value))
 
 
 def hydra_override(key: str, value: object) -> str:
-    """Return KEY=VALUE as Hydra reads it: text in quotes where it needs them."""
+    """Return KEY=VALUE, quoted for Hydra where necessary."""
     if re.fullmatch(r"[\w./+-]+", str(value), re.ASCII):
         return f"{key}={value}"
-    # a backslash is one to Hydra, unless a quote follows
+    # Hydra takes a backslash as it is, unless a quote follows
     quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
     return f"{key}='{quoted}'"
 
 
 def set_threads(threads: Any) -> None:
-    """Set how many CPU threads torch may use; results are identical for the same number."""
+    """Set the number of CPU threads of torch; results are identical for the same number."""
     import torch  # heavy, and not needed for --help
 
     torch.set_num_threads(whole_number("threads", threads, at_least=1, at_most=1024))
 
 
 def describe(error: Exception) -> str:
-    """Return the gist of an error of Hydra's or OmegaConf's, and the nearest known key to a misspelt one."""
+    """Return an error as one line, with the nearest known key to a misspelt one."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
@@ -59,16 +59,16 @@ def describe(error: Exception) -> str:
         return f"{error.full_key} must be given: {error.full_key}=..."
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override))
-    return _gist_of_composing(error)
+    return _describe_composition(error)
 
 
-def _gist_of_composing(error: Exception) -> str:
+def _describe_composition(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and (extra := EXTRAS.get(error.missing_cfg_file or "")):
         return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
         return _unknown_key(unknown)
-    # the rest of what Hydra says is where it looked
+    # Hydra appends all the places where it has searched
     return " ".join(str(error).partition("Config search path:")[0].split())
 
 
@@ -91,14 +91,14 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
 
 
 def short_names(keys: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Return the last part of each dotted key, or the whole key where that is another's last part too, or `taken`."""
+    """Return the last part of each dotted key, or the whole key where that part is not unique or is in `taken`."""
     last = {key: key.rpartition(".")[2] for key in keys}
     count = Counter([*last.values(), *taken])
     return {key: name if count[name] == 1 else key for key, name in last.items()}
 
 
 def spelt(value: Any) -> Value:
-    """Return a swept value: a finite number or a text as it is, anything else as the text that Hydra reads it from."""
+    """Return a swept value: finite numbers and text unchanged, anything else as text in Hydra's grammar."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value if abs(value) <= sys.float_info.max else str(value)
     if isinstance(value, str):
@@ -107,7 +107,7 @@ def spelt(value: Any) -> Value:
 
 
 def shown(value: Any) -> str:
-    """Return a swept value on one line, numbers with up to six digits."""
+    """Return a swept value on one line, a fraction with up to six digits."""
     value = spelt(value)
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -116,10 +116,11 @@ def shown(value: Any) -> str:
 
 
 @contextmanager
-def with_what_it_needs(
-    when_out_of_memory: str = "lower data.batch_size or the sizes of the model",
-) -> Iterator[None]:
-    """Turn what is raised in the block for a file or memory that cannot be had into a `UserError`."""
+def resource_errors(when_out_of_memory: str = "lower data.batch_size or the sizes of the model") -> Iterator[None]:
+    """Turn an error of the system within the block, or a lack of memory, into a `UserError`.
+
+    NumPy raises MemoryError; torch's error has no type of its own on the CPU.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -127,12 +128,7 @@ def with_what_it_needs(
     except OSError as error:
         raise UserError(describe(error)) from error
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        wants = ("can't allocate memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in wants):
             raise
         raise UserError(f"there is not enough memory ({error}); {when_out_of_memory}") from error
-
-
-def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Return whether an error is NumPy's or torch's for want of memory; torch's on the CPU has no type of its own."""
-    wants = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in wants)

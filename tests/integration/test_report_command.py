@@ -14,7 +14,6 @@ import makemore
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
-FIXTURE = ROOT / "tests" / "fixtures" / "checkpoints" / "v2-ngram.ckpt"
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) ->
     assert f"{sum(name in new for name in model.sample(40))} of 40 are not in the text" in page
 
 
-def test_a_checkpoint_alone_is_enough(command: Command, tmp_path: Path) -> None:
-    shutil.copy(FIXTURE, tmp_path / "mine.ckpt")
+def test_a_checkpoint_alone_is_enough(trained: Path, command: Command, tmp_path: Path) -> None:
+    shutil.copy(trained / "checkpoints" / "step-00000300.ckpt", tmp_path / "mine.ckpt")
     outcome = command("report", "mine.ckpt")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == "report/report.html"
@@ -67,6 +66,18 @@ def test_a_checkpoint_alone_is_enough(command: Command, tmp_path: Path) -> None:
     # nothing is known of its run
     assert "scripts/train.py" not in page
     assert (tmp_path / "report" / "pictures" / "bigrams.png").exists()
+
+
+def test_a_checkpoint_of_a_run_leaves_the_runs_own_report_as_it_is(run_dir: Path, command: Command) -> None:
+    assert command("report", "run/checkpoints").code == 0
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert {run_dir / "report.html", run_dir / "pictures" / "loss.png"} <= before.keys()
+    outcome = command("report", "run/checkpoints/step-00000200.ckpt")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == "run/report-step-00000200/report.html"
+    assert "checkpoints/step-00000200.ckpt" in page_of(run_dir / "report-step-00000200" / "report.html")
+    assert (run_dir / "report-step-00000200" / "pictures" / "loss.png").exists()
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: Path) -> None:

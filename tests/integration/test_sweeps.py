@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import statistics
@@ -124,6 +125,18 @@ def test_a_sweep_ends_with_a_table_and_the_commands_for_its_best(whole: Path, tm
         "sweep.csv",
         "sweep.json",
     ]
+
+
+def test_where_slurm_is_installed_nothing_but_the_live_line_is_shown(
+    sweep: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    outcome = sweep(tmp_path, "seed=0,1", env={"PATH": path})
+    assert outcome.code == 0, outcome.err
+    assert [line for line in outcome.err.splitlines() if not re.match(r"\d+ done, \d+ running", line)] == []
 
 
 def test_a_job_is_a_run_like_any_other(whole: Path, sweep: Callable[..., Outcome], text: Path, tmp_path: Path) -> None:

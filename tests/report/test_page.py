@@ -49,7 +49,7 @@ def hostile_page() -> Page:
         NameList([(HOSTILE, True), (HOSTILE, False), (HOSTILE, None)]),
         CommandList([(HOSTILE, HOSTILE)]),
     ]
-    return Page(HOSTILE, HOSTILE, [Section(HOSTILE, elements, [Section(HOSTILE, elements)])])
+    return Page(HOSTILE, [Section(HOSTILE, elements, [Section(HOSTILE, elements)])])
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +89,17 @@ def test_numbers_stand_to_the_right_and_texts_to_the_left() -> None:
 
 
 def test_a_name_of_nothing_and_an_endless_one_are_seen() -> None:
-    page = Page("t", "m", [Section("s", [NameList([("", False), ("a" * 1000, True)])])]).render()
+    page = Page("t", [Section("s", [NameList([("", False), ("a" * 1000, True)])])]).render()
     assert "(nothing)" in page
     assert f"{'a' * 59}…</li>" in page
 
 
 def test_half_a_character_is_no_error(tmp_path: Path) -> None:
-    Page("\ud800", "m", [Section("s", [Chart("c", go.Figure(go.Scatter(name="\ud800")))])]).write(tmp_path / "p.html")
+    Page("\ud800", [Section("s", [Chart("c", go.Figure(go.Scatter(name="\ud800")))])]).write(tmp_path / "p.html")
     assert "<title>?</title>" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_a_page_that_cannot_be_written_is_an_error_of_the_users(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match="taken: cannot be written: "):
-        Page("t", "m", []).write(tmp_path / "taken")
+        Page("t", []).write(tmp_path / "taken")

@@ -101,4 +101,4 @@ def test_a_run_that_diverged_does_not_squash_the_others() -> None:
 
 def test_texts_are_shown_as_they_are() -> None:
     assert run_charts.escape_html("<a href='x'>&amp;</a>") == "&lt;a href='x'&gt;&amp;amp;&lt;/a&gt;"
-    assert len(run_charts.shortened("x" * 200)) < 40
+    assert len(run_charts.label("x" * 200)) < 40

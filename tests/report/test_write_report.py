@@ -118,7 +118,7 @@ def test_several_sweeps_are_compared(run: Run) -> None:
     assert [row["sweep"] for row in written] == ["b", "a", "a", "b", "a", "a", "a"]
     assert list(written[0])[:4] == ["sweep", "optimizer.lr", "model.l2", "data.path"]
     assert [row["lesson"] for row in written if row["sweep"] == "b"] == ["", "2.6"]
-    assert "best of 6: NLL 1.9000000 with model.l2=0 data.path=é" in out
+    assert "best of 6: validation NLL 1.9000000 with model.l2=0 data.path=é" in out
     assert files(Path("a")) == files(Path("b")) == {"sweep.json"}
 
 

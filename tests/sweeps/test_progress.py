@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from makemore.sweeps.progress import Watch, Where, _groups, forget, live_line, note, what_differs
+from makemore.sweeps.progress import (
+    GroupProgress,
+    SweepProgress,
+    _group_line,
+    describe_differing,
+    forget_groups,
+    live_line,
+    show_group,
+)
 from makemore.sweeps.records import Status, read_job, write_job
 
 
@@ -24,31 +32,31 @@ def put(sweep_dir: Path, name: str, status: Status, nll: float | None = None, me
 
 
 def test_the_line_counts_jobs_and_names_the_best(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, 6)
-    watch.look()
-    assert watch.line() == "0 done, 0 running, 0 failed, 6 left"
+    progress = SweepProgress(tmp_path, 6)
+    progress.update()
+    assert progress.line() == "0 complete, 0 running, 0 failed, 6 left"
     put(tmp_path, "0.1", "finished", 2.5)
     put(tmp_path, "0.25", "finished", 2.25)
     put(tmp_path, "1", "failed", message="no")
     put(tmp_path, "2", "running")
     put(tmp_path, "3", "stopped")
-    watch.look()
-    assert watch.line() == "2 done, 1 running, 1 failed, 2 left; best NLL 2.2500 (lr=0.25)"
+    progress.update()
+    assert progress.line() == "2 complete, 1 running, 1 failed, 2 left; best validation NLL 2.2500 (lr=0.25)"
 
 
 def test_a_search_of_unknown_length_says_nothing_of_what_is_left(tmp_path: Path) -> None:
-    assert Watch(tmp_path, None).line() == "0 done, 0 running, 0 failed"
+    assert SweepProgress(tmp_path, None).line() == "0 complete, 0 running, 0 failed"
 
 
 def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
     put(tmp_path, "1", "finished", 2.0)
     put(tmp_path, "2", "running")
-    watch = Watch(tmp_path, 2)
-    assert [job.name for job in watch.look()] == ["1", "2"]
-    assert watch.look() == []
+    progress = SweepProgress(tmp_path, 2)
+    assert [job.name for job in progress.update()] == ["1", "2"]
+    assert progress.update() == []
     time.sleep(0.01)
     put(tmp_path, "2", "failed", message="no")
-    assert [job.status for job in watch.look()] == ["failed"]
+    assert [job.status for job in progress.update()] == ["failed"]
 
 
 def test_a_job_whose_process_is_gone_is_not_running(tmp_path: Path) -> None:
@@ -57,13 +65,13 @@ def test_a_job_whose_process_is_gone_is_not_running(tmp_path: Path) -> None:
     assert content["pid"] == os.getpid()
     # beyond what Linux gives to a process
     path.write_text(json.dumps(content | {"pid": 2**22 + 1}))
-    watch = Watch(tmp_path, 1)
-    watch.look()
-    assert watch.line() == "0 done, 0 running, 0 failed, 1 left"
+    progress = SweepProgress(tmp_path, 1)
+    progress.update()
+    assert progress.line() == "0 complete, 0 running, 0 failed, 1 left"
     path.write_text(json.dumps(content | {"pid": 2**22 + 1, "host": "elsewhere"}))
     os.utime(path, ns=(0, 0))
-    watch.look()
-    assert watch.line() == "0 done, 1 running, 0 failed, 0 left"
+    progress.update()
+    assert progress.line() == "0 complete, 1 running, 0 failed, 0 left"
 
 
 def test_without_a_terminal_a_line_is_written_at_each_change_and_a_failure_with_its_message(
@@ -75,7 +83,7 @@ def test_without_a_terminal_a_line_is_written_at_each_change_and_a_failure_with_
         put(tmp_path, "2", "failed", message="the loss [red]is nan")
     assert capsys.readouterr().err.splitlines() == [
         "failed: 2: the loss [red]is nan",
-        "1 done, 0 running, 1 failed, 0 left; best NLL 2.0000 (lr=1)",
+        "1 complete, 0 running, 1 failed, 0 left; best validation NLL 2.0000 (lr=1)",
     ]
 
 
@@ -83,20 +91,20 @@ def test_what_differs_is_said_in_short(tmp_path: Path) -> None:
     write_job(tmp_path, ["x"], {"optimizer.lr": 0.1234567, "model": "mlp"}, "running")
     job = read_job(tmp_path)
     assert job is not None
-    assert what_differs(job) == "lr=0.123457, model=mlp"
+    assert describe_differing(job) == "lr=0.123457, model=mlp"
 
 
 def test_groups_that_are_trained_at_once_are_shown_as_one() -> None:
-    first = Where(30, 120, 3000, 100.0, 2.5, lasting=True)
-    note(first, sender=1)
+    first = GroupProgress(30, 120, 3000, 100.0, 2.5, lasting=True)
+    show_group(first, sender=1)
     # in a pipe, only what is worth a line
-    note(replace(first, step=130, lasting=False), sender=1)
-    note(replace(first, members=10, step=110, speed=80.0, best=2.25), sender=2)
+    show_group(replace(first, step=130, lasting=False), sender=1)
+    show_group(replace(first, members=10, step=110, speed=80.0, best=2.25), sender=2)
     try:
-        assert _groups() == "; 40 members at step 110 of 3,000, 95 steps/s each, best validation NLL 2.2500"
-        note(None, sender=2)
-        note(replace(first, best=math.inf), sender=1)
-        assert _groups() == "; 30 members at step 120 of 3,000, 100 steps/s each"
+        assert _group_line() == "; 40 members at step 110 of 3,000, 95 steps/s each, best validation NLL 2.2500"
+        show_group(None, sender=2)
+        show_group(replace(first, best=math.inf), sender=1)
+        assert _group_line() == "; 30 members at step 120 of 3,000, 100 steps/s each"
     finally:
-        forget()
-    assert _groups() == ""
+        forget_groups()
+    assert _group_line() == ""

@@ -1,1 +1,1 @@
-"""How commands start, what is checked before a run, and how errors end."""
+"""Commands: how they start, what is checked before a run, and how errors end them."""

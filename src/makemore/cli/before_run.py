@@ -1,30 +1,27 @@
-"""Before a run's directory is made: the config of a run to go on with is found, and everything is checked."""
+"""The Hydra callback of scripts/train.py: checks a run or a sweep before a directory is made for it."""
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from makemore.cli.command import one_line, until_the_end
-from makemore.data.options import CorpusOptions
+from makemore.cli.command import exit_on_error, exit_stack
+from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
-from makemore.overrides import describe
-from makemore.sweeps.plan import compositions, make_plan
+from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
 
 
 class CheckBeforeRun(Callback):
-    """A Hydra callback that checks a training run before its directory is made.
+    """Check a training run, or the jobs of a sweep, before anything is written.
 
-    An ordinary exception would be swallowed here; `SystemExit` leaves nothing behind. With `resume`, the config
-    becomes that of the run to go on with; Hydra uses it from here on.
+    Hydra swallows an ordinary exception here; `SystemExit` ends the command.
 
     Args:
         reference: known figures that a sweep shows beside its own, as `Reference` takes them.
@@ -33,30 +30,9 @@ class CheckBeforeRun(Callback):
     def __init__(self, reference: Mapping[str, Any] | None = None) -> None:
         self.reference = None if reference is None else Reference(**reference)
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Find a job of the sweep that could run, make its directory and show where it is from here on."""
-        with one_line():
-            if any(override.startswith("resume=") for override in config.hydra.overrides.task):
-                raise UserError(
-                    "resume goes on with one run, in its directory; take out -m, or go on with a sweep by its own "
-                    "command and hydra.sweep.dir=DIR"
-                )
-            plan = make_plan(config)
-            from makemore.sweeps.lifecycle import (  # seconds, after what is wrong at a glance
-                find_requeued,
-                prepare,
-                sweep,
-            )
-
-            sweep_dir = find_requeued(config) or Path(config.hydra.sweep.dir)
-            _check_subdir(config)
-            _check_jobs(compositions(config, plan), sweep_dir)
-            prepare(config, plan, sweep_dir)
-            until_the_end.enter_context(sweep(config, plan, self.reference))
-
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Build the parts of the run; the first thing wrong with them ends it."""
-        with one_line():
+        """Check the config of a run; with `resume`, replace it by that of the run to resume, for Hydra to use."""
+        with exit_on_error():
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
                 from makemore.runs import resuming  # seconds, which others need not wait for yet
 
@@ -64,9 +40,20 @@ class CheckBeforeRun(Callback):
                 resume(config)
             _check(config, Path(config.hydra.run.dir))
 
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Check that some job of a sweep could run, and begin the sweep, which ends with the command."""
+        with exit_on_error():
+            plan = make_plan(config)
+            from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
+
+            sweep_dir = lifecycle.find_requeued(config) or Path(config.hydra.sweep.dir)
+            check_jobs(config, plan, partial(_check, run_dir=sweep_dir))
+            lifecycle.prepare(config, plan, sweep_dir)
+            exit_stack.enter_context(lifecycle.running_sweep(config, plan, self.reference))
+
 
 def _check(config: DictConfig, run_dir: Path) -> None:
-    """Check the config of a run before anything is written."""
+    """Check a composed config, Hydra's part included."""
     _check_text(config.data)
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
@@ -76,38 +63,15 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     check(cfg, run_dir)
 
 
-def _check_subdir(config: DictConfig) -> None:
-    """Raise `UserError` where the directories of jobs are not to be in that of the sweep itself."""
-    # as text, for what it refers to is not known yet
-    given = OmegaConf.to_yaml(config.hydra.overrides.hydra)
-    if slashed := re.search(r"hydra\.sweep\.subdir=.*/.*", given):
-        raise UserError(f"{slashed[0]}: the directory of a job has one name; take out the /")
-
-
-def _check_jobs(configs: Iterable[DictConfig], sweep_dir: Path) -> None:
-    """Raise what is wrong with the first job of a sweep where there is not one that could run."""
-    first: Exception | None = None
-    for config in configs:
-        try:
-            return _check(config, sweep_dir)
-        except (UserError, OmegaConfBaseException) as error:
-            first = first or error
-    assert first is not None
-    raise UserError(f"none of the sweep's jobs could run; the first: {describe(first)}") from first
-
-
 def _check_text(data: DictConfig) -> None:
-    """Raise `UserError` where the options of a text are wrong, or it is not there; a known text is found later.
-
-    Paths become absolute, as the run may go on from another working directory.
-    """
+    """Check the options of a text, and that its files exist; make their paths absolute."""
     plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    names = {field.name for field in fields(CorpusOptions)}
     if "path" not in plain:
         raise UserError("data.path must be given: data.path=...")
+    names = {field.name for field in fields(CorpusOptions)}
     options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
     if plain.get("sha256") is None:
-        for name in ("path", "val_path", "test_path"):
-            if getattr(options, name) is not None:
-                data[name] = str(locate(getattr(options, name)))
+        for path in options.paths.values():
+            locate(path)
+    make_paths_absolute(data)

@@ -2,11 +2,11 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from makemore.data.text import locate
+from makemore.data.text import absolute, locate
 from makemore.errors import UserError, as_text, one_of, whole_number
 
 SPLITS = ("train", "val", "test")
@@ -68,6 +68,17 @@ class CorpusOptions:
         plain = asdict(self) | {"splits": list(self.splits)}
         names = ("path", "val_path", "test_path")
         return plain | {name: str(locate(plain[name])) for name in names if plain[name] is not None}
+
+
+def make_paths_absolute(data: MutableMapping[str, Any]) -> None:
+    """Make the paths of a data config absolute, so that its run can be resumed from any directory.
+
+    Those of a known text, which has a sha256, are relative to the project and are found later.
+    """
+    if data.get("sha256") is None:
+        for key in ("path", "val_path", "test_path"):
+            if isinstance(data.get(key), str):
+                data[key] = str(absolute(data[key]))
 
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:

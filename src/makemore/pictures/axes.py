@@ -82,7 +82,7 @@ def _kind(numbers: Sequence[float]) -> ScaleKind:
 def set_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[Value], positions: Sequence[float]) -> None:
     """Put a labelled tick at each value, but for those whose label would cover the one before."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    labels = [_shortened(shown(value)) for value in values]
+    labels = [escape_mathtext(shortened(shown(value), 24)) for value in values]
     places = axis.get_transform().transform(np.asarray(positions, dtype=float))
     longest = _CHARACTER_WIDTH * (max(map(len, labels)) + 1)
     inches = (axes.bbox.width if which == "x" else axes.bbox.height) / axes.figure.dpi
@@ -101,8 +101,9 @@ def set_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[Value], pos
             label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
-def _shortened(name: str) -> str:
-    return escape_mathtext(name if len(name) <= 24 else f"{name[:8]}…{name[-15:]}")
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, cut after its first third."""
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
 
 
 def escape_mathtext(text: str) -> str:

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 # steps and values
-Curve = tuple[Sequence[float], Sequence[float]]
+Curve = tuple[list[float], list[float]]
 # by the name of a column, such as "train/nll"
 Curves = dict[str, Curve]
 
 
 def read_curves(path: Path) -> Curves:
     """Return the curves of a run's `metrics.csv`, without empty cells and values that are not finite."""
-    curves: dict[str, tuple[list[float], list[float]]] = {}
+    curves: Curves = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             for name, text in row.items():
@@ -25,7 +25,7 @@ def read_curves(path: Path) -> Curves:
                     steps, values = curves.setdefault(name, ([], []))
                     steps.append(int(row["step"]))
                     values.append(value)
-    return {**curves}
+    return curves
 
 
 def smoothed(values: Sequence[float]) -> Array:
@@ -45,14 +45,12 @@ def suggested_rate(rates: Sequence[float], losses: Sequence[float]) -> float | N
     """Return the learning rate at which the smoothed loss of a range test has made 99% of its fall.
 
     The end of the fall is the upper bound of Smith (2017), "Cyclical Learning Rates for Training Neural Networks",
-    section 3.3, and what the lesson reads off its curve (L2). Lightning's `lr_find` suggests the steepest point
-    instead, which is of no use here: from the lessons' initial weights the loss falls fastest at the first rates,
-    whatever they are.
+    section 3.3, and what the lesson reads off its curve (L2). The steepest point, which Lightning's `lr_find` takes,
+    is of no use here: from the lessons' initial weights the loss falls fastest at the first rates, whatever they are.
 
     Args:
         rates: ascending.
-        losses: the minibatch NLL at each rate, in nats a character; only those before the first that is not finite
-            count.
+        losses: the minibatch NLL at each, in nats a character; those from the first that is not finite do not count.
 
     Returns:
         the rate; None where the loss does not fall.

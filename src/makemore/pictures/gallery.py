@@ -45,14 +45,10 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
         yield Picture("embedding", "Embedding of the characters.", figure)
     figure = plots.nll_by_place_and_character(found, dict(enumerate(every)))
     yield Picture("nll_by_place_and_character", "NLL by position in the item and by character.", figure)
-    yield Picture(
-        "calibration",
-        "How often what was given a probability came true.",
-        plots.calibration(found.calibration, split),
-    )
-    yield Picture(
-        "confusion", "Mean probability of each character, by true character.", plots.confusion(found, labels)
-    )
+    caption = "How often the likeliest character was right, by its probability; the error is the mean gap."
+    yield Picture("calibration", caption, plots.calibration(found.calibration, split))
+    caption = "Mean probability of each character, by true character."
+    yield Picture("confusion", caption, plots.confusion(found, labels))
     real = corpus.lengths - 1
     # a model that has learnt little ends few of its items
     longest = min(2 * int(real.max()) + 10, _LONGEST)

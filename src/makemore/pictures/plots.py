@@ -40,7 +40,9 @@ def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
 def network_beside_counts(diagnosis: Diagnosis, labels: Sequence[str]) -> Figure:
     """Draw the probability of each next token after each token: as counted, and as predicted for the same text."""
     figure = Figure(figsize=(15, 7), layout="constrained")
-    matrices = [_rows_to_one(matrix) for matrix in (diagnosis.counted, diagnosis.expected)]
+    counts = (diagnosis.counted, diagnosis.expected)
+    # a character that nothing follows has a row of zeros
+    matrices = [matrix / np.maximum(matrix.sum(1, keepdims=True), 1e-300) for matrix in counts]
     top = max(float(matrix.max()) for matrix in matrices)
     for axes, matrix, title in zip(figure.subplots(1, 2), matrices, ("counted", "predicted"), strict=True):
         image = _draw_matrix(axes, matrix, labels, top)
@@ -94,14 +96,14 @@ def loss_curve(curves: Curves) -> Figure:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     steps, nlls = curves.get("train/nll", ([], []))
-    validation = curves.get("val/nll", ([], []))
+    validated, validation = curves.get("val/nll", ([], []))
     if nlls:
         _draw_smoothed(axes, steps, nlls)
-    if validation[1]:
-        axes.plot(*validation, "o-", color="tab:orange", markersize=3, label="validation")
+    if validation:
+        axes.plot(validated, validation, "o-", color="tab:orange", markersize=3, label="validation")
     if finite := [nll for nll in nlls if np.isfinite(nll)]:
         # the first steps from large initial weights must not squash the others
-        _limit(axes, [min(finite), float(np.percentile(finite, 98)), *validation[1]])
+        _limit(axes, [min(finite), float(np.percentile(finite, 98)), *validation])
     axes.set(title="Training", xlabel="step", ylabel=_NLL)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -151,16 +153,17 @@ def nll_by_place_and_character(diagnosis: Diagnosis, labels: Mapping[int, str]) 
 
 
 def calibration(found: Calibration, split: str) -> Figure:
-    """Return how often what was given a probability came true, against that probability."""
+    """Draw how often the likeliest character was right, by its probability, and the number of such predictions."""
     figure = Figure(figsize=(7, 7), layout="constrained")
     curve, sizes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     filled = found.weight > 0
-    curve.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="as often as said")
+    curve.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfectly calibrated")
     curve.plot(found.predicted[filled], found.observed[filled], "o-", color="tab:blue", label="the model")
-    curve.set(ylabel="share that came true", title=f"Calibration, {split} split: error {found.error:.4f}")
+    title = f"Calibration of the likeliest character, {split} split: error {found.error:.4f}"
+    curve.set(ylabel="share that was right", title=title)
     curve.legend()
     sizes.bar((np.arange(len(filled)) + 0.5) / len(filled), found.weight, width=0.9 / len(filled), color="tab:blue")
-    sizes.set(yscale="log", ylabel="predictions", xlabel="probability given")
+    sizes.set(ylabel="predictions", xlabel="probability of the likeliest character")
     for axes in (curve, sizes):
         axes.grid(alpha=0.3)
     return figure
@@ -210,13 +213,6 @@ def _draw_bars(axes: Axes, nlls: Sequence[tuple[str, float]]) -> None:
     axes.set_xticks(range(len(nlls)), [label for label, _ in nlls])
     axes.set(ylabel=_NLL)
     axes.grid(alpha=0.3, axis="y")
-
-
-def _rows_to_one(matrix: Array) -> Array:
-    """Return a matrix with each row divided by its sum; rows of zeros stay."""
-    sums = matrix.sum(1, keepdims=True)
-    shares: Array = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
-    return shares
 
 
 def _draw_matrix(axes: Axes, matrix: Array, labels: Sequence[str], top: float) -> Any:

@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
@@ -90,20 +91,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A report: its title, a line below it, and its sections."""
+    """A report."""
 
     title: str
-    subtitle: str
     sections: Sequence[Section]
 
     def render(self) -> str:
         """Return the page as HTML."""
         loader = jinja2.FileSystemLoader(_TEMPLATES)
         environment = jinja2.Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
-        environment.filters |= {"base64": _base64, "chart": _chart_json, "group_pictures": _group_pictures}
+        environment.filters |= {"base64": _base64, "chart": _chart_json}
         scripts = [Markup(get_plotlyjs()), Markup((_TEMPLATES / "draw.js").read_text(encoding="utf-8"))]
         digests = [f"'sha256-{_base64(hashlib.sha256(script.encode()).digest())}'" for script in scripts]
-        html = environment.get_template("page.html").render(page=self, scripts=scripts, digests=digests)
+        facts = {"now": datetime.now().astimezone(), "version": version("makemore-lightning")}
+        html = environment.get_template("page.html").render(page=self, scripts=scripts, digests=digests, **facts)
         # UTF-8 cannot encode an unpaired surrogate, which a name may contain
         return html.encode(errors="replace").decode()
 
@@ -128,12 +129,6 @@ def _base64(content: bytes) -> str:
 def _chart_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON in which nothing ends the script element around it."""
     return jinja2.utils.htmlsafe_json_dumps(json.loads(figure.to_json()), separators=(",", ":"))
-
-
-def _group_pictures(elements: Sequence[Element]) -> list[tuple[bool, list[Element]]]:
-    """Return runs of pictures, which are laid out side by side, and runs of other elements."""
-    groups = groupby(elements, lambda element: isinstance(element, Picture))
-    return [(are_pictures, list(group)) for are_pictures, group in groups]
 
 
 def _is_number(cell: str) -> bool:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from makemore.pictures.axes import highest_shown
+from makemore.pictures.axes import highest_shown, shortened
 from makemore.pictures.curves import Curve, Curves, smoothed
 from makemore.report.page import Chart
 
@@ -23,9 +23,9 @@ NLL_TITLE = "NLL (nats a character)"
 # the most points that a browser draws quickly: of a curve, and of all curves of a chart
 MAX_POINTS = 4000
 _MAX_POINTS_OF_ALL = 60_000
-# what a legend has room for: curves, and characters of a name
+# the most curves that a legend has room for
 _MAX_IN_LEGEND = 12
-_MAX_CHARACTERS = 32
+_HOVER = "%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>"
 _GRID = {"gridcolor": "rgba(128,128,128,0.3)", "zeroline": False, "automargin": True}
 
 
@@ -74,16 +74,15 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
         return None
     most = max(min(MAX_POINTS, _MAX_POINTS_OF_ALL // len(curves)), 20)
     colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(curves)).tolist())
+    look = {"line_width": 1.5, "marker_size": 4, "opacity": 0.8, "hovertemplate": _HOVER}
     lines = [
         go.Scatter(
             **_points(curve, most),
             mode="lines+markers" if len(curve[0]) <= 40 else "lines",
-            marker_size=4,
-            line={"color": colour, "width": 1.5},
-            name=shortened(name),
+            line_color=colour,
+            name=label(name),
             meta=[escape_html(name)],
-            hovertemplate="%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>",
-            opacity=0.8,
+            **look,
         )
         for (name, curve), colour in zip(curves, colours, strict=True)
     ]
@@ -94,13 +93,8 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
     top, low = max(highest_shown(last), min(last) + 1.5), min(min(nlls) for _, (_, nlls) in curves)
     if any(max(nlls) > top for _, (_, nlls) in curves):
         figure.update_yaxes(range=[low - 0.05 * (top - low), top])
-    styled(
-        figure,
-        showlegend=len(curves) <= _MAX_IN_LEGEND,
-        legend_traceorder="reversed",
-        xaxis_title="step",
-        yaxis_title=NLL_TITLE,
-    )
+    styled(figure, xaxis_title="step", yaxis_title=NLL_TITLE, legend_traceorder="reversed")
+    figure.update_layout(showlegend=len(curves) <= _MAX_IN_LEGEND)
     missing = f" {len(runs) - len(curves):,} more have none." if len(curves) < len(runs) else ""
     which = f"{split} of {len(curves):,} runs, the best in the darkest colour; double-click to show all of it."
     return Chart(f"{which}{missing}{omission_note([curve for _, curve in curves], most)}", figure)
@@ -137,10 +131,9 @@ def escape_html(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def shortened(text: str) -> str:
-    """Return a text cut in the middle to the room of a legend or an axis, escaped."""
-    third = _MAX_CHARACTERS // 3
-    return escape_html(text if len(text) <= _MAX_CHARACTERS else f"{text[:third]}…{text[-2 * third - 1 :]}")
+def label(text: str) -> str:
+    """Return a text as a label of a legend or an axis: shortened and escaped."""
+    return escape_html(shortened(text, 32))
 
 
 def styled(figure: go.Figure, **layout: Any) -> go.Figure:

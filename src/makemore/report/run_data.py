@@ -1,6 +1,7 @@
 """The data of a report on a run or a checkpoint: the model, its text, and the files in the run's directory."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,11 +56,11 @@ class RunData:
         return self.model.path.stem if self.run_dir is None else self.run_dir.resolve().name
 
     @property
-    def objective(self) -> float | None:
-        """The NLL by which runs are compared: of validation, or of training where there is no such split."""
+    def objective(self) -> float:
+        """The NLL by which runs are ordered: of validation, or of training without such a split; inf if unknown."""
         nlls = next(iter(self.nlls.values()), {})
         found = nlls.get("val", nlls.get("train"))
-        return None if found is None else found.nats
+        return math.inf if found is None else found.nats
 
 
 def read_run_data(path: Path) -> RunData:

@@ -12,7 +12,7 @@ from makemore.overrides import shown
 from makemore.pictures.axes import Scale, highest_shown, scale_of
 from makemore.report.job_comparison import compared_split, medians
 from makemore.report.page import Chart
-from makemore.report.run_charts import BLUE, GREEN, NLL_TITLE, ORANGE, RED, escape_html, shortened, styled
+from makemore.report.run_charts import BLUE, GREEN, NLL_TITLE, ORANGE, RED, escape_html, label, styled
 from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.table import known_figure
 
@@ -30,23 +30,16 @@ def key_chart(key: str, jobs: Sequence[Job], reference: Reference | None = None)
     by_name = scale.kind in ("category", "symlog")
 
     def place(value: Any) -> Any:
-        return shortened(shown(value)) if by_name else scale.position(value)
+        return label(shown(value)) if by_name else scale.position(value)
 
     places, nlls = [place(job.differs[key]) for job in jobs], [job.nll for job in jobs]
     descriptions = [_describe(job) for job in jobs]
     figure = go.Figure()
 
     def add(name: str, values: Sequence[float | None], opacity: float = 1.0, **marker: Any) -> None:
-        figure.add_scatter(
-            x=places[: len(values)],
-            y=values,
-            name=name,
-            mode="markers",
-            marker=marker,
-            opacity=opacity,
-            text=descriptions[: len(values)],
-            hovertemplate="%{y:.7f}<br>%{text}",
-        )
+        hover = {"text": descriptions[: len(values)], "hovertemplate": "%{y:.7f}<br>%{text}"}
+        look = {"mode": "markers", "marker": marker, "opacity": opacity}
+        figure.add_scatter(x=places[: len(values)], y=values, name=name, **look, **hover)
 
     dash = {"symbol": "line-ew-open"}
     if compared_split(jobs) == "validation":
@@ -90,6 +83,7 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     scales = [scale_of(key, [job.differs[key] for job in jobs if key in job.differs]) for key in keys]
     heights = [min((job.nll - best) / spread, 1.0) for job in jobs]
     colours = sample_colorscale("viridis", [0.9 * height for height in heights])
+    others = {"line_width": 1.2, "opacity": 0.6}
     lines = [
         go.Scatter(
             x=list(range(len(keys) + 1)),
@@ -98,8 +92,7 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
                 nll,
             ],
             mode="lines",
-            line={"color": RED, "width": 4} if job is jobs[0] else {"color": colour, "width": 1.2},
-            opacity=1 if job is jobs[0] else 0.6,
+            **({"line": {"color": RED, "width": 4}} if job is jobs[0] else {"line_color": colour} | others),
             meta=[f"NLL {job.nll:.7f}<br>{_describe(job)}"],
             hovertemplate="%{meta[0]}<extra></extra>",
         )
@@ -112,11 +105,11 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     for index, scale in enumerate(scales):
         few = np.linspace(0, len(scale.values) - 1, min(_MAX_LABELS, len(scale.values))).round().astype(int)
         for value in [scale.values[number] for number in np.unique(few)]:
-            _add_label(figure, index, _height(scale, value), shortened(shown(value)))
+            _add_label(figure, index, _height(scale, value), label(shown(value)))
     for share in np.linspace(0, 1, 5).tolist():
         above = "≥ " if share == 1 and jobs[-1].nll > top else ""
         _add_label(figure, len(keys), share, f"{above}{best + share * spread:.4f}")
-    names = [*(shortened(key) for key in keys), "NLL"]
+    names = [*(label(key) for key in keys), "NLL"]
     styled(figure, showlegend=False, margin={"l": 12, "r": 12, "t": 36, "b": 44})
     ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     figure.update_xaxes(ticks, range=[-0.4, len(keys) + 0.2], showgrid=False)

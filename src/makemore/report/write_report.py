@@ -1,8 +1,6 @@
 """Reports on paths of runs, checkpoints and sweeps, as `scripts/report.py` writes them."""
 
-import datetime
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +15,7 @@ from makemore.report.run_charts import comparison_chart
 from makemore.report.run_data import RunData, read_run_data
 from makemore.report.run_page import NLL_HEADINGS, nll_rows, pictures_of_run, run_sections
 from makemore.report.sweep_page import pictures_of_keys, pictures_of_pairs, sweep_sections
-from makemore.sweeps.records import read_jobs, read_sweep, told_apart
+from makemore.sweeps.records import read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, table_of
 
 
@@ -64,7 +62,7 @@ def _is_sweep(path: Path) -> bool:
 
 def _report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Path]:
     """Write `sweep.csv`, the pictures and the page of sweeps; print their table; return the paths."""
-    sweeps = [Sweep(path, read_sweep(path), told_apart(read_jobs(path))) for path in directories]
+    sweeps = [Sweep(path, read_sweep(path), with_differing_keys(read_jobs(path))) for path in directories]
     table, comparison = table_of(sweeps), compare_jobs(sweeps)
     if not any(job.status == "finished" for job in table.jobs):
         which = ", ".join(map(str, directories))
@@ -77,7 +75,7 @@ def _report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Pat
     pictures = list(pictures_of_pairs(comparison))
     written += save(pictures, output)
     title = f"Sweep {', '.join(directory.name for directory in directories)}"
-    Page(title, _subtitle(), sweep_sections(sweeps, table, comparison, pictures)).write(output / "report.html")
+    Page(title, sweep_sections(sweeps, table, comparison, pictures)).write(output / "report.html")
     table.show()
     return [output / "sweep.csv", *written, output / "report.html"]
 
@@ -104,7 +102,7 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
         subsections = run_sections(data, pictures)
         sections += subsections if alone else [Section(name, subsections=subsections)]
     title = f"Run {names[0]}" if alone else f"{len(runs)} runs"
-    Page(title, _subtitle(), sections).write(output / "report.html")
+    Page(title, sections).write(output / "report.html")
     for name, data in zip(names, runs, strict=True):
         for weights, nlls in data.nlls.items():
             print_nlls(f"{name}, {weights}", nlls)
@@ -113,8 +111,7 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
 
 def _comparison(names: Sequence[str], runs: Sequence[RunData]) -> list[Element]:
     """Return the table of the NLLs of runs, the best first, and the chart of their curves."""
-    pairs = zip(names, runs, strict=True)
-    ordered = sorted(pairs, key=lambda pair: (pair[1].objective is None, pair[1].objective))
+    ordered = sorted(zip(names, runs, strict=True), key=lambda pair: pair[1].objective)
     rows = [[name, *cells] for name, data in ordered for cells in nll_rows(data.nlls)]
     chart = comparison_chart([(name, data.curves) for name, data in ordered])
     return [*([DataTable(["run", *NLL_HEADINGS], rows)] if rows else []), *([] if chart is None else [chart])]
@@ -126,8 +123,3 @@ def _unique_names(runs: Sequence[RunData]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{data.name}-{data.model.path.stem}" for data in runs]
     return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names, 1)]
-
-
-def _subtitle() -> str:
-    now = datetime.datetime.now().astimezone()
-    return f"Made on {now:%d %B %Y at %H:%M} by makemore-lightning {version('makemore-lightning')}."

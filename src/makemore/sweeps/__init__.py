@@ -1,1 +1,1 @@
-"""Sweeps: many runs by Hydra's launchers and sweepers, which can be read, survive, and go on."""
+"""Sweeps: many runs by Hydra's launchers and sweepers, with one table, which can be stopped and resumed."""

@@ -1,4 +1,4 @@
-"""What Hydra's launchers and sweepers are told where a user has not: cores a job, and a search that can go on."""
+"""Defaults of Hydra's launchers and sweepers: cores by threads, a search that can be resumed, and Ray's start."""
 
 import logging
 import os
@@ -15,38 +15,36 @@ from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
-    """Set what a sweep's launcher and sweeper have left open.
+    """Set the options of a sweep's launcher and sweeper that are not given.
 
     Args:
         config: of a sweep, as composed, open for new keys; it is changed.
-        sweep_dir: its directory, from the root.
-        threads: of the job that has most.
+        sweep_dir: its absolute directory.
+        threads: the most that a job has.
 
     Raises:
-        UserError: a study cannot be kept in such a directory.
+        UserError: a wrong option of the vectorised launcher, or a directory in which no study can be kept.
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
-    if launcher.get("n_jobs") == -1:  # joblib
+    if launcher.get("n_jobs") == -1:  # joblib, vectorized
         launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
         launcher.cpus_per_task = threads
     if launcher._target_.endswith(".LocalLauncher"):
-        # Ctrl-C is the sweep's to answer, which passes it on; submitit's own processes would end in tracebacks
+        # only the sweep answers Ctrl-C, and passes it on; submitit's own processes would end in tracebacks
         with open_dict(launcher):
             launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
     if "ray" in launcher:
         _set_ray(launcher.ray, threads)
-    if "max_members" in launcher:
+    if "max_members" in launcher:  # vectorized
         whole_number("hydra.launcher.n_jobs", launcher.n_jobs, at_least=1)
         if launcher.max_members is not None:
             whole_number("hydra.launcher.max_members", launcher.max_members, at_least=1)
         if sweeper._target_ == BASIC_SWEEPER:
             sweeper._target_ = QUICK_SWEEPER
     if "n_trials" in sweeper:  # optuna
-        if not any(
-            override.startswith("hydra.sweeper.max_failure_rate=") for override in config.hydra.overrides.hydra
-        ):
-            # a trial that fails stops no other
+        if not any(given.startswith("hydra.sweeper.max_failure_rate=") for given in config.hydra.overrides.hydra):
+            # a failed trial does not end the search
             sweeper.max_failure_rate = 1.0
         sweeper.study_name = sweeper.study_name or "sweep"
         if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
@@ -58,30 +56,30 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
 
 
 def _set_ray(ray: DictConfig, threads: int) -> None:
-    """Set what Ray is told: on a cluster, which has its own resources, nothing of them."""
+    """Set Ray's options: on a cluster, which has its own resources, none of those."""
     # each job has a log of its own
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    init: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if (ray.init.get("address") or os.environ.get("RAY_ADDRESS")) not in (None, "local"):
-        # None, as the plugin would set it otherwise, which Ray refuses there
-        ray.init = {**quiet, "object_store_memory": None, **ray.init}
+        # Ray refuses a number there, which the plugin would set
+        init["object_store_memory"] = None
     else:
         # as little memory as Ray allows: a job returns a number
-        own = {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
-        ray.init = {**quiet, **own, **ray.init}
-    # a job that is lost goes on when the sweep does
+        init |= {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
+    ray.init = {**init, **ray.init}
+    # a lost job is resumed with the sweep
     ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
 
 
 def _cores() -> int:
-    # where one cannot ask which of them this process may use, all there are
+    # not every system tells which cores this process may use
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def started(hydra: DictConfig) -> Iterator[None]:
-    """Have Ray running within the block, where a sweep's launcher is Ray's; let Optuna say no more than warnings.
+def launcher_started(hydra: DictConfig) -> Iterator[None]:
+    """Run Ray within the block where a sweep's launcher needs it, and let Optuna log only warnings.
 
-    Ray takes SIGTERM for itself when it starts, which is taken back.
+    Ray takes over SIGTERM when it starts; our handler is installed again.
 
     Args:
         hydra: Hydra's part of the sweep's config, with the defaults set.
@@ -111,15 +109,15 @@ def started(hydra: DictConfig) -> Iterator[None]:
 
 
 def study_of(sweep_dir: Path) -> Path:
-    """Return where a search keeps its study, unless it was given a storage."""
+    """Return the path of a search's study, unless it was given a storage."""
     return sweep_dir / "study.db"
 
 
-def replay(sweep_dir: Path) -> None:
-    """Let a search that goes on begin with an empty study, and the old one stay beside it.
+def set_study_aside(sweep_dir: Path) -> None:
+    """Let a resumed search begin with an empty study, and keep the old one beside it.
 
-    Its sampler draws the same trials again, whose jobs have finished and return at once. So it is the search that was
-    never interrupted, to the digit; a study that went on would have a sampler that begins anew.
+    Its sampler draws the same trials again, whose finished jobs return at once, so that it ends as a search that was
+    never interrupted, to the digit. Continuing the old study would restart the sampler in the middle.
     """
     if study_of(sweep_dir).exists():
         study_of(sweep_dir).replace(sweep_dir / "study.before.db")

@@ -1,4 +1,4 @@
-"""What tells the jobs of a sweep apart, and the names of their directories."""
+"""The values in which a job differs from the others of its sweep, and the name of its directory made of them."""
 
 import hashlib
 import re
@@ -15,17 +15,17 @@ _LENGTH = 80
 
 
 def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
-    """Return the keys of a job's overrides, in their order, that are not the same in all jobs, with their values."""
+    """Return the keys of a job's overrides, in their order, but those that all jobs share, with their values."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     fixed = set(fixed)
     return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:
-    """Return the name of a job's directory: what differs, as far as paths allow, and a hash of all overrides.
+    """Return the name of a job's directory: its differing values, and a hash of all its overrides.
 
-    At most 80 characters; the same overrides in another order give the same name. A job that has begun keeps the name
-    that it has, whatever else differs in the sweep by now.
+    At most 80 characters, whatever the order of the overrides. A job that has begun keeps its name when the sweep is
+    resumed with other differing keys.
     """
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
     if begun := sorted(Path(sweep_dir).glob(f"*-{digest}")):
@@ -33,11 +33,11 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     differs = differing(overrides, fixed)
     names = short_names(differs)
     text = "-".join(f"{names[key]}_{shown(differs[key])}" for key in sorted(differs))
-    # what neither a shell nor Hydra's grammar needs quotes for
+    # only characters that neither a shell nor Hydra's grammar needs quotes for
     readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
     return f"{readable}-{digest}"
 
 
 def register() -> None:
-    """Let conf/hydra/train.yaml name the directories of jobs, in this process."""
+    """Register the resolver `job_name` that conf/hydra/train.yaml uses, in this process."""
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -1,6 +1,7 @@
-"""What a sweep will run, as far as its sweeper lets one know before it starts."""
+"""The jobs of a sweep, as far as its sweeper determines them in advance, and whether any of them could run."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hydra.core.global_hydra import GlobalHydra
@@ -8,24 +9,28 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.utils import filter_overrides
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from makemore.errors import UserError
+from makemore.overrides import describe
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-# the same, for the vectorised launcher
+# the same for the vectorised launcher
 QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.quick_sweeper.QuickSweeper"
 BASIC_SWEEPERS = (BASIC_SWEEPER, QUICK_SWEEPER)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will run.
+    """The jobs of a sweep.
 
     Args:
         keys: the swept keys, in the order in which they are given.
         fixed: the other keys that are given.
-        jobs: the overrides of each job; None where a search makes them up as it goes.
-        total: how many there will be; None where the sweeper does not say.
-        example: the overrides of a job like those of a search, each swept key at its first value.
+        jobs: the overrides of each job; None for a search, which draws them one after the other.
+        total: the number of jobs; None where the sweeper does not say.
+        example: the overrides of a job with the first value of each swept key.
     """
 
     keys: list[str]
@@ -36,16 +41,28 @@ class Plan:
 
 
 def make_plan(config: DictConfig) -> Plan:
-    """Return what the sweep of a composed config, Hydra's part included, will run.
+    """Return the jobs of a sweep.
+
+    Args:
+        config: of the sweep, Hydra's part included.
 
     Raises:
         HydraException: overrides that the sweeper cannot read.
+        UserError: overrides that no sweep can have.
     """
+    if any(override.startswith("resume=") for override in config.hydra.overrides.task):
+        raise UserError(
+            "resume takes one run; take out -m, or resume a sweep by its own command and hydra.sweep.dir=DIR"
+        )
+    # as text, for its interpolations cannot be resolved yet
+    given = OmegaConf.to_yaml(config.hydra.overrides.hydra)
+    if nested := re.search(r"hydra\.sweep\.subdir=.*/.*", given):
+        raise UserError(f"{nested[0]}: the directory of a job is one name; take out the /")
     sweeper = config.hydra.sweeper
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
-    # as sweepers have it: the command line before the config's own space
+    # the command line replaces the config's own space, as in the sweepers
     by_key = {override.get_key_element(): override for override in overrides}
     swept = [override.key_or_group for override in by_key.values() if override.is_sweep_override()]
     fixed = [override.key_or_group for override in by_key.values() if not override.is_sweep_override()]
@@ -59,23 +76,31 @@ def make_plan(config: DictConfig) -> Plan:
     return Plan(swept, fixed, jobs, len(jobs), example)
 
 
+def check_jobs(config: DictConfig, plan: Plan, check: Callable[[DictConfig], None]) -> None:
+    """Raise what a check finds wrong with the first job of a sweep, unless another job passes it."""
+    first: Exception | None = None
+    for job in compositions(config, plan):
+        try:
+            return check(job)
+        except (UserError, OmegaConfBaseException) as error:
+            first = first or error
+    assert first is not None
+    raise UserError(f"none of the sweep's jobs could run; the first: {describe(first)}") from first
+
+
 def compositions(config: DictConfig, plan: Plan) -> Iterator[DictConfig]:
-    """Yield the config of each job, of the example where there is no list, as Hydra will compose it."""
+    """Yield the config of each job, or of the example for a search, as Hydra will compose it."""
     loader = GlobalHydra.instance().config_loader()
     for overrides in plan.jobs or [plan.example]:
         yield loader.load_sweep_config(config, overrides)
 
 
 def _first(override: Override) -> str:
-    """Return an override without its sweep: its first value."""
+    """Return an override with the first of its values."""
     key = override.get_key_element()
-    if not override.is_sweep_override():
-        return f"{key}={override.get_value_element_as_str()}"
     if override.is_discrete_sweep():
         for first in override.sweep_string_iterator():
             return f"{key}={first}"
-        raise HydraException(f"{override.input_line}: there is no such value; give one at least")
+        raise HydraException(f"{override.input_line}: has no values; give at least one")
     value = override.value()
-    if not isinstance(value, IntervalSweep):
-        raise HydraException(f"{override.input_line}: such a sweep is not known here")
-    return f"{key}={value.start}"
+    return f"{key}={value.start if isinstance(value, IntervalSweep) else override.get_value_element_as_str()}"

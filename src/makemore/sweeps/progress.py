@@ -1,7 +1,6 @@
-"""The live line of a sweep: jobs done, running, failed and left, and the best so far, read from their records."""
+"""The live line of a sweep: how many jobs are complete, running, failed and left, and the best NLL so far."""
 
 import math
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -16,21 +16,21 @@ from makemore.console import MESSAGES
 from makemore.overrides import short_names, shown
 from makemore.sweeps.records import Job, read_job
 
-# seconds between two looks
-_EVERY = 0.5
+# seconds between two updates
+_INTERVAL = 0.5
 
 
 @dataclass(frozen=True)
-class Where:
-    """How far a group of members is that are trained at once.
+class GroupProgress:
+    """The progress of a vectorised group.
 
     Args:
-        members: that are left.
+        members: that have not failed.
         step: optimiser steps that each has taken.
         max_steps: that each will take.
         speed: steps a second of each.
-        best: validation NLL until now; inf before there is one.
-        lasting: worth a line of its own in a pipe.
+        best: the lowest validation NLL, nats a character; inf before the first validation.
+        lasting: shown where each change of the live line is a line of its own, too.
     """
 
     members: int
@@ -41,39 +41,36 @@ class Where:
     lasting: bool
 
 
-# by sender: a process runs one sweep, and its groups may be in processes of their own
-_now: dict[int, Where] = {}
-_lasting: dict[int, Where] = {}
-_sinks: list[Callable[[Where | None], None]] = []
+# by sender: a process runs one sweep, whose groups may be in processes of their own
+_groups: dict[int, GroupProgress] = {}
+# the process that shows the live line, for the processes that it has started
+_receivers: list[Callable[[GroupProgress | None], None]] = []
 
 
-def note(where: Where | None, sender: int = 0) -> None:
-    """Show at the end of the live line how far a group is; None when it has ended."""
-    if _sinks:
-        _sinks[0](where)
-        return
-    for kept in (_now, _lasting):
-        if where is None:
-            kept.pop(sender, None)
-        elif where.lasting or kept is _now:
-            kept[sender] = where
+def show_group(group: GroupProgress | None, sender: int = 0) -> None:
+    """Show the progress of a group at the end of the live line; None when it has ended."""
+    if _receivers:
+        _receivers[0](group)
+    elif group is None:
+        _groups.pop(sender, None)
+    elif group.lasting or MESSAGES.is_terminal:
+        _groups[sender] = group
 
 
-def send_to(sink: Callable[[Where | None], None]) -> None:
-    """From here on, hand on what is noted to the process that shows the live line."""
-    _sinks[:] = [sink]
+def forward_groups(receiver: Callable[[GroupProgress | None], None]) -> None:
+    """Pass the progress of this process's groups to the process that shows the live line, from here on."""
+    _receivers[:] = [receiver]
 
 
-def forget() -> None:
+def forget_groups() -> None:
     """Show no groups any more."""
-    _now.clear()
-    _lasting.clear()
+    _groups.clear()
 
 
-def _groups() -> str:
-    """Return how far the groups are, as one."""
-    # another thread may note something meanwhile
-    groups = list((_now if MESSAGES.is_terminal else _lasting).values())
+def _group_line() -> str:
+    """Return the progress of all groups together."""
+    # another thread may add one meanwhile
+    groups = list(_groups.values())
     if not groups:
         return ""
     members = sum(group.members for group in groups)
@@ -85,51 +82,54 @@ def _groups() -> str:
 
 
 @dataclass
-class Watch:
-    """Reads the records of a sweep's jobs, again only those that have changed.
+class SweepProgress:
+    """The jobs of a sweep as their records say, of which only those that have changed are read again.
 
     Args:
         sweep_dir: the sweep's directory.
-        total: how many jobs there are to be; None where that is not known.
+        total: the number of jobs; None where it is not known.
     """
 
     sweep_dir: Path
     total: int | None
     jobs: dict[str, Job] = field(default_factory=dict)
-    _seen: dict[Path, int] = field(default_factory=dict)
+    _written: dict[Path, int] = field(default_factory=dict)
 
-    def look(self) -> list[Job]:
-        """Return the jobs that have changed since the last look."""
+    def update(self) -> list[Job]:
+        """Return the jobs that have changed since the last update."""
         changed = []
         for path in sorted(self.sweep_dir.glob("*/job.json")):
-            # a job's directory may be deleted while we look
+            # a job's directory may be deleted meanwhile
             with suppress(OSError):
                 written = path.stat().st_mtime_ns
-                if self._seen.get(path) != written and (job := read_job(path.parent)) is not None:
-                    self._seen[path] = written
+                if self._written.get(path) != written and (job := read_job(path.parent)) is not None:
+                    self._written[path] = written
                     self.jobs[job.name] = job
                     changed.append(job)
         return changed
 
     def line(self) -> str:
-        """Return how many jobs are done, running, failed and left, and the best of those that are done."""
+        """Return how many jobs are complete, running, failed and left, and the best of those that are complete."""
         jobs = self.jobs.values()
-        finished = [job for job in jobs if job.status == "finished"]
-        running = sum(job.status == "running" and _lives(job) for job in jobs)
+        complete = [job for job in jobs if job.status == "finished"]
+        running = sum(job.status == "running" and _is_alive(job) for job in jobs)
         failed = sum(job.status == "failed" for job in jobs)
-        parts = [f"{len(finished)} done", f"{running} running", f"{failed} failed"]
+        parts = [f"{len(complete)} complete", f"{running} running", f"{failed} failed"]
         if self.total is not None:
-            parts.append(f"{max(0, self.total - len(finished) - running - failed)} left")
-        best = min(finished, key=lambda job: job.nll, default=None)
-        return ", ".join(parts) + (f"; best NLL {best.nll:.4f} ({what_differs(best) or best.name})" if best else "")
+            parts.append(f"{max(0, self.total - len(complete) - running - failed)} left")
+        line = ", ".join(parts)
+        if complete:
+            best = min(complete, key=lambda job: job.nll)
+            line += f"; best {best.objective_name} {best.nll:.4f} ({describe_differing(best) or best.name})"
+        return line
 
 
 @contextmanager
 def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
     """Show the live line within the block: in place where standard error is a terminal, else a line each change."""
-    watch = Watch(sweep_dir, total)
-    # what was so before this sweep goes on is no news
-    watch.look()
+    progress = SweepProgress(sweep_dir, total)
+    # jobs that failed before this sweep was resumed are not shown again
+    progress.update()
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -141,7 +141,7 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
     ) as bar:
         task = bar.add_task("", total=total)
         ended = threading.Event()
-        thread = threading.Thread(target=_show, args=(watch, bar, task, ended), daemon=True)
+        thread = threading.Thread(target=_show, args=(progress, bar, task, ended), daemon=True)
         thread.start()
         try:
             yield
@@ -150,37 +150,27 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
             thread.join()
 
 
-def what_differs(job: Job) -> str:
-    """Return the swept keys of a job with their values, as a person reads them."""
+def describe_differing(job: Job) -> str:
+    """Return the differing keys of a job with their values, in short."""
     names = short_names(job.differs)
     return ", ".join(f"{names[key]}={shown(value)}" for key, value in job.differs.items())
 
 
-def _show(watch: Watch, bar: Progress, task: TaskID, ended: threading.Event) -> None:
-    shown = ""
-    while True:
-        last = ended.wait(_EVERY)
-        for job in watch.look():
+def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading.Event) -> None:
+    last_line, is_last = "", False
+    while not is_last:
+        is_last = ended.wait(_INTERVAL)
+        for job in progress.update():
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
-        done = sum(job.status in ("finished", "failed") for job in watch.jobs.values())
-        line = watch.line() + _groups()
-        bar.update(task, completed=done, description=line)
-        if line != shown and watch.jobs and not MESSAGES.is_terminal:
+        completed = sum(job.status in ("finished", "failed") for job in progress.jobs.values())
+        line = progress.line() + _group_line()
+        bar.update(task, completed=completed, description=line)
+        if line != last_line and progress.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)
-        shown = line
-        if last:
-            return
+        last_line = line
 
 
-def _lives(job: Job) -> bool:
-    """Say whether the process of a job on this machine is there still; of others nothing is known."""
-    if job.host != socket.gethostname():
-        return True
-    try:
-        os.kill(job.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _is_alive(job: Job) -> bool:
+    """Return whether the process of a job still runs; those of other machines are taken to."""
+    return job.host != socket.gethostname() or psutil.pid_exists(job.pid)

@@ -1,4 +1,4 @@
-"""What a sweep's directory says of its jobs: `sweep.json` for the sweep, `job.json` and a run's files for each job."""
+"""The records in a sweep's directory: `sweep.json` for the sweep, `job.json` beside a run's files for each job."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from makemore.errors import UserError
 from makemore.files import replacing
 from makemore.sweeps.naming import differing
 
-# a file in the directory of a sweep that is to stop: no more jobs begin; it says why, unless a signal asked
+# While this file is in a sweep's directory no job begins; it has the error for which the sweep stops, if any.
 STOP = ".stop"
 
 Status = Literal["running", "finished", "failed", "stopped", "not run"]
@@ -25,8 +25,8 @@ class Reference:
     """Known figures that a sweep's table shows beside its own.
 
     Args:
-        title: where they come from, the heading of their column.
-        metric: the column of metrics.csv that they belong beside, at its last step.
+        title: their source, the heading of their column.
+        metric: the column of metrics.csv to compare them with, at its last step.
         key: the swept key that they depend on.
         figures: by the value of that key.
     """
@@ -39,14 +39,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What a sweep was started as.
+    """The command of a sweep.
 
     Args:
         command: the arguments of scripts/train.py.
         keys: the swept keys, in the order in which they were given.
-        total: how many jobs there are to be; None for a search, which may try the same twice.
+        total: the number of jobs; None for a search, which may draw the same job twice.
         reference: known figures to show beside the sweep's.
-        slurm_job: the number of the SLURM job that it runs in, by which it is found when that is queued again.
+        slurm_job: the number of the SLURM job that it runs in, by which it is found when that is requeued.
     """
 
     command: list[str]
@@ -56,7 +56,7 @@ class SweepRecord:
     slurm_job: str | None = None
 
     def write(self, sweep_dir: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write `sweep.json`, whole or not at all."""
         _write_json(sweep_dir / "sweep.json", asdict(self))
 
 
@@ -65,13 +65,13 @@ class Job:
     """A job of a sweep.
 
     Args:
-        run_dir: its run's directory, which is there unless it was not run.
-        overrides: as Hydra composed its config from.
+        run_dir: its run's directory, which does not exist yet where the status is "not run".
+        overrides: from which Hydra composed its config.
         differs: the swept keys with their values; scalars, lists or text.
-        status: of which "running" is believed of the record, and may be of a process that was killed since.
-        message: why it failed, in one line.
-        host: the machine that it ran on.
-        pid: its process there.
+        status: as recorded: a job that is "running" may have been killed since.
+        message: the error of a failed job, in one line.
+        host: the machine of its process.
+        pid: the number of its process there.
         nlls: the final NLL of each split, nats a character; inf is possible for counting models.
         last: the last value of each column of metrics.csv.
         steps: optimiser steps taken.
@@ -102,13 +102,18 @@ class Job:
 
     @property
     def nll(self) -> float:
-        """The objective of a job that has finished."""
+        """The objective of a finished job."""
         assert self.objective is not None
         return self.objective
 
+    @property
+    def objective_name(self) -> str:
+        """What a person calls the objective of a finished job."""
+        return "validation NLL" if "val" in self.nlls else "training NLL"
+
 
 def read_sweep(sweep_dir: Path) -> SweepRecord:
-    """Return what a sweep was started as.
+    """Read `sweep.json`.
 
     Raises:
         UserError: the directory has no readable `sweep.json`.
@@ -124,17 +129,16 @@ def read_sweep(sweep_dir: Path) -> SweepRecord:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; give the directory of a sweep of scripts/train.py -m") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); it is made anew when the sweep goes on") from error
+        raise UserError(f"{path}: cannot be read ({error}); it is written again when the sweep is resumed") from error
 
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
-    """Return the jobs that have begun, by the names of their directories."""
-    paths = sorted(sweep_dir.glob("*/job.json"))
-    return [job for path in paths if (job := read_job(path.parent)) is not None]
+    """Read the jobs that have begun, in the order of their directories' names."""
+    return [job for path in sorted(sweep_dir.glob("*/job.json")) if (job := read_job(path.parent)) is not None]
 
 
-def told_apart(jobs: Sequence[Job]) -> list[Job]:
-    """Return jobs with all that differs among them: a sweep that goes on may sweep over what was the same before."""
+def with_differing_keys(jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs with all keys that differ among them: a sweep may be resumed with values for what was fixed."""
     given = [
         {key.lstrip("+~"): text for key, _, text in (each.partition("=") for each in job.overrides)} for job in jobs
     ]
@@ -150,7 +154,7 @@ def told_apart(jobs: Sequence[Job]) -> list[Job]:
 
 
 def read_job(run_dir: Path) -> Job | None:
-    """Return the job whose run is in a directory; None where none has begun, or its record is damaged."""
+    """Read the job in a directory; None where there is none, or its record is damaged."""
     try:
         content = json.loads((run_dir / "job.json").read_text(encoding="utf-8"))
         job = Job(run_dir=run_dir, **content)
@@ -164,7 +168,7 @@ def read_job(run_dir: Path) -> Job | None:
 def write_job(
     run_dir: Path, overrides: Sequence[str], differs: Mapping[str, Any], status: Status, message: str = ""
 ) -> None:
-    """Write how a job of this process is, whole or not at all."""
+    """Write `job.json` for a job of this process, whole or not at all."""
     content = {
         "overrides": list(overrides),
         "differs": dict(differs),
@@ -177,7 +181,7 @@ def write_job(
 
 
 def _with_results(job: Job) -> Job:
-    """Return a finished job with what is in the files of its run."""
+    """Return a finished job with the results in the files of its run."""
     metrics = json.loads((job.run_dir / "metrics.json").read_text())
     nlls = {
         split: math.inf if metrics.get(f"{split}/infinite") else float(metrics[f"{split}/nll"])

@@ -1,4 +1,4 @@
-"""The jobs of sweeps as a table, the best first: in the terminal, and as `sweep.csv`."""
+"""The table of a sweep's jobs, the best first: in the terminal, and as `sweep.csv`."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ _STATUSES: tuple[Status, ...] = ("finished", "running", "stopped", "failed", "no
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's directory, what it was started as, and its jobs."""
+    """A sweep's directory, its record and its jobs."""
 
     directory: Path
     record: SweepRecord
@@ -38,8 +38,8 @@ class Column:
     Args:
         name: its heading in sweep.csv.
         heading: its heading in the terminal.
-        values: a row each; None where there is none.
-        shown: how the terminal shows one.
+        values: a row each; None is an empty cell.
+        shown: formats a value for the terminal.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Column:
     shown: Callable[[Any], str] = shown
 
     def drawn(self) -> TableColumn:
-        """Return it as the terminal shows it."""
+        """Return the column as the terminal shows it."""
         cells = ["" if value is None else self.shown(value) for value in self.values]
         return TableColumn(self.heading, cells, is_text=any(isinstance(value, str) for value in self.values))
 
 
 @dataclass(frozen=True)
 class Table:
-    """What sweeps came to.
+    """The jobs of one or more sweeps.
 
     Args:
         jobs: a row each.
-        columns: what is said of them.
-        not_begun: how many jobs were planned of which there is nothing yet.
+        columns: of as many rows.
+        not_begun: the number of planned jobs that have no directory yet.
     """
 
     jobs: list[Job]
@@ -68,7 +68,7 @@ class Table:
     not_begun: int
 
     def write(self, path: Path) -> None:
-        """Write it as CSV, whole or not at all: full keys, all digits, an empty cell where there is no value.
+        """Write the table as CSV, whole or not at all: full keys, all digits, an empty cell where there is no value.
 
         Raises:
             UserError: the path cannot be written.
@@ -84,54 +84,45 @@ class Table:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
     def show(self) -> None:
-        """Print it, why jobs failed, and the commands for the best one, on standard output."""
-        columns = [column for column in self.columns if self._is_shown(column)]
-        # sweep.csv has the spare ones; a directory's name only says again what differed
-        print_table("NLL (nats/char)", [column.drawn() for column in columns], spare=("job", "steps"))
+        """Print the table and its notes on standard output."""
+        # sweep.csv has the spare ones; the name of a job's directory repeats the values that differ
+        print_table("NLL (nats/char)", self._drawn(), spare=("job", "steps"))
         for note in self.notes():
             Console().print(Text(note), soft_wrap=True)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Return the headings and the rows of what there is to show, as text."""
-        columns = [column.drawn() for column in self.columns if self._is_shown(column)]
+        """Return the headings and the rows of the columns to show, as text."""
+        columns = self._drawn()
         rows = zip(*(column.cells for column in columns), strict=True)
         return [column.heading for column in columns], [list(row) for row in rows]
 
-    def _is_shown(self, column: Column) -> bool:
+    def _drawn(self) -> list[TableColumn]:
+        """Return the columns to show: those with values, without messages, and statuses only where they differ."""
         all_finished = all(job.status == "finished" for job in self.jobs)
         left_out = {"message", "status"} if all_finished else {"message"}
-        return column.name not in left_out and any(value is not None for value in column.values)
+        shown = (column for column in self.columns if column.name not in left_out)
+        return [column.drawn() for column in shown if any(value is not None for value in column.values)]
 
     def notes(self) -> list[str]:
-        """Return what is said below the table, a line each."""
+        """Return the lines below the table: errors, the number of jobs by status, the commands for the best job."""
         notes = [f"{job.run_dir}: {' '.join(job.message.split())}" for job in self.jobs if job.message]
         counts = Counter[str](job.status for job in self.jobs) + Counter({"not run": self.not_begun})
         if set(counts) - {"finished"}:
-            # the record of a killed process stays as it was
+            # a killed process has not updated its record
             names = {status: status for status in _STATUSES} | {"running": "running or killed"}
             notes.append(", ".join(f"{counts[status]} {names[status]}" for status in _STATUSES if counts[status]))
         if counts["finished"]:
             best = self.jobs[0]
             differs = " ".join(f"{key}={shown(value)}" for key, value in best.differs.items())
-            notes.append(f"best of {counts['finished']}: NLL {best.objective:.7f} with {differs or best.name}")
+            nll = f"{best.objective_name} {best.nll:.7f}"
+            notes.append(f"best of {counts['finished']}: {nll} with {differs or best.name}")
             ckpt_path = override("ckpt_path", best.run_dir)
             notes += [f"  python scripts/{script}.py {ckpt_path}" for script in ("evaluate", "sample")]
         return notes
 
 
-def conclude(sweep_dir: Path, jobs: Sequence[Job], record: SweepRecord) -> None:
-    """Write `sweep.csv` at the end of a sweep; print the table and the commands for its best job.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    table = table_of([Sweep(sweep_dir, record, jobs)])
-    table.write(sweep_dir / "sweep.csv")
-    table.show()
-
-
 def table_of(sweeps: Sequence[Sweep]) -> Table:
-    """Return the table of all jobs of some sweeps; of several, the first column says to which a job belongs."""
+    """Return the table of all jobs of some sweeps; of several, its first column names the sweep of a job."""
     rows = sorted(((sweep, job) for sweep in sweeps for job in sweep.jobs), key=lambda row: _place(row[1]))
     jobs = [job for _, job in rows]
     columns = [
@@ -151,7 +142,7 @@ def table_of(sweeps: Sequence[Sweep]) -> Table:
 
 
 def sorted_jobs(jobs: Iterable[Job]) -> list[Job]:
-    """Return the finished jobs by NLL, then those that run, were stopped, failed and were not run; else by name."""
+    """Return the finished jobs by NLL, then the running, stopped, failed and not run ones; equal ones by name."""
     return sorted(jobs, key=_place)
 
 
@@ -169,14 +160,14 @@ def swept_keys(sweeps: Sequence[Sweep]) -> list[str]:
 
 
 def labels(sweeps: Sequence[Sweep]) -> dict[Path, str]:
-    """Return what to call each sweep's directory: its name, or its path where names are shared."""
+    """Return the name of each sweep's directory, or its path where two have the same name."""
     counts = Counter(sweep.directory.name for sweep in sweeps)
     paths = [sweep.directory for sweep in sweeps]
     return {path: path.name if counts[path.name] == 1 else str(path) for path in paths}
 
 
 def _key_columns(keys: Sequence[str], jobs: Sequence[Job]) -> list[Column]:
-    """Return a column a swept key; the terminal shows the last part of a key where no other column has it."""
+    """Return a column for each swept key; its heading in the terminal is short where no other column has it."""
     names = short_names(keys, (*_SPLITS, "sweep", "steps", "seconds", "status", "job"))
     return [
         Column(key, names[key], [spelt(job.differs[key]) if key in job.differs else None for job in jobs])
@@ -185,25 +176,24 @@ def _key_columns(keys: Sequence[str], jobs: Sequence[Job]) -> list[Column]:
 
 
 def _reference_columns(rows: Sequence[tuple[Sweep, Job]]) -> list[Column]:
-    """Return the columns of known figures, each after the metric that it belongs beside."""
+    """Return the columns of known figures, each after the metric that it is compared with."""
     columns: dict[str, Column] = {}
     references = [sweep.record.reference for sweep, _ in rows if sweep.record.reference is not None]
     for metric, title in dict.fromkeys((reference.metric, reference.title) for reference in references):
         ours: list[Value | None] = [job.last.get(metric) for _, job in rows]
-        theirs = [_known(sweep.record.reference, title, job) for sweep, job in rows]
+        theirs: list[Value | None] = [
+            known_figure(reference, job)
+            if (reference := sweep.record.reference) and reference.title == title
+            else None
+            for sweep, job in rows
+        ]
         columns[metric] = Column(metric, metric, ours, "{:.7f}".format)
         columns[title] = Column(title, title, theirs)
     return [column for name, column in columns.items() if name not in {f"{split}/nll" for split in _SPLITS}]
 
 
-def _known(reference: Reference | None, title: str, job: Job) -> Value | None:
-    if reference is None or reference.title != title:
-        return None
-    return known_figure(reference, job)
-
-
 def known_figure(reference: Reference, job: Job) -> float | None:
-    """Return the known figure that belongs beside a job's; None where there is none."""
+    """Return the known figure to compare a job with; None where there is none."""
     value = job.differs.get(reference.key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -20,19 +20,19 @@ def test_all_parts_are_run_each_in_a_process_of_its_own() -> None:
     assert os.getpid() not in outcomes.values()
 
 
-def test_what_a_part_notes_is_shown_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    noted: list[Any] = []
-    monkeypatch.setattr(progress, "note", lambda where, sender=0: noted.append((where, sender)))
-    where = progress.Where(3, 10, 20, 5.0, 2.5, lasting=True)
+def test_the_progress_of_a_part_is_shown_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(progress, "show_group", lambda group, sender=0: shown.append((group, sender)))
+    group = progress.GroupProgress(3, 10, 20, 5.0, 2.5, lasting=True)
 
     def run(part: int) -> dict[int, Any]:
         monkeypatch.undo()
-        progress.note(where)
+        progress.show_group(group)
         return {part: None}
 
     run_parts([1, 2], run)
-    assert [said for said, _ in noted] == [where, where]
-    assert len({sender for _, sender in noted}) == 2
+    assert [said for said, _ in shown] == [group, group]
+    assert len({sender for _, sender in shown}) == 2
 
 
 def test_an_error_of_a_user_is_raised_here_when_all_have_ended() -> None:

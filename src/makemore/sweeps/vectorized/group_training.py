@@ -19,7 +19,7 @@ from makemore.errors import UserError, first_line
 from makemore.runs.assemble import build_trainer
 from makemore.runs.outcome import check_steps
 from makemore.runs.saving import Checkpoints
-from makemore.sweeps.progress import Where, note
+from makemore.sweeps.progress import GroupProgress, show_group
 from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.member import Member
 
@@ -86,18 +86,18 @@ class GroupOutcome(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Show where the group is."""
-        note(self.where(trainer, lasting=False))
+        show_group(self.progress(trainer, lasting=False))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show where the group is after a validation."""
-        note(self.where(trainer, lasting=True))
+        show_group(self.progress(trainer, lasting=True))
 
-    def where(self, trainer: L.Trainer, lasting: bool) -> Where:
+    def progress(self, trainer: L.Trainer, lasting: bool) -> GroupProgress:
         """Return how many members are where, how fast each is, and the best of them by validation."""
         alive = list(self.group.alive())
         speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
         best = min((member.val_nll for member in alive), default=math.inf)
-        return Where(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting)
+        return GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clocks."""
@@ -139,7 +139,7 @@ def train_group(members: Sequence[Member], data: TextDataModule, cfg: DictConfig
     except MisconfigurationException as error:
         raise UserError(f"trainer: {first_line(error)}") from error
     finally:
-        note(None)
+        show_group(None)
         for member in members:
             if member.run.outcome.result is None:
                 # nothing must come before what ended the training

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from makemore import signals
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
-from makemore.overrides import describe, set_threads, with_what_it_needs
+from makemore.overrides import describe, resource_errors, set_threads
 from makemore.runs.assemble import build_data, build_trainer
 from makemore.runs.train import log_stopped, prepare, with_last_good
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
@@ -195,7 +195,7 @@ def _begin(
                 continue
             job.claim = claimed
             try:
-                with with_what_it_needs():
+                with resource_errors():
                     set_threads(claimed.cfg.threads)
                     data = data or build_data(claimed.cfg)
                     job.member = Member(prepare(claimed.cfg, run_dir, data.corpus), job.place)
@@ -214,7 +214,7 @@ def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
-        with with_what_it_needs("lower hydra.launcher.max_members"):
+        with resource_errors("lower hydra.launcher.max_members"):
             assert jobs[0].claim is not None
             train_group(members, data, jobs[0].claim.cfg, jobs[0].claim.run_dir.parent)
     except Exception as error:

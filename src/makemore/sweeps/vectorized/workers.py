@@ -63,8 +63,8 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
                     errors.append(RuntimeError("a process of the launcher was killed; out of memory, perhaps"))
                     listening.remove(receiver)
                     continue
-                if isinstance(said, progress.Where | None):
-                    progress.note(said, sender=id(receiver))
+                if isinstance(said, progress.GroupProgress | None):
+                    progress.show_group(said, sender=id(receiver))
                     continue
                 listening.remove(receiver)
                 if isinstance(said, Exception):
@@ -72,7 +72,7 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
                 else:
                     outcomes |= said
     finally:
-        progress.forget()
+        progress.forget_groups()
         for receiver, process in started.items():
             receiver.close()
             # they have told all, or were asked to stop; who does not is stuck
@@ -93,7 +93,7 @@ def _work(
         _end_with(parent)
         for receiver in others:
             receiver.close()
-        progress.send_to(partial(_tell, sender))
+        progress.forward_groups(partial(_tell, sender))
         try:
             said: Any = run(part)
         except UserError as error:

@@ -17,14 +17,8 @@ from makemore.errors import DivergedError
 from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
-from makemore.pictures.gallery import (
-    Curves,
-    bigram_picture,
-    pictures_of_model,
-    pictures_of_training,
-    range_test_picture,
-    read_curves,
-)
+from makemore.pictures.curves import Curves, read_curves
+from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, add_to_tensorboard, save
 from makemore.training.loggers import MetricsCsv, tensorboards
 from makemore.training.module import LanguageModel, StepOutputs

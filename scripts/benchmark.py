@@ -1,23 +1,24 @@
-"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (else 25 minutes).
+"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (25 or 2 minutes).
 
-It needs no network: the text is the copy of the lessons' file that MAKEMORE_NAMES names, or else data/names.txt.
+It needs no network: the text is the copy of the lessons' file at MAKEMORE_NAMES, or else data/names.txt.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from makemore.command import one_line, set_threads
+from makemore.cli.command import exit_on_error
+from makemore.overrides import set_threads
 
 THREADS = 1
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measure the rows, one after another, and show and write the table."""
-    from makemore.benchmarks.cases import cases
-    from makemore.benchmarks.measure import measure
-    from makemore.benchmarks.report import Report, write
-    from makemore.benchmarks.setting import new_setting, reductions
+    """Measure the rows one after another, and print and write the table."""
+    from benchmarks.cases import cases
+    from benchmarks.measure import measure
+    from benchmarks.report import Report, write
+    from benchmarks.setting import new_setting, reductions
 
     set_threads(THREADS)
     rows = []
@@ -35,14 +36,18 @@ def main(arguments: argparse.Namespace) -> None:
 def parsed() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less of everything, some two minutes; says what is less")
-    parser.add_argument("--only", default="", metavar="NAME", help="rows whose name has this in it; * is anything")
-    parser.add_argument("--lines", type=int, help="of the big file; 10,000,000, or 200,000 with --quick")
-    parser.add_argument("--output", type=Path, default=Path("benchmark.json"), help="everything as JSON (%(default)s)")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
+    parser.add_argument("--quick", action="store_true", help="do less work, and say what was reduced")
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help="only rows whose name contains this; * matches anything"
+    )
+    parser.add_argument("--lines", type=int, help="lines of the big file (10,000,000, or 200,000 with --quick)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmark.json"), help="where to write everything as JSON (%(default)s)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="where to write the table as Markdown")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with one_line():
+    with exit_on_error():
         main(parsed())

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR_OR_CHECKPOINT [data.path=FILE] [output=FILE]."""
+"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR [data.path=FILE] [output=FILE]."""
 
 import sys
 
@@ -12,6 +12,7 @@ from makemore.cli.command import run, task
 @task
 def main(cfg: DictConfig) -> None:
     """Print the exact NLL of each split as a table, and write it as JSON where asked."""
+    from makemore.cli.finding import find_checkpoint
     from makemore.errors import as_text
     from makemore.inference.evaluation import evaluate, print_nlls
     from makemore.inference.trained_model import load
@@ -19,7 +20,7 @@ def main(cfg: DictConfig) -> None:
 
     set_threads(cfg.threads)
     output = None if cfg.output is None else as_text("output", cfg.output)
-    model = load(cfg.ckpt_path)
+    model = load(find_checkpoint(cfg.ckpt_path, cfg.which))
     evaluation = evaluate(model, cfg.data.path)
     for change in evaluation.changes:
         print("warning:", change, file=sys.stderr)

@@ -27,7 +27,10 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "a checkpoint, or the directory of a run or of a sweep (scripts/train.py -m)"
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=what)
-    where = "for the files; the directory of the run or the sweep, or ./report for several"
+    where = (
+        "for the files; the directory of the run or the sweep, RUN_DIR/report-CHECKPOINT for a checkpoint of a run, "
+    )
+    where += "or ./report for several and for a checkpoint alone"
     parser.add_argument("--output", type=Path, metavar="DIR", help=where)
     return parser.parse_args()
 

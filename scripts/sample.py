@@ -1,4 +1,4 @@
-"""Sample items: python scripts/sample.py ckpt_path=RUN_DIR_OR_CHECKPOINT [num_samples=20 seed=1 prompt=an ...]."""
+"""Sample items: python scripts/sample.py ckpt_path=RUN_DIR [num_samples=20 seed=1 prompt=an ...]."""
 
 import sys
 
@@ -12,12 +12,13 @@ from makemore.cli.command import run, task
 @task
 def main(cfg: DictConfig) -> None:
     """Print made-up items, one a line, and nothing else on standard output."""
+    from makemore.cli.finding import find_checkpoint
     from makemore.inference.sampling import SamplingOptions
     from makemore.inference.trained_model import load
     from makemore.overrides import set_threads
 
     set_threads(cfg.threads)
-    model = load(cfg.ckpt_path)
+    model = load(find_checkpoint(cfg.ckpt_path, cfg.which))
     if cfg.unseen is True:
         for change in model.changes():
             print("warning:", change, file=sys.stderr)

@@ -5,95 +5,45 @@ needs the dev extra and Chromium or Chrome.
 """
 
 import argparse
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from makemore.cli.command import exit_on_error
 from makemore.errors import UserError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 WIDTH, HEIGHT = 1280, 780
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Start TensorBoard and a browser, and take both pictures."""
-    from playwright.sync_api import sync_playwright
+    """Start TensorBoard and a browser, and take both screenshots."""
+    from browser.chromium import chromium
+    from browser.tensorboard import tensorboard
 
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser_path is None:
-        raise UserError(f"there is none of {', '.join(BROWSERS)} here; install one")
     for path in (arguments.logs, arguments.report):
         if not path.exists():
             raise UserError(f"{path}: no such file or directory")
-    port = free_port()
-    line = [sys.executable, "-m", "tensorboard.main", "--logdir", str(arguments.logs), "--host", "127.0.0.1"]
-    quiet = subprocess.DEVNULL
-    tensorboard = subprocess.Popen([*line, "--port", str(port)], stdout=quiet, stderr=quiet)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            page.goto(f"{url}/#custom_scalars")
-            # a line of a chart is drawn when its data are there
-            page.locator("vz-line-chart2 path.line").first.wait_for(state="attached", timeout=60_000)
-            page.wait_for_load_state("networkidle")
-            # they are drawn with a movement
-            page.wait_for_timeout(3000)
-            page.screenshot(path=DOCS / "tensorboard.png")
-            page.goto(arguments.report.resolve().as_uri())
-            page.locator(".chart .x2tick, .chart .xtick").first.wait_for(state="attached")
-            page.screenshot(
-                path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 2000}, full_page=True
-            )
-            browser.close()
-    finally:
-        tensorboard.terminate()
-        tensorboard.wait()
+    with chromium() as browser, tensorboard(arguments.logs) as url:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.goto(f"{url}/#custom_scalars")
+        # a line of a chart is drawn when its data are there
+        page.locator("vz-line-chart2 path.line").first.wait_for(state="attached", timeout=60_000)
+        page.wait_for_load_state("networkidle")
+        # lines move into place
+        page.wait_for_timeout(3000)
+        page.screenshot(path=DOCS / "tensorboard.png")
+        page.goto(arguments.report.resolve().as_uri())
+        page.locator(".chart .x2tick, .chart .xtick").first.wait_for(state="attached")
+        page.screenshot(
+            path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 2000}, full_page=True
+        )
     print(DOCS / "tensorboard.png", DOCS / "report.png", sep="\n")
-
-
-def free_port() -> int:
-    """Return the number of a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def wait_for(url: str) -> None:
-    """Wait until a server answers; a minute at the most."""
-    for _ in range(120):
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except (URLError, ConnectionError):
-            time.sleep(0.5)
-    raise UserError(f"{url}: TensorBoard does not answer; start it by hand and see why")
 
 
 def parsed() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", type=Path, metavar="LOGS", help="what tensorboard --logdir --host 127.0.0.1 is given")
-    parser.add_argument("report", type=Path, metavar="REPORT_HTML", help="made by scripts/report.py")
+    parser.add_argument("logs", type=Path, metavar="LOGS", help="the directory that TensorBoard shows")
+    parser.add_argument("report", type=Path, metavar="REPORT_HTML", help="a page written by scripts/report.py")
     return parser.parse_args()
 
 

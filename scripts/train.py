@@ -31,9 +31,9 @@ def main(cfg: DictConfig) -> float:
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
     logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
     print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
-    print(f"  python scripts/sample.py {override('ckpt_path', result.checkpoint)}")
+    print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)}")
     if result.best is not None:
-        print(f"  python scripts/sample.py {override('ckpt_path', result.best[0])} # the best by validation")
+        print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)} which=best # by validation")
     return result.objective
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and the --slow switch."""
+"""Fixtures that every test may use, and the tiers: the default one, --full and --slow."""
 
 import csv
 from collections.abc import Iterator
@@ -11,14 +11,16 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run everything that CI runs")
     parser.addoption("--slow", action="store_true", help="run the long trials too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="a long trial; run with --slow"))
+    for tier in ("full", "slow"):
+        if not config.getoption(f"--{tier}"):
+            for item in items:
+                if tier in item.keywords:
+                    item.add_marker(pytest.mark.skip(reason=f"run with --{tier}"))
 
 
 @pytest.fixture(autouse=True)

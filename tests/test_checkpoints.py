@@ -68,23 +68,38 @@ def flip(content: bytes) -> bytes:
         lambda content: b"",
         lambda content: bytes(len(content)),
         lambda content: content + b"\n",
-        # without its seal
-        lambda content: content[: content.rindex(b"\nmakemore")],
-        lambda content: content.replace(b"makemore sha256", b"makemore sha257"),
     ],
-    ids=["a flipped byte", "an end cut off", "half", "empty", "zeroed", "a byte more", "no seal", "another seal"],
+    ids=["a flipped byte", "an end cut off", "half", "empty", "zeroed", "a byte more"],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     damage: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, newest = write(tmp_path, 5), write(tmp_path, 10)
+    assert_passed_over("is damaged", damage, tmp_path, caplog)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: content.rindex(b"\nmakemore")],
+        lambda content: content.replace(b"makemore sha256", b"makemore sha257"),
+    ],
+    ids=["no seal", "another mark"],
+)
+def test_an_unsealed_newest_checkpoint_is_named_and_the_one_before_is_used(
+    damage: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_passed_over("is unsealed", damage, tmp_path, caplog)
+
+
+def assert_passed_over(state: str, damage: Any, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before, newest = write(run_dir, 5), write(run_dir, 10)
     newest.write_bytes(damage(newest.read_bytes()))
-    with pytest.raises(DamagedCheckpointError, match="is damaged"):
+    with pytest.raises(DamagedCheckpointError, match=state):
         read(newest)
     with caplog.at_level(logging.WARNING):
-        assert find(tmp_path) == before
+        assert find(run_dir) == before
     (message,) = caplog.messages
-    assert message.startswith(f"{newest}: is damaged")
+    assert message.startswith(f"{newest}: {state} (")
     assert message.endswith("the one before is used")
 
 
@@ -95,6 +110,16 @@ def test_each_flipped_bit_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
         with pytest.raises(UserError):
             read(path)
+
+
+def test_a_flipped_bit_of_the_first_format_does_not_make_it_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({RECORD_KEY: {"format_version": 1}, "state_dict": {"w": torch.zeros(3)}}, path)
+    content = path.read_bytes()
+    # an opcode that is none
+    path.write_bytes(content.replace(b"\x80\x02}", b"\x80\x02\xff", 1))
+    with pytest.raises(DamagedCheckpointError):
+        read(path)
 
 
 def test_where_none_is_whole_that_is_said(tmp_path: Path) -> None:
@@ -110,7 +135,7 @@ def test_one_of_the_first_format_needs_no_seal_and_later_ones_do(tmp_path: Path)
         if version == 1:
             assert read(path)[RECORD_KEY] == {"format_version": 1}
         else:
-            with pytest.raises(DamagedCheckpointError, match="its end is missing"):
+            with pytest.raises(DamagedCheckpointError, match="is unsealed"):
                 read(path)
 
 

@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str | Path) -> "TrainedModel":
-    """Load a trained model from a checkpoint, or from the newest of a run's directory.
+def load(path: str | Path, *, which: str = "last") -> "TrainedModel":
+    """Load a trained model from the checkpoint that a path names.
+
+    Args:
+        path: a checkpoint; the directory of a run; that of a sweep, for its best job; "latest", for the newest run
+            below `logs`; or a glob pattern of checkpoints or runs, for the newest of them.
+        which: of a run, "last" is its newest whole checkpoint, "best" the best by validation NLL.
 
     Raises:
         makemore.errors.UserError: a missing, truncated or foreign checkpoint.
     """
-    from makemore.inference import trained_model  # torch is heavy; importing the package is not
+    from makemore.cli.finding import find_checkpoint  # torch is heavy; importing the package is not
+    from makemore.inference import trained_model
 
-    return trained_model.load(path)
+    return trained_model.load(find_checkpoint(path, which))

@@ -6,7 +6,9 @@ A checkpoint is Lightning's, of builtins and tensors alone, with a record of our
 
 import logging
 import os
+import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +31,12 @@ class DamagedCheckpointError(UserError):
     Args:
         path: where it is.
         cause: what is wrong with it.
+        state: in one word.
     """
 
-    def __init__(self, path: Path, cause: str) -> None:
-        super().__init__(f"{path}: is damaged ({cause}); use another one of the run")
-        self.path = path
-        self.cause = cause
+    def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
+        self.what = f"{path}: is {state} ({cause})"
+        super().__init__(f"{self.what}; use another one of the run")
 
 
 def record(
@@ -92,25 +94,37 @@ def read(path: Path) -> dict[str, Any]:
     """Return what is in a checkpoint.
 
     Raises:
-        DamagedCheckpointError: a torn, altered or foreign file.
+        DamagedCheckpointError: a torn, altered or unsealed file, or no checkpoint at all.
         UserError: one of a newer format, or of none of ours.
     """
+    not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
     try:
         content, has_seal = files.read_sealed(path)
     except files.BrokenSealError as error:
         raise DamagedCheckpointError(path, str(error)) from error
     except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+        if isinstance(error, pickle.UnpicklingError) and _is_whole_archive(path):
+            # it has objects in it, such as Lightning's hyperparameters
+            raise not_ours from error
         raise DamagedCheckpointError(path, "or not a checkpoint at all") from error
     own = content.get(RECORD_KEY) if isinstance(content, dict) else None
     if not isinstance(own, dict):
-        raise UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
+        raise not_ours
     version = own.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise UserError(f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; update it")
     if version > 1 and not has_seal:
-        raise DamagedCheckpointError(path, "its end is missing")
+        raise DamagedCheckpointError(path, "saved by other means than training, or its end is cut off", "unsealed")
     checkpoint: dict[str, Any] = content
     return checkpoint
+
+
+def _is_whole_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # whatever a damaged file makes the reader raise
+        return False
 
 
 @contextmanager
@@ -134,7 +148,7 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
         try:
             read(path)
         except DamagedCheckpointError as error:
-            log.log(level, "%s: is damaged (%s); the one before is used", error.path, error.cause)
+            log.log(level, "%s; the one before is used", error.what)
         else:
             return path
     return None

@@ -98,7 +98,7 @@ def read_sealed(path: Path, mapped: bool = False) -> tuple[Any, bool]:
         mapped: leave its tensors on the disk.
 
     Raises:
-        BrokenSealError: its seal is another than its content's.
+        BrokenSealError: its seal is another than its content's, or is not whole.
         Exception: whatever a foreign file makes the unpickler raise.
     """
     import torch
@@ -113,8 +113,11 @@ def _check(file: BinaryIO) -> bool:
     if size <= 0:
         return False
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content[size:-64] != _MARK:
+        place = content.rfind(_MARK, max(0, size - _LENGTH))
+        if place < 0:
             return False
+        if place != size:
+            raise BrokenSealError("its end is not what was written")
         with memoryview(content) as view, view[:size] as sealed:
             digest = hashlib.sha256(sealed).hexdigest()
         if digest.encode() != content[-64:]:

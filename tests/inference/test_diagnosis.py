@@ -84,7 +84,12 @@ def check(found: Diagnosis, examples: list[tuple[int, int, int, np.ndarray]], vo
     assert {token: nll.nats for token, nll in found.nll_by_token.items()} == pytest.approx(
         {token: np.mean(nlls) for token, nlls in by_token.items()}, rel=1e-5, abs=1e-7
     )
-    assert found.calibration.weight.sum() == len(examples) * size
+    calibration = found.calibration
+    filled = calibration.weight > 0
+    assert calibration.weight.sum() == len(examples)
+    assert (calibration.predicted * calibration.weight)[filled].sum() == pytest.approx(
+        sum(float(probs.max()) for *_, probs in examples), rel=1e-5
+    )
 
 
 def test_by_hand(tmp_path: Path) -> None:
@@ -103,6 +108,11 @@ def test_by_hand(tmp_path: Path) -> None:
     # where the end is right, it was given 1 once and 1/3 once
     assert found.confusion[0] == pytest.approx([2 / 3, 1 / 6, 1 / 6])
     assert found.confusion[2] == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    # of the likeliest: three thirds after a, of which one was right, and three certainties
+    calibration = found.calibration
+    assert {place: weight for place, weight in enumerate(calibration.weight) if weight} == {6: 3, 19: 3}
+    assert calibration.predicted[[6, 19]] == pytest.approx([1 / 3, 1])
+    assert calibration.observed[[6, 19]] == pytest.approx([1 / 3, 1])
 
 
 @pytest.mark.parametrize(("boundary", "boundary_at"), BOUNDARIES)
@@ -181,7 +191,7 @@ def test_a_counted_bigram_is_calibrated_on_its_own_text(lesson_text: Path) -> No
     assert found.error == pytest.approx(0, abs=1e-12)
     filled = found.weight > 0
     assert found.predicted[filled] == pytest.approx(found.observed[filled])
-    assert found.weight.sum() == 228_146 * 27
+    assert found.weight.sum() == 228_146
 
 
 def test_the_error_of_calibration_is_the_mean_gap_over_predictions() -> None:
@@ -190,11 +200,23 @@ def test_the_error_of_calibration_is_the_mean_gap_over_predictions() -> None:
     assert found.error == pytest.approx((3 * 0.1 + 1 * 0.4) / 4)
 
 
-def test_probabilities_of_0_and_1_are_in_the_first_and_the_last_bin(tmp_path: Path) -> None:
-    corpus = corpus_of(tmp_path, ["a"])
-    found = diagnose(ngram(corpus, 2), corpus, "train").calibration
-    assert found.weight.tolist() == [2, *[0] * 18, 2]
-    assert (found.predicted[0], found.predicted[-1], found.observed[0], found.observed[-1]) == (0, 1, 0, 1)
+def test_probabilities_of_almost_0_and_of_1_are_in_the_first_and_the_last_bin(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, ["abcdefghijklmnopqrstuvwxyz"])
+    certain = diagnose(ngram(corpus, 2), corpus, "train").calibration
+    assert certain.weight.tolist() == [*[0] * 19, 27]
+    assert (certain.predicted[-1], certain.observed[-1]) == (1, 1)
+    uniform = diagnose(ngram(corpus, 0), corpus, "train").calibration
+    assert uniform.weight.tolist() == [27, *[0] * 19]
+    assert (uniform.predicted[0], uniform.observed[0]) == pytest.approx((1 / 27, 1 / 27))
+
+
+def test_a_model_that_is_sure_and_wrong_has_a_large_error_however_many_characters_there_are(tmp_path: Path) -> None:
+    characters = "abcdefghijklmnopqrstuvwxyz"
+    corpus = corpus_of(tmp_path, [characters, characters[::-1]])
+    # after each character it expects the one that follows in the alphabet, which comes in one line of two
+    network = ngram(corpus_of(tmp_path, [characters]), 2)
+    found = diagnose(network, corpus, "train").calibration
+    assert found.error == pytest.approx(0.5, abs=0.02)
 
 
 def test_what_was_never_seen_has_an_infinite_nll_and_no_more(tmp_path: Path) -> None:
@@ -249,7 +271,7 @@ def test_thousands_of_characters_take_little_memory(tmp_path: Path) -> None:
     # all probabilities of all contexts are 200 MB
     assert peak < 100e6
     assert len(found.nll_by_token) == 5001
-    assert found.calibration.weight.sum() == 6000 * 5001
+    assert found.calibration.weight.sum() == 6000
 
 
 def test_weights_that_are_no_numbers_are_said(tmp_path: Path) -> None:

@@ -336,6 +336,28 @@ def test_a_foreign_lightning_checkpoint(tmp_path: Path) -> None:
     assert "is not a checkpoint of this project" in refusal(tmp_path / "foreign.ckpt")
 
 
+def test_a_lightning_checkpoint_with_objects_is_foreign_and_not_damaged(tmp_path: Path) -> None:
+    class Foreign(L.LightningModule):
+        def __init__(self, path: Path) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(2, 2)
+
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(Foreign(tmp_path))
+    trainer.save_checkpoint(tmp_path / "foreign.ckpt")
+    assert "is not a checkpoint of this project" in refusal(tmp_path / "foreign.ckpt")
+
+
+def test_a_checkpoint_that_torch_has_saved_again_is_unsealed_and_not_damaged(
+    runs: dict[str, tuple[Path, LanguageModel]], tmp_path: Path
+) -> None:
+    torch.save(torch.load(find(runs["mlp"][0]), weights_only=True), tmp_path / "again.ckpt")
+    message = refusal(tmp_path / "again.ckpt")
+    assert "again.ckpt: is unsealed (" in message
+    assert "damaged" not in message
+
+
 @pytest.mark.parametrize("contents", [torch.zeros(3), [1, 2], {}, {RECORD_KEY: None}, {RECORD_KEY: [1]}, 5])
 def test_a_file_of_torch_that_is_no_checkpoint_of_ours(contents: Any, tmp_path: Path) -> None:
     torch.save(contents, tmp_path / "other.pt")

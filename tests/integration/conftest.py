@@ -1,12 +1,14 @@
-"""Running the scripts: in this process, which is quick, or in a new one, as a user does."""
+"""Running the scripts: in this process, in a forked one, or in a new one, as a user does."""
 
 import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trials
 from trials import ROOT, Outcome
 
 Command = Callable[..., Outcome]
@@ -33,11 +35,17 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def process(tmp_path: Path) -> Command:
-    """Run a script in a new process, from a new working directory."""
+    """Run a script in a process of its own that is forked from one with the heavy imports (see trials.py)."""
+    return partial(trials.run, cwd=tmp_path)
 
-    def run(script: str, *arguments: object, cwd: Path = tmp_path, stdin: str = "") -> Outcome:
+
+@pytest.fixture
+def new_process(tmp_path: Path) -> Command:
+    """Run a script in a new process, as a user does, from a new working directory."""
+
+    def run(script: str, *arguments: object) -> Outcome:
         line = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
-        ended = subprocess.run(line, cwd=cwd, input=stdin, capture_output=True, text=True, check=False)
+        ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     return run
@@ -45,10 +53,6 @@ def process(tmp_path: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a short run of the default model, trained in a new process."""
-    cwd = tmp_path_factory.mktemp("trained")
-    arguments = ["trainer.max_steps=300", "val_every=100", "log_every=10", "checkpoint_every=100", "model.l2=0.01"]
-    line = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    subprocess.run(line, cwd=cwd, check=True, capture_output=True)
-    (run_dir,) = (cwd / "logs" / "train" / "runs").iterdir()
-    return run_dir
+    """The directory of a short run of the default model."""
+    short = ("trainer.max_steps=300", "val_every=100", "log_every=10", "checkpoint_every=100", "model.l2=0.01")
+    return trials.train(tmp_path_factory.mktemp("trained") / "cwd", *short)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from makemore.benchmarks.setting import Sizes
+import pytest
+
+from benchmarks.setting import Sizes
 
 Command = Callable[..., Any]
 
 
-def test_a_quick_benchmark_of_one_row(process: Command, tmp_path: Path) -> None:
-    outcome = process("benchmark", "--quick", "--only", "windows", "--markdown", "table.md")
+@pytest.mark.full
+def test_a_quick_benchmark_of_one_row(new_process: Command, tmp_path: Path) -> None:
+    outcome = new_process("benchmark", "--quick", "--only", "windows", "--markdown", "table.md")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("windows: windows of 32,")
     assert "lesson's Python loop" in outcome.out

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trials import SHORT
 
 import makemore
 from makemore.data.text import read_text
@@ -18,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
 
 
-def test_evaluate_gives_what_training_ended_with(trained: Path, process: Command, tmp_path: Path) -> None:
-    outcome = process("evaluate", f"ckpt_path={trained}", "output=metrics.json")
+def test_evaluate_gives_what_training_ended_with(trained: Path, new_process: Command, tmp_path: Path) -> None:
+    outcome = new_process("evaluate", f"ckpt_path={trained}", "output=metrics.json")
     assert outcome.code == 0
     assert outcome.err == ""
     evaluated = json.loads((tmp_path / "metrics.json").read_text())
@@ -129,6 +130,34 @@ def test_unseen_warns_that_the_text_has_changed(command: Command, tmp_path: Path
 def test_a_directory_of_checkpoints_is_its_newest(trained: Path, command: Command) -> None:
     names = command("sample", f"ckpt_path={trained}/checkpoints").out.splitlines()
     assert names == makemore.load(trained).sample(10)
+
+
+@pytest.mark.parametrize("script", ["evaluate", "score", "sample"])
+def test_every_command_takes_latest_a_pattern_and_the_best(
+    script: str, command: Command, trained: Path, tmp_path: Path
+) -> None:
+    words = ["words=[emma]"] if script == "score" else []
+    (best,) = (trained / "checkpoints").glob("best-*.ckpt")
+    of_best = command(script, f"ckpt_path={best}", *words)
+    assert command(script, f"ckpt_path={trained}", "which=best", *words) == of_best
+    # as a shell hands it on where nothing is named so
+    assert command(script, f"ckpt_path={trained}/checkpoints/best-step-*.ckpt", *words) == of_best
+    shutil.copytree(trained, tmp_path / "logs" / "train" / "runs" / "mine")
+    assert command(script, "ckpt_path=latest", "which=best", *words) == of_best
+
+
+def test_training_ends_with_commands_for_the_run_and_for_its_best(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("ada\nbob\neve\nann\nmia\nzoe\nmax\nleo\nida\nkim\n")
+    arguments = ["data=text", "data.path=names.txt", *SHORT, "trainer.max_steps=400", "optimizer.lr=0.1"]
+    lines = command("train", *arguments, "hydra.run.dir=r").out.splitlines()
+    assert lines[-2:] == [
+        f"  python scripts/sample.py ckpt_path={tmp_path / 'r'}",
+        f"  python scripts/sample.py ckpt_path={tmp_path / 'r'} which=best # by validation",
+    ]
+    first, second = (command("sample", *line.partition("#")[0].split()[2:]) for line in lines[-2:])
+    assert (first.code, second.code) == (0, 0)
+    assert first.out != second.out
+    assert "which must be one of last, best" in command("sample", "ckpt_path=r", "which=first").error
 
 
 def test_a_word_alone_is_no_list_of_words(trained: Path) -> None:

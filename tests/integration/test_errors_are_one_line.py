@@ -174,14 +174,15 @@ def test_checkpoint_commands(
 def test_too_little_memory_is_one_line(
     allocate: Callable[[int], Any], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("makemore.cli.finding.find_checkpoint", lambda path, which: path)
     monkeypatch.setattr("makemore.inference.trained_model.load", lambda path: allocate(10**17))
     assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 
 
-def test_in_a_new_process_it_is_one_line_too(process: Command, tmp_path: Path) -> None:
-    assert "no such file" in process("train", "data=text", "data.path=nowhere.txt").error
-    assert "did you mean optimizer.lr?" in process("train", "optimizer.lrr=1").error
-    assert "no such checkpoint" in process("sample", "ckpt_path=nowhere").error
+def test_in_a_new_process_it_is_one_line_too(new_process: Command, tmp_path: Path) -> None:
+    assert "no such file" in new_process("train", "data=text", "data.path=nowhere.txt").error
+    assert "did you mean optimizer.lr?" in new_process("train", "optimizer.lrr=1").error
+    assert "no such checkpoint" in new_process("sample", "ckpt_path=nowhere").error
     assert not (tmp_path / "logs").exists()
 
 

@@ -25,7 +25,7 @@ SHORT = ("trainer.max_steps=40", "val_every=10", "log_every=1", "checkpoint_ever
 RAMP = ("scheduler=exponential_ramp", "scheduler.end_exponent=40", "optimizer=sgd", "optimizer.lr=1")
 
 
-@pytest.mark.parametrize("steps", [1, 7, 250])
+@pytest.mark.parametrize("steps", [7, *(pytest.param(steps, marks=pytest.mark.full) for steps in (1, 250))])
 def test_a_run_that_diverges_names_step_rate_and_the_last_good_checkpoint(steps: int, tmp_path: Path) -> None:
     outcome = run("train", *SHORT, *RAMP, f"steps_per_execution={steps}", cwd=tmp_path)
     run_dir = run_in(tmp_path)
@@ -148,6 +148,7 @@ def check_full(outcome: Any, run_dir: Path) -> None:
         load(newest)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "left", [30_000, 90_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 200_000, 7_000))]
 )
@@ -188,7 +189,12 @@ def limit(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "size", [8_000, 60_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(7_000, 100_000, 7_000))]
+    "size",
+    [
+        60_000,
+        pytest.param(8_000, marks=pytest.mark.full),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in range(7_000, 100_000, 7_000)),
+    ],
 )
 def test_a_run_whose_files_may_not_grow_goes_on_when_they_may(size: int, tmp_path: Path) -> None:
     arguments = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
@@ -206,7 +212,14 @@ def to_a_full_disk() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
-    ("script", "arguments"), [("sample", []), ("evaluate", []), ("score", ["words=[anna]"]), ("train", [])]
+    ("script", "arguments"),
+    [
+        ("sample", []),
+        *(
+            pytest.param(*case, marks=pytest.mark.full)
+            for case in (("evaluate", []), ("score", ["words=[anna]"]), ("train", []))
+        ),
+    ],
 )
 def test_standard_output_that_is_full_is_one_line(
     script: str, arguments: list[str], trained: Path, tmp_path: Path
@@ -218,6 +231,7 @@ def test_standard_output_that_is_full_is_one_line(
     assert script == "train" or len(outcome.err.splitlines()) == 1
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_an_output_that_is_full_is_one_line(trained: Path, tmp_path: Path) -> None:
     outcome = run("evaluate", f"ckpt_path={trained}", "output=/dev/full", cwd=tmp_path)

@@ -445,6 +445,7 @@ def trial(numbers: list[int], cwd: Path, checkpoints: list[Path], keys: dict[str
     return counts
 
 
+@pytest.mark.full
 def test_a_few_random_inputs_end_in_success_or_one_line(
     tmp_path: Path, checkpoints: list[Path], keys: dict[str, list[str]]
 ) -> None:

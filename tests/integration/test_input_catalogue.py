@@ -130,11 +130,14 @@ def test_characters_that_only_the_test_split_has_are_said(command: Command, tmp_
     assert metrics["test/nll"] == pytest.approx(smoothed_nll(["emma", "ava"], ["zoe", "emma"], 7), abs=1e-9)
 
 
+SMALL_MLP = ("model=mlp", "trainer.max_steps=2", "model.hidden_dim=4")
+
+
 @pytest.mark.parametrize(
     ("model", "lower"),
     [
-        (("model=mlp", "model.block_size=5", "trainer.max_steps=2", "model.hidden_dim=4"), "model.block_size to 4"),
-        (("model=ngram", "model.order=6"), "model.order to 5"),
+        ((*SMALL_MLP, "model.block_size=6"), "model.block_size to 5"),
+        (("model=ngram", "model.order=7"), "model.order to 6"),
     ],
 )
 def test_contexts_beyond_the_longest_line_are_warned_of_once(
@@ -144,17 +147,29 @@ def test_contexts_beyond_the_longest_line_are_warned_of_once(
     outcome = command("train", *model, "data=text", "data.path=text.txt", ONE_SPLIT)
     assert outcome.code == 0, outcome.err
     (warning,) = (line for line in outcome.err.splitlines() if "longer than the longest line" in line)
-    assert warning == f"contexts of 5 characters are longer than the longest line, of 4; lower {lower}"
+    what = "contexts of 6 tokens are longer than the longest line with the start before it, 5; the rest is padding"
+    assert warning == f"{what}; lower {lower}"
 
 
+@pytest.mark.parametrize("model", [(*SMALL_MLP, "model.block_size=5"), ("model=ngram", "model.order=6")])
+def test_a_context_that_holds_the_longest_line_and_its_start_is_not_too_long(
+    model: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("emma\nava\n")
+    outcome = command("train", *model, "data=text", "data.path=text.txt", ONE_SPLIT)
+    assert outcome.code == 0, outcome.err
+    assert "longer than" not in outcome.err
+
+
+@pytest.mark.full
 def test_what_a_terminal_cannot_show_is_escaped(
-    tmp_path: Path, process: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, new_process: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     (tmp_path / "text.txt").write_text("ann\u00e9\n\U0001f600\n", encoding="utf-8")
-    trained = process("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, "hydra.run.dir=run")
+    trained = new_process("train", *COUNTING, "data=text", "data.path=text.txt", ONE_SPLIT, "hydra.run.dir=run")
     assert trained.code == 0, trained.err
-    scored = process("score", "ckpt_path=run", "words=['ann\u00e9','\U0001f600']")
+    scored = new_process("score", "ckpt_path=run", "words=['ann\u00e9','\U0001f600']")
     assert scored.code == 0, scored.err
     assert "\\U0001f600" in scored.out
     assert "ann\\xe9" in scored.out

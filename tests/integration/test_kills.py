@@ -72,6 +72,7 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
     in_parallel(trial, models)
 
 
+@pytest.mark.full
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW"], 2, tmp_path)
 
@@ -95,6 +96,7 @@ def save_again_and_again(run_dir: Path, step: int, temporaries: str) -> None:
         callback.on_train_end(trainer, module)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system, /dev/shm")
 def test_a_hundred_kills_while_checkpoints_are_saved_tear_none(tmp_path: Path) -> None:
     # what is made on another file system could not be renamed to where it belongs
@@ -139,7 +141,12 @@ def flip_a_byte(content: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda content: content[:-1000], flip_a_byte, lambda content: bytes(len(content)), lambda content: b""],
+    [
+        pytest.param(lambda content: content[:-1000], marks=pytest.mark.full),
+        flip_a_byte,
+        pytest.param(lambda content: bytes(len(content)), marks=pytest.mark.full),
+        pytest.param(lambda content: b"", marks=pytest.mark.full),
+    ],
     ids=["truncated", "a byte flipped", "zeroed", "empty"],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
@@ -163,6 +170,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
 
 
+@pytest.mark.full
 def test_where_no_checkpoint_is_whole_the_run_begins_anew(tmp_path: Path) -> None:
     arguments = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
     whole = train(tmp_path / "b", *arguments)

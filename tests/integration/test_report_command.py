@@ -69,6 +69,18 @@ def test_a_checkpoint_alone_is_enough(command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "report" / "pictures" / "bigrams.png").exists()
 
 
+def test_a_checkpoint_of_a_run_leaves_the_runs_own_report_as_it_is(run_dir: Path, command: Command) -> None:
+    assert command("report", "run/checkpoints").code == 0
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert {run_dir / "report.html", run_dir / "pictures" / "loss.png"} <= before.keys()
+    outcome = command("report", "run/checkpoints/step-00000200.ckpt")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[-1] == "run/report-step-00000200/report.html"
+    assert "checkpoints/step-00000200.ckpt" in page_of(run_dir / "report-step-00000200" / "report.html")
+    assert (run_dir / "report-step-00000200" / "pictures" / "loss.png").exists()
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: Path) -> None:
     text = tmp_path / "names.txt"
     text.write_text(

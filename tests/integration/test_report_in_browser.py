@@ -1,6 +1,5 @@
 """Checks reports in Chromium: from disk, without a request, at a desk, on a phone and printed."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,13 @@ from urllib.parse import quote
 
 import fabricated
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = pytest.mark.browser
+from browser.chromium import PATH, chromium
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-# as root, in a container, without a network of its own
-FLAGS = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-MORE_FLAGS = ("disable-component-update", "disable-sync")
+# what is on a page is checked by the tests of its parts; here, what a browser makes of it
+pytestmark = [pytest.mark.browser, pytest.mark.full]
+
 DESK = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -24,13 +22,10 @@ Open = Callable[[Path, dict[str, Any]], Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if BROWSER is None:
+    if PATH is None:
         pytest.skip("there is no Chromium or Chrome on this machine")
-    with sync_playwright() as playwright:
-        flags = [f"--{flag}" for flag in (*FLAGS, *MORE_FLAGS)]
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=flags)
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

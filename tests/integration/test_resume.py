@@ -75,6 +75,11 @@ def check_interrupted(strides: dict[str, int], whole: Any, tmp_path: Path) -> No
 
 
 def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_is_not(whole: Any, tmp_path: Path) -> None:
+    check_interrupted({"ngram": 7, "mlp, AdamW": 5}, whole, tmp_path)
+
+
+@pytest.mark.full
+def test_so_does_each_kind_of_model(whole: Any, tmp_path: Path) -> None:
     check_interrupted(STRIDES, whole, tmp_path)
 
 
@@ -124,6 +129,11 @@ def check_points(
     in_parallel(lambda item: trial(item[0], *item[1]), enumerate(trials))
 
 
+def test_a_signal_leaves_a_run_that_can_be_resumed(whole: Any, tmp_path: Path) -> None:
+    check_points(POINTS[::9], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path)
+
+
+@pytest.mark.full
 def test_a_signal_at_any_point_leaves_a_run_that_can_go_on(whole: Any, tmp_path: Path) -> None:
     check_points(POINTS[::2], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path / "a")
     check_points(POINTS[:2], ["early stopping"], [signal.SIGTERM], whole, tmp_path / "b")
@@ -135,6 +145,7 @@ def test_so_does_any_signal_at_each_point_for_any_model(whole: Any, tmp_path: Pa
     check_points(POINTS, models, [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], whole, tmp_path)
 
 
+@pytest.mark.full
 def test_one_seed_gives_one_run(whole: Any, tmp_path: Path) -> None:
     again = train(tmp_path, *SHORT, *MODELS["mlp, AdamW"])
     assert ending(again) == ending(whole("mlp, AdamW"))
@@ -160,6 +171,7 @@ def test_a_finished_run_goes_on_to_more_steps(whole: Any, tmp_path: Path) -> Non
     assert gone_on == at_once
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole: Any, tmp_path: Path) -> None:
     at_the_fourth_step = signal_at("makemore.signals:requested", 5, signal.SIGKILL)
     arguments = (*SHORT, *MODELS["mlp, AdamW"], "checkpoint_every=1000", "val_every=1000", "log_every=1")
@@ -233,7 +245,9 @@ TARGETS = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target", [TARGETS[0], *(pytest.param(target, marks=pytest.mark.full) for target in TARGETS[1:])]
+)
 def test_a_saved_config_that_names_another_target_is_refused(
     target: Any, whole: Any, command: Any, tmp_path: Path
 ) -> None:
@@ -293,6 +307,7 @@ def test_a_damaged_saved_config_is_refused(content: bytes, whole: Any, command: 
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.full
 def test_a_torn_saved_config_is_refused(whole: Any, command: Any, tmp_path: Path) -> None:
     run_dir = copied(whole("mlp, AdamW"), tmp_path)
     path = run_dir / ".hydra" / "config.yaml"

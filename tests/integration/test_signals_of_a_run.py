@@ -34,6 +34,8 @@ from makemore.checkpoints import checkpoints_of, find_newest, step_of
 SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
 LONG = ("trainer.max_steps=3000", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+# the default tier has one of them
+EITHER = [SIGNALS[0], pytest.param(*SIGNALS[1], marks=pytest.mark.full)]
 
 
 def stopped(cwd: Path, signum: int, *arguments: object, when: str = "step 100 of", **options: Any) -> Outcome:
@@ -58,7 +60,7 @@ def check_stopped(outcome: Outcome, code: int, run_dir: Path) -> None:
     assert how == f"  python scripts/train.py resume={run_dir} # goes on"
 
 
-@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+@pytest.mark.parametrize(("signum", "code"), EITHER)
 def test_a_signal_in_training_saves_and_the_run_goes_on(signum: int, code: int, tmp_path: Path) -> None:
     outcome = stopped(tmp_path / "a", signum, *LONG)
     run_dir = run_in(tmp_path / "a")
@@ -75,7 +77,7 @@ def send_twice(signum: int) -> None:
     send_myself(signum)
 
 
-@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+@pytest.mark.parametrize(("signum", "code"), EITHER)
 def test_a_second_signal_quits_at_once(signum: int, code: int, tmp_path: Path) -> None:
     twice = partial(at_call, "makemore.signals:requested", 7, partial(send_twice, signum))
     outcome = run("train", *SHORT, cwd=tmp_path, prepare=twice)
@@ -84,7 +86,7 @@ def test_a_second_signal_quits_at_once(signum: int, code: int, tmp_path: Path) -
     assert resume(run_in(tmp_path)).code == 0
 
 
-@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+@pytest.mark.parametrize(("signum", "code"), EITHER)
 def test_a_signal_in_a_sweep_ends_all_of_it(signum: int, code: int, tmp_path: Path) -> None:
     outcome = run("train", "-m", *SHORT, "seed=0,1,2", cwd=tmp_path, prepare=signal_at_step(7, signum))
     assert outcome.code == code, outcome.err
@@ -133,6 +135,7 @@ def check_starts(moments: list[float], tmp_path: Path) -> None:
         assert not traceback
 
 
+@pytest.mark.full
 def test_a_signal_while_a_run_starts_leaves_no_traceback(tmp_path: Path) -> None:
     check_starts([0.0, 0.5, 1.0, 3.0], tmp_path)
 
@@ -144,6 +147,7 @@ def test_nor_does_one_at_any_moment(tmp_path: Path) -> None:
     check_starts([moments.uniform(0.0, 6.0) for _ in range(20)], tmp_path / "all")
 
 
+@pytest.mark.full
 def test_a_block_that_takes_long_is_left_in_the_middle(tmp_path: Path) -> None:
     # some 0.1 s a step, 250 steps a block
     big = ("model.hidden_dim=2000", "model.block_size=16", "data.batch_size=2048", "val_every=1000", "num_samples=0")
@@ -188,7 +192,11 @@ def scontrol(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("array", "job"), [({}, "123"), ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, "120_7")]
+    ("array", "job"),
+    [
+        pytest.param({}, "123", marks=pytest.mark.full),
+        ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, "120_7"),
+    ],
 )
 def test_slurm_queues_a_run_again_and_it_goes_on_where_it_was(array: dict[str, str], job: str, tmp_path: Path) -> None:
     cwd = tmp_path / "a"
@@ -208,6 +216,7 @@ def test_slurm_queues_a_run_again_and_it_goes_on_where_it_was(array: dict[str, s
     assert ending(run_dir) == ending(train(tmp_path / "b", *SHORT))
 
 
+@pytest.mark.full
 def test_without_scontrol_the_run_says_so(tmp_path: Path) -> None:
     env = {"SLURM_JOB_ID": "123", "PATH": str(tmp_path)}
     outcome = run("train", *SHORT, cwd=tmp_path, env=env, prepare=signal_at_step(7, signal.SIGUSR1))
@@ -224,7 +233,7 @@ def test_without_scontrol_the_run_says_so(tmp_path: Path) -> None:
         ("score", ["words=[anna]"], "makemore.inference.scoring:read_words"),
     ],
 )
-@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+@pytest.mark.parametrize(("signum", "code"), EITHER)
 def test_the_other_commands_end_without_a_word(
     script: str, arguments: list[str], at: str, signum: int, code: int, trained: Path, tmp_path: Path
 ) -> None:
@@ -232,6 +241,7 @@ def test_the_other_commands_end_without_a_word(
     assert (outcome.code, outcome.out, outcome.err) == (code, "", "")
 
 
+@pytest.mark.full
 def test_sampling_without_end_is_left_at_once(trained: Path, tmp_path: Path) -> None:
     child = start("sample", f"ckpt_path={trained}", "num_samples=100000000", cwd=tmp_path)
     while child.process.is_alive() and not child.out.stat().st_size:
@@ -241,6 +251,7 @@ def test_sampling_without_end_is_left_at_once(trained: Path, tmp_path: Path) -> 
     assert (outcome.code, outcome.err) == (130, "")
 
 
+@pytest.mark.full
 def test_ten_runs_that_start_at_the_same_instant_have_ten_directories(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("anna\nbob\neve\ndan\n")
     at = time.time() + 3

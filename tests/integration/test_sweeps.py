@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -121,6 +122,15 @@ def test_a_sweep_ends_with_a_table_and_the_commands_for_its_best(whole: Path) ->
         "sweep.json",
     ]
     assert sorted(path.name for path in (best / ".hydra").iterdir()) == ["config.yaml", "hydra.yaml", "overrides.yaml"]
+
+
+def test_where_slurm_is_installed_nothing_but_the_live_line_is_shown(forked: Sweep, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    outcome = forked(tmp_path, "seed=0,1", env={"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"})
+    assert outcome.code == 0, outcome.err
+    assert [line for line in outcome.err.splitlines() if not re.match(r"\d+ complete, \d+ running", line)] == []
 
 
 def test_a_job_is_a_run_like_any_other(copied: Path, command: Command, tmp_path: Path) -> None:

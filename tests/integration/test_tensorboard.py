@@ -20,6 +20,9 @@ from trials import run
 from makemore.inference.trained_model import load
 from makemore.runs.watching.showing import CHARTS
 
+# what a run writes is checked by the tests of its parts; here, what TensorBoard makes of it
+pytestmark = pytest.mark.full
+
 STEPS = 60
 LINE = (
     *("-m", f"trainer.max_steps={STEPS}", "val_every=20", "log_every=10", "steps_per_execution=10"),

@@ -112,6 +112,7 @@ def test_two_runs_with_one_seed_end_alike_ten_steps_at_a_time_or_one(command: Co
     assert not same(one, other_seed)
 
 
+@pytest.mark.full
 def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(command: Command, tmp_path: Path) -> None:
     bigram = ("model=bigram", "optimizer=sgd", "optimizer.lr=10", "model.l2=0.01")
     for more in (["compile=true"], ["compile=true", "steps_per_execution=7"], []):

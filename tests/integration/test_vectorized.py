@@ -163,7 +163,14 @@ def test_its_checkpoints_are_evaluated_and_sampled(whole: Path, tmp_path: Path) 
     assert names.out == (job / "samples.txt").read_text()
 
 
-@pytest.mark.parametrize("more", [("hydra.launcher.max_members=3",), ("hydra.launcher.max_members=1",), ()], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("hydra.launcher.max_members=3",),
+        *(pytest.param(more, marks=pytest.mark.full) for more in (("hydra.launcher.max_members=1",), ())),
+    ],
+    ids=str,
+)
 def test_neither_waves_nor_processes_show_in_the_results(
     more: tuple[str, ...], sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:
@@ -195,6 +202,7 @@ def test_members_that_fail_are_named_and_the_others_go_on_to_the_digit(sweeps: S
         assert not list((wild / name).glob("metrics.json"))
 
 
+@pytest.mark.full
 def test_a_member_that_explodes_late_keeps_its_last_good_checkpoint(sweeps: Sweeps, tmp_path: Path) -> None:
     # the second milestone raises the rate beyond all measure
     late = ("optimizer=sgd", "scheduler.milestones=[25]", "scheduler.gamma=0.1,1e38", "optimizer.lr=1", "seed=0,1")
@@ -210,7 +218,14 @@ def test_a_member_that_explodes_late_keeps_its_last_good_checkpoint(sweeps: Swee
         assert "step-00000020.ckpt" in json.loads((path / "job.json").read_text())["message"]
 
 
-@pytest.mark.parametrize(("step", "signum"), [(1, signal.SIGTERM), (14, signal.SIGINT), (21, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("step", "signum"),
+    [
+        pytest.param(1, signal.SIGTERM, marks=pytest.mark.full),
+        (14, signal.SIGINT),
+        pytest.param(21, signal.SIGTERM, marks=pytest.mark.full),
+    ],
+)
 def test_a_stopped_sweep_goes_on_to_the_digit(
     step: int, signum: int, sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +240,7 @@ def test_a_stopped_sweep_goes_on_to_the_digit(
     assert_same(tmp_path / "S", whole)
 
 
+@pytest.mark.full
 def test_a_signal_is_passed_on_to_forked_processes(sweeps: Sweeps, tmp_path: Path) -> None:
     child = sweeps.start(tmp_path, *GRID, *FORKED, "trainer.max_steps=20000", "val_every=20000", "log_every=1000")
     until = time.monotonic() + 200
@@ -237,6 +253,7 @@ def test_a_signal_is_passed_on_to_forked_processes(sweeps: Sweeps, tmp_path: Pat
     assert list(statuses(tmp_path / "S").values()) == ["stopped"] * 8
 
 
+@pytest.mark.full
 def test_a_member_that_was_stopped_goes_on_as_a_run_by_itself(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     assert sweeps.run(tmp_path, *GRID, *INSIDE, prepare=signal_at_step(13)).code == 143
     name, job = next(iter(job_dirs(tmp_path / "S").items()))
@@ -261,6 +278,7 @@ def kill_and_go_on(kills: int, sweeps: Sweeps, odd: Path, tmp_path: Path) -> Non
     assert_same(tmp_path / "S", odd)
 
 
+@pytest.mark.full
 def test_a_killed_sweep_goes_on_to_the_digit(sweeps: Sweeps, odd: Path, tmp_path: Path) -> None:
     kill_and_go_on(2, sweeps, odd, tmp_path)
 
@@ -272,6 +290,7 @@ def test_a_sweep_that_is_killed_again_and_again_goes_on_to_the_digit(
     kill_and_go_on(25, sweeps, odd, tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("call", ["makemore.files:write_sealed", "makemore.sweeps.job:write_job"])
 def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     call: str, sweeps: Sweeps, whole: Path, tmp_path: Path
@@ -282,6 +301,7 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     assert_same(tmp_path / "S", whole)
 
 
+@pytest.mark.full
 def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sweeps, tmp_path: Path) -> None:
     kill = partial(at_call, "makemore.sweeps.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
     outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
@@ -298,19 +318,21 @@ def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path
     assert [row["status"] for row in rows(tmp_path / "S")] == ["finished"] * 4
 
 
+@pytest.mark.full
 def test_the_same_job_twice_runs_once(sweeps: Sweeps, tmp_path: Path) -> None:
     outcome = sweeps.run(tmp_path, "seed=0,1,0,0", *INSIDE)
     assert outcome.code == 0, outcome.err
     assert sorted(row["seed"] for row in rows(tmp_path / "S")) == ["0", "1"]
 
 
-@pytest.mark.parametrize("how", [INSIDE, FORKED], ids=["inside", "forked"])
+@pytest.mark.parametrize("how", [INSIDE, pytest.param(FORKED, marks=pytest.mark.full)], ids=["inside", "forked"])
 def test_two_jobs_of_one_directory_are_refused(how: tuple[str, ...], sweeps: Sweeps, tmp_path: Path) -> None:
     outcome = sweeps.run(tmp_path, "seed=0,1", *how, "hydra.sweep.subdir=mine")
     assert outcome.code == 2
     assert "mine: " in outcome.err
 
 
+@pytest.mark.full
 def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Path) -> None:
     search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
     space = ("optimizer.lr=tag(log,interval(0.001,0.01))", "model.l2=choice(0,0.1)", "seed=range(0,5)")
@@ -331,7 +353,13 @@ def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: 
             assert by_seed[row["seed"]] == pytest.approx(float(row["val/nll"]), abs=1e-4)
 
 
-@pytest.mark.parametrize("given", ["max_members=0", "max_members=x", "n_jobs=0", "max_memberz=3"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "max_members=0",
+        *(pytest.param(given, marks=pytest.mark.full) for given in ("max_members=x", "n_jobs=0", "max_memberz=3")),
+    ],
+)
 def test_a_wrong_option_is_said_before_anything_is_written(given: str, sweeps: Sweeps, tmp_path: Path) -> None:
     outcome = sweeps.run(tmp_path, *GRID, "hydra/launcher=vectorized", f"hydra.launcher.{given}")
     assert given.partition("=")[0] in outcome.error
@@ -345,6 +373,7 @@ def test_the_live_line_says_how_far_the_members_are(sweeps: Sweeps, tmp_path: Pa
     assert re.search(r"8 members at step [\d,]+ of 3,000, [\d,]+ steps/s each, best validation NLL \d", outcome.err)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("jobs", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_jobs_are_as_many_runs(jobs: int, text: Path, tmp_path: Path) -> None:
     small = ("experiment=lessons/bigram", "data=text", f"data.path={text}", "trainer.max_steps=5", "val_every=5")

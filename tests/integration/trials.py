@@ -66,14 +66,18 @@ class Outcome:
 class Child:
     """A command in a process of its own."""
 
-    def __init__(self, script: str, arguments: Sequence[object], cwd: Path, prepare: Any, env: dict[str, str]) -> None:
+    def __init__(
+        self, script: str, arguments: Sequence[object], cwd: Path, prepare: Any, env: dict[str, str], stdin: str
+    ) -> None:
         number = next(_NUMBERS)
         cwd.mkdir(parents=True, exist_ok=True)
-        self.out, self.err = cwd / f"{number}.out", cwd / f"{number}.err"
+        # beside the working directory, in which the command alone leaves files
+        self.given, self.out, self.err = (cwd.parent / f"{number}.{kind}" for kind in ("in", "out", "err"))
         for path in (self.out, self.err):
             path.touch()
+        self.given.write_text(stdin)
         line = [f"{script}.py", *map(str, arguments)]
-        where = (cwd, self.out, self.err)
+        where = (cwd, self.given, self.out, self.err)
         self.process = forked(_run, script, line, where, prepare, dict(os.environ) | env)
 
     def send(self, signum: int) -> None:
@@ -109,9 +113,10 @@ def start(
     cwd: Path,
     prepare: Callable[[], None] | None = None,
     env: dict[str, str] | None = None,
+    stdin: str = "",
 ) -> Child:
     """Start a script in a process of its own; `prepare` is called there first."""
-    return Child(script, arguments, cwd, prepare, env or {})
+    return Child(script, arguments, cwd, prepare, env or {}, stdin)
 
 
 def run(script: str, *arguments: object, **options: Any) -> Outcome:
@@ -143,8 +148,10 @@ def in_parallel(function: Callable[..., Any], items: Iterable[Any]) -> list[Any]
         return list(pool.map(function, items))
 
 
-def _run(script: str, line: list[str], where: tuple[Path, Path, Path], prepare: Any, env: dict[str, str]) -> None:
-    cwd, out, err = where
+def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, env: dict[str, str]) -> None:
+    cwd, given, out, err = where
+    # multiprocessing has closed the one of before
+    sys.stdin = given.open()
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), descriptor)
     os.chdir(cwd)

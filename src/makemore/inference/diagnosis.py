@@ -28,12 +28,14 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often what was given a probability came true, over all tokens in all contexts, by that probability.
+    """How often the likeliest token is the right one, by the probability it was given (Guo et al. 2017, section 2).
+
+    The other tokens, nearly all of which rightly get next to nothing, would hide how far off these are.
 
     Args:
-        predicted: (BINS,) the mean probability in each bin; NaN where nothing is in it.
-        observed: (BINS,) the share that came true.
-        weight: (BINS,) how many predictions: one a token an example.
+        predicted: (BINS,) the mean probability of the likeliest token in each bin; NaN where nothing is in it.
+        observed: (BINS,) the share of these that were right.
+        weight: (BINS,) the number of examples.
     """
 
     predicted: Array
@@ -42,7 +44,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error (Guo et al. 2017, section 2), of predictions of every token."""
+        """The expected calibration error: the mean gap between probability and share, over examples."""
         filled = self.weight > 0
         gaps = np.abs(self.predicted - self.observed)[filled] * self.weight[filled]
         return float(gaps.sum() / self.weight.sum())
@@ -63,7 +65,7 @@ class Diagnosis:
         counted: (S, S) how often the second follows the first.
         expected: (S, S) how often the model expects it to: the sum of its probabilities after the first.
         confusion: (S, S) the mean probability of the second where the first is right.
-        calibration: of all tokens.
+        calibration: of the likeliest token of each example.
     """
 
     split: str
@@ -176,11 +178,11 @@ class _Sums:
         self.confusion += right[:shown]
 
     def _add_calibration(self, probs: Array, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
-        bins = np.minimum((probs * BINS).astype(np.int64), BINS - 1)
-        weights = np.broadcast_to(totals[:, None], probs.shape)
-        self.weight += np.bincount(bins.ravel(), weights.ravel(), BINS)
-        self.predicted += np.bincount(bins.ravel(), (probs * weights).ravel(), BINS)
-        self.observed += np.bincount(bins[rows, targets], counts, BINS)
+        likeliest, confidence = probs.argmax(1), probs.max(1)
+        bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+        self.weight += np.bincount(bins, totals, BINS)
+        self.predicted += np.bincount(bins, confidence * totals, BINS)
+        self.observed += np.bincount(bins[rows], counts * (targets == likeliest[rows]), BINS)
 
     def calibration(self) -> tuple[Array, Array, Array]:
         """Return means of the bins, and their weights."""

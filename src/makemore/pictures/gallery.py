@@ -59,7 +59,7 @@ def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
     )
     yield Picture(
         "calibration",
-        "How often what was given a probability came true.",
+        "How often the likeliest character was right, against its probability; the error is the mean gap.",
         plots.calibration(found.calibration, split),
     )
     yield Picture("confusion", "What is expected where a character is right.", plots.confusion(found, labels))

@@ -167,16 +167,17 @@ def nll_by_place_and_character(diagnosis: Diagnosis, labels: Mapping[int, str]) 
 
 
 def calibration(found: Calibration, split: str) -> Figure:
-    """Return how often what was given a probability came true, against that probability."""
+    """Return how often the likeliest character was right, against the probability that it was given."""
     figure = Figure(figsize=(7, 7), layout="constrained")
     curve, sizes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     filled = found.weight > 0
-    curve.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="as often as said")
+    curve.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfectly calibrated")
     curve.plot(found.predicted[filled], found.observed[filled], "o-", color="tab:blue", label="the model")
-    curve.set(ylabel="share that came true", title=f"Calibration, {split} split: error {found.error:.4f}")
+    title = f"Calibration of the likeliest character, {split} split: error {found.error:.4f}"
+    curve.set(ylabel="share that was right", title=title)
     curve.legend()
     sizes.bar((np.arange(len(filled)) + 0.5) / len(filled), found.weight, width=0.9 / len(filled), color="tab:blue")
-    sizes.set(yscale="log", ylabel="predictions", xlabel="probability given")
+    sizes.set(ylabel="predictions", xlabel="probability of the likeliest character")
     for axes in (curve, sizes):
         axes.grid(alpha=0.3)
     return figure

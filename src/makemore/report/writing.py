@@ -23,8 +23,8 @@ def report(paths: Sequence[Path], output: Path | None = None) -> None:
 
     Args:
         paths: checkpoints and directories of runs, or directories of sweeps.
-        output: where the files go; None for the directory of the run or the sweep, or for `report` where there is
-            none or there are several.
+        output: where the files go; None for the directory of the run or the sweep, for `report-<checkpoint>` in it
+            where a single checkpoint of a run is given, or for `report` where there is no run or there are several.
 
     Raises:
         UserError: a path is none of these, no job has finished, a checkpoint is damaged, or a file cannot be written.
@@ -64,10 +64,14 @@ def report_sweeps(directories: Sequence[Path], output: Path | None) -> list[Path
 def report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
     """Write the pictures and the page of runs and checkpoints; print their tables; return the paths."""
     subjects = [read_subject(path) for path in paths]
-    if output is None:
-        output = subjects[0].run_dir if len(subjects) == 1 else None
-        output = output or Path("report")
     alone = len(subjects) == 1
+    if output is None:
+        run_dir = subjects[0].run_dir if alone else None
+        if run_dir is None:
+            output = Path("report")
+        else:
+            # the run has its own report
+            output = run_dir / f"report-{paths[0].stem}" if paths[0].is_file() else run_dir
     names = _told_apart(subjects)
     written, pictures = [], []
     for name, subject in zip(names, subjects, strict=True):

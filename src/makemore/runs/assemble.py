@@ -23,6 +23,8 @@ from makemore.training.module import LanguageModel
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+# Lightning advises srun wherever it is installed; a run has one process (see `build_trainer`)
+warnings.filterwarnings("ignore", "The `srun` command is available")
 # Lightning sets itself to INFO on import and says which devices there are not
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 

@@ -119,10 +119,12 @@ def prepare(cfg: DictConfig, run_dir: Path, corpus: Corpus) -> Run:
     model = build_model(cfg, corpus.vocabulary)
     for line in corpus.report():
         log.info(line)
-    if model.block_size > (longest := int(corpus.lengths.max()) - 1):
+    # the end of the longest line is predicted from its start and all its characters: as many tokens as the line has
+    if model.block_size > (longest := int(corpus.lengths.max())):
         lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
         log.warning(
-            "contexts of %d characters are longer than the longest line, of %d; lower %s",
+            "contexts of %d tokens are longer than the longest line with the start before it, %d; "
+            "the rest is padding; lower %s",
             model.block_size,
             longest,
             lower,

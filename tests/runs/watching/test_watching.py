@@ -29,6 +29,7 @@ from makemore.runs.watching.watcher import DrawnNames, Sight, Watcher, Watching
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
 
 
@@ -202,6 +203,16 @@ def test_weights_and_activations_are_histograms_with_the_share_saturated(text: P
     histogram = shown.Histograms("weights/b1")[0].histogram_value
     assert (histogram.num, histogram.min, histogram.max) == (16, pytest.approx(0.1), 10.0)
     assert [event.value for event in shown.Scalars("saturated/hidden")] == [0.25] * 3
+
+
+@pytest.mark.parametrize(("init", "says"), [("scaled", "{} by default"), ("normal", "{} with `model.init=normal`")])
+def test_the_page_says_how_saturated_the_default_network_is_at_first(init: str, says: str, tmp_path: Path) -> None:
+    data = TextDataModule(str(ROOT / "data" / "names.txt"))
+    shape = {"block_size": 4, "embedding_dim": 16, "hidden_dim": 200, "init": init}
+    model = NeuralLanguageModel("mlp", data.corpus.vocabulary, partial(torch.optim.SGD, lr=0.0), None, **shape)
+    fit(tmp_path, model, data, 1, Activations())
+    (share,) = (event.value for event in events(tmp_path).Scalars("saturated/hidden"))
+    assert says.format(f"{share:.2f}") in (ROOT / "docs" / "watching.md").read_text()
 
 
 def test_the_embedding_is_in_the_projector_with_its_characters(text: Path, tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""The rows of the vectorised launcher: the cost of each of many configurations trained at once."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from benchmarks import stock
+from benchmarks.commands import TRAIN, command
+from benchmarks.measure import Case, Measurement
+from benchmarks.runs import composed, unseen_terminal
+from benchmarks.setting import FULL, Setting
+from benchmarks.step_clock import Tick, after_first_block
+from benchmarks.training_cases import lesson_steps
+from makemore.runs.assemble import build_data
+from makemore.runs.train import prepare
+from makemore.sweeps.vectorized.group import Group
+from makemore.sweeps.vectorized.group_training import train_group
+from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.memory import keep_freed_memory
+
+# The lesson's learning rate and those around it, each with the same number of seeds.
+_RATES = (0.03, 0.1, 0.3, 1)
+
+
+def vectorized_cases(setting: Setting) -> list[Case]:
+    """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
+    sizes = setting.sizes
+    steps, repeats = sizes.member_steps, min(3, sizes.command_repeats)
+    full = sizes.members >= FULL.members and steps >= FULL.member_steps
+    examples = setting.directory / "examples.pt"
+
+    def prepare_stock() -> None:
+        torch.save([setting.initial(), *setting.examples], examples)
+
+    def case(name: str, other: str, baseline: Measurement, at_most: float, prepare: Callable[[], object]) -> Case:
+        work = f"{sizes.members} configurations of the MLP, {steps:,} steps, by hydra/launcher=vectorized, all cores"
+        work = f"{work}: the command, a configuration; {other}"
+        ours = _sweep(setting, "hydra/launcher=vectorized")
+        target = at_most if full else None
+        return Case(name, work, ours, baseline, target, repeats, "s/run", prepare)
+
+    alone = command("-m", stock.__name__, str(examples), str(steps))
+    return [
+        _step_case(setting, "vectorized", "", 0.3),
+        case("vectorized-command", "by the basic launcher, one core", _sweep(setting), 0.2, lambda: None),
+        case("vectorized-command-stock", "stock Lightning, a process each, one core", alone, 0.06, prepare_stock),
+    ]
+
+
+def vectorized_compiled_case(setting: Setting) -> Case:
+    """Return the row of compiled steps."""
+    return _step_case(setting, "vectorized-compiled", ", compiled", 0.2, ["compile=true"])
+
+
+def _step_case(setting: Setting, name: str, how: str, at_most: float, overrides: Sequence[str] = ()) -> Case:
+    sizes = setting.sizes
+    work = f"{sizes.members} MLPs at once, SGD{how}, one thread, a step a member after the first block"
+    ours = member_steps([*_mlp(setting), *overrides], sizes.members)
+    baseline, _ = lesson_steps(setting)
+    # small groups gain less
+    target = at_most if sizes.members >= FULL.members else None
+    return Case(
+        name, f"{work}; the lesson's loop", ours, baseline, target, sizes.repeats, "s/step", lambda: setting.examples
+    )
+
+
+def _mlp(setting: Setting) -> list[str]:
+    steps = setting.sizes.member_steps
+    block = f"steps_per_execution={min(250, steps // 2)}"
+    return ["experiment=lessons/mlp", setting.data, f"trainer.max_steps={steps}", block]
+
+
+def _sweep(setting: Setting, *overrides: str) -> Measurement:
+    """Measure the command that trains all configurations, in seconds a configuration."""
+    members, steps = setting.sizes.members, setting.sizes.member_steps
+    swept = [f"optimizer.lr={','.join(map(str, _RATES))}", f"seed=range({members // len(_RATES)})"]
+    whole = command(TRAIN, "-m", "sweep=lr", setting.data, f"trainer.max_steps={steps}", *swept, *overrides)
+    return lambda: whole() / members
+
+
+def member_steps(overrides: Sequence[str], members: int) -> Measurement:
+    """Measure a group from the end of its first block to the end of its last, in seconds a step a member.
+
+    Drawing the rows and logging are included, starting and ending the run are not. It uses this process's threads.
+    """
+
+    def seconds() -> float:
+        keep_freed_memory()
+        cfg = composed(overrides)
+        with tempfile.TemporaryDirectory() as directory, unseen_terminal(), _block_ends() as ends:
+            data = build_data(cfg)
+            group = [
+                Member(prepare(each, Path(directory, str(place)), data.corpus), place)
+                for place, each in enumerate(_configurations(cfg, members))
+            ]
+            train_group(group, data, cfg, Path(directory))
+        _, ended = ends[-1]
+        return after_first_block(ends, ended) / members
+
+    return seconds
+
+
+def _configurations(cfg: DictConfig, members: int) -> Iterator[DictConfig]:
+    for number in range(members):
+        configuration = cfg.copy()
+        configuration.seed = number // len(_RATES)
+        OmegaConf.update(configuration, "optimizer.lr", _RATES[number % len(_RATES)])
+        yield configuration
+
+
+@contextmanager
+def _block_ends() -> Iterator[list[Tick]]:
+    """Record when the blocks of a group trained within the `with` statement end, and their start."""
+    ends: list[Tick] = [(0, time.time())]
+    training_step = Group.training_step
+
+    def noted(group: Group, *arguments: Any) -> dict[str, Any]:
+        outputs = training_step(group, *arguments)
+        ends.append((group.trainer.global_step, time.time()))
+        return outputs
+
+    with patch.object(Group, "training_step", noted):
+        yield ends

@@ -1,0 +1,106 @@
+"""Find the checkpoint that a user names: by its path, or by a run, a sweep, a pattern or `latest`."""
+
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from makemore.checkpoints import checkpoints_of, find, newest_first
+from makemore.errors import UserError, as_text, one_of
+
+log = logging.getLogger(__name__)
+
+LATEST = "latest"
+
+
+def find_checkpoint(path: str | Path, which: str = "last") -> Path:
+    """Return the checkpoint that a user names, and log which one it is where there was a choice.
+
+    Args:
+        path: a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
+            below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that
+            very name comes first.
+        which: of a run: "last" is its newest whole checkpoint, "best" the best by validation NLL.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    one_of("which", which, ("last", "best"))
+    path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
+    if not path.exists():
+        if str(path) == LATEST:
+            path = _latest_run()
+        elif glob.has_magic(str(path)):
+            path = _newest_match(str(path))
+    if (path / "sweep.json").exists():
+        path = _best_job(path)
+    return _best(path) if which == "best" and path.is_dir() else find(path)
+
+
+def _best(path: Path) -> Path:
+    """Return the best checkpoint by validation NLL of the run in a directory."""
+    found = checkpoints_of(_run_dir(path), best=True)
+    if not found:
+        mend = "take which=last, or train with a validation split (data.splits) and a lower val_every"
+        raise UserError(f"{path}: has no checkpoint that is the best by validation; {mend}")
+    return found[-1]
+
+
+def _latest_run() -> Path:
+    logs = Path("logs")
+    runs = {path.parent.parent for path in logs.glob("**/checkpoints/*.ckpt")}
+    found = _newest(LATEST, runs)
+    if found is None:
+        where = f"below {logs.absolute()}"
+        raise UserError(f"{LATEST}: there is no run with a checkpoint {where}; train one, or name a run's directory")
+    return found
+
+
+def _newest_match(pattern: str) -> Path:
+    found = _newest(pattern, map(Path, glob.glob(pattern, recursive=True)))
+    if found is None:
+        where = f"(from {Path.cwd()})"
+        raise UserError(f"{pattern}: matches no checkpoint and no run {where}; name one, or {LATEST}")
+    return found
+
+
+def _newest(name: str, paths: Iterable[Path]) -> Path | None:
+    """Return the checkpoint, or the run by its newest checkpoint, that was written last; None where there is none."""
+    times = {path: max(map(_written, found)) for path in paths if (found := _checkpoints(path))}
+    if not times:
+        return None
+    newest = max(times, key=lambda path: (times[path], str(path)))
+    if len(times) > 1:
+        log.warning("%s: %s is the newest of %d", name, newest, len(times))
+    return newest
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """Return a checkpoint itself, or those of a run."""
+    return newest_first(_run_dir(path)) if path.is_dir() else [path]
+
+
+def _run_dir(path: Path) -> Path:
+    return path.parent if path.name == "checkpoints" else path
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # a run that trains deletes its older ones
+        return 0
+
+
+def _best_job(sweep_dir: Path) -> Path:
+    """Return the directory of the best finished job of a sweep."""
+    from makemore.sweeps.records import read_jobs
+    from makemore.sweeps.table import sorted_jobs
+
+    finished = [job for job in sorted_jobs(read_jobs(sweep_dir)) if job.status == "finished"]
+    if not finished:
+        what = "no job of this sweep has finished; wait for one, or name the directory of a job"
+        raise UserError(f"{sweep_dir}: {what}")
+    best = finished[0]
+    log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(finished), best.nll)
+    return best.run_dir

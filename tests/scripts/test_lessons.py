@@ -1,0 +1,60 @@
+"""Checks every figure of the lessons: on a text with their bigram counts, and on their own file where it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lesson_figures.comparison import Figure, markdown
+from lesson_figures.experiments import Lessons
+
+
+def disagreeing(figures: list[Figure]) -> str:
+    return markdown([figure for figure in figures if not figure.agrees])
+
+
+NOTHING = markdown([])
+HAS_FILE = pytest.mark.skipif(
+    "MAKEMORE_NAMES" not in os.environ, reason="MAKEMORE_NAMES names no copy of the lessons' file"
+)
+
+
+@pytest.fixture
+def eulerian(lesson_text: Path, tmp_path: Path) -> Lessons:
+    return Lessons(["data=text", f"data.path={lesson_text}"], tmp_path)
+
+
+def test_counting_follows_from_the_bigram_table(eulerian: Lessons) -> None:
+    figures = eulerian.counting()
+    assert len(figures) == 15
+    assert disagreeing(figures) == NOTHING
+
+
+def test_the_neural_bigram_follows_from_the_bigram_table(eulerian: Lessons) -> None:
+    figures = eulerian.bigram()
+    assert len(figures) == 17
+    assert disagreeing(figures) == NOTHING
+
+
+def test_the_first_words_are_those_of_the_shipped_names_too(tmp_path: Path) -> None:
+    assert disagreeing(Lessons(["data=names"], tmp_path).first_words()) == NOTHING
+
+
+@HAS_FILE
+def test_all_figures_on_the_lessons_own_file(tmp_path: Path) -> None:
+    lessons = Lessons(["data=makemore"], tmp_path)
+    figures = [*lessons.counting(), *lessons.bigram(), *lessons.first_words(), *lessons.whole_file()]
+    assert disagreeing(figures) == NOTHING
+
+
+def test_a_figure_agrees_within_its_tolerance_and_infinities_with_themselves() -> None:
+    def agrees(theirs: list[float] | str, ours: list[float] | str) -> bool:
+        return Figure("L0", "what", theirs, ours, 0.01, "command").agrees
+
+    assert agrees([1.0, float("inf")], [1.005, float("inf")])
+    assert not agrees([1.0], [1.02])
+    assert not agrees([float("inf")], [1.0])
+    assert not agrees([1.0], [1.0, 2.0])
+    assert agrees("mor axx", "mor axx")
+    assert not agrees("mor axx", "mor axy")
+    assert "**no**" in markdown([Figure("L0", "what", [1.0], [2.0], 0.01, "command")])

@@ -4,8 +4,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,7 @@ from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.errors import UserError
-from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing
+from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
 
 log = logging.getLogger(__name__)
 _DPI = 150
@@ -47,7 +45,7 @@ def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
     paths = []
     for picture in pictures:
         paths += [directory / f"{picture.name}.png", directory / f"{picture.name}.svg"]
-        with _writing(paths[-2]) as file:
+        with writing(paths[-2]), replacing(paths[-2]) as file:
             file.write(picture.png)
         save_figure(picture.figure, paths[-1])
     return paths
@@ -59,18 +57,9 @@ def save_figure(figure: Figure, path: Path) -> Path:
     Raises:
         UserError: it cannot be written.
     """
-    with _writing(path) as file:
+    with writing(path), replacing(path) as file:
         _draw(figure, file, path.suffix[1:])
     return path
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with replacing(path) as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step: int) -> None:
@@ -101,13 +90,11 @@ def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -
         UserError: they cannot be written.
     """
     try:
-        with held(run_dir, "trains"):
+        with writing(run_dir), held(run_dir, "trains"):
             _replace_events(pictures, run_dir, step)
     except HeldError as error:
         log.warning("%s; TensorBoard has no pictures of it", error)
         return False
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written: {error.strerror}") from error
     return True
 
 

@@ -22,7 +22,7 @@ from makemore.data.batches import (
     replacement_rows,
 )
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.bigram import Bigram
 
 LINES = ["abab", "ba", "b", "abab"]
@@ -108,7 +108,12 @@ def windows() -> Windows:
     vocabulary = Vocabulary("ab")
     tokens = vocabulary.encode_lines("".join(f"{line}\n" for line in LINES), "it")
     lengths = np.array([len(line) + 1 for line in LINES])
-    return windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), 1, vocabulary)
+    return Windows(
+        padded(tokens, lengths, 1, vocabulary.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, 1),
+        1,
+        vocabulary.size,
+    )
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.errors import UserError
-from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing
+from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
 
 log = logging.getLogger(__name__)
 _DPI = 150
@@ -53,11 +52,8 @@ def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
     for picture in pictures:
         for suffix, content in (("png", picture.png), ("svg", picture.rendered("svg"))):
             path = directory / f"{picture.name}.{suffix}"
-            try:
-                with replacing(path) as file:
-                    file.write(content)
-            except OSError as error:
-                raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+            with writing(path), replacing(path) as file:
+                file.write(content)
             paths.append(path)
     return paths
 
@@ -83,7 +79,7 @@ def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -
         UserError: the images cannot be written.
     """
     try:
-        with held(run_dir, "trains"):
+        with writing(run_dir), held(run_dir, "trains"):
             older = list(run_dir.glob(f"events.out.tfevents.*{PICTURES_SUFFIX}"))
             with SummaryWriter(str(run_dir), filename_suffix=PICTURES_SUFFIX) as writer:
                 add_to_tensorboard(writer, pictures, step)
@@ -95,5 +91,3 @@ def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -
                     path.unlink()
     except HeldError as error:
         log.warning("%s; its pictures are not in TensorBoard", error)
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written: {error.strerror}") from error

@@ -18,8 +18,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from makemore.errors import UserError
-from makemore.files import replacing
+from makemore.files import replacing, writing
 from makemore.pictures.picture import Picture
 
 _TEMPLATES = Path(__file__).parent
@@ -115,11 +114,8 @@ class Page:
             UserError: the path cannot be written.
         """
         content = self.render().encode()
-        try:
-            with replacing(path) as file:
-                file.write(content)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        with writing(path), replacing(path) as file:
+            file.write(content)
 
 
 def _base64(content: bytes) -> str:

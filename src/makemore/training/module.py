@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
-from makemore.checkpoints import RECORD_KEY, record
+from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
 from makemore.data.batches import Block, CountedSplit
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
@@ -96,15 +96,14 @@ class LanguageModel(L.LightningModule):
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
         """Return our record in a checkpoint: the model, the text, the step, and the sizes of the logs."""
-        return record(
-            architecture=self.architecture,
-            arguments=self.arguments,
-            vocabulary=asdict(self.vocabulary),
-            options=corpus.options.as_plain(),
-            sha256=corpus.sha256,
-            step=step,
-            logs=states(loggers),
-        )
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": {"architecture": self.architecture, "arguments": self.arguments},
+            "vocabulary": asdict(self.vocabulary),
+            "data": {"options": corpus.options.as_plain(), "sha256": corpus.sha256},
+            "step": step,
+            "logs": states(loggers),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Start at the step of a checkpoint; the state of Lightning's loops is dropped, as a step depends on none."""

@@ -139,7 +139,7 @@ def naming_damage(path: Path) -> Iterator[None]:
         raise DamagedCheckpointError(path, f"{type(error).__name__}: {what}") from error
 
 
-def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | None:
+def find_newest(run_dir: str | Path) -> Path | None:
     """Return the newest whole checkpoint of a run, logging each damaged one that it passes; None where there is none.
 
     The best by validation NLL is among them: of a run that was killed it may be the newest.
@@ -148,7 +148,7 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
         try:
             read(path)
         except DamagedCheckpointError as error:
-            log.log(level, "%s; the one before is used", error.what)
+            log.warning("%s; the one before is used", error.what)
         else:
             return path
     return None

@@ -37,7 +37,7 @@ def with_trainer(datamodule: TextDataModule, max_steps: int = 1, global_step: in
     trainer: Any = SimpleNamespace(
         global_step=global_step,
         max_steps=max_steps,
-        lightning_module=SimpleNamespace(block_size=BLOCK_SIZE, counts=False, device=torch.device("cpu")),
+        lightning_module=SimpleNamespace(block_size=BLOCK_SIZE, device=torch.device("cpu")),
     )
     datamodule.trainer = trainer
     return trainer

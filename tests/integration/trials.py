@@ -5,6 +5,7 @@ place of five.
 """
 
 import atexit
+import csv
 import json
 import multiprocessing
 import os
@@ -131,7 +132,7 @@ def train(cwd: Path, *arguments: object, **options: Any) -> Path:
 
 
 def resume(run_dir: Path, *arguments: object, **options: Any) -> Outcome:
-    """Go on with a run."""
+    """Resume a run."""
     return run("train", f"resume={run_dir}", *arguments, cwd=run_dir.parents[3], **options)
 
 
@@ -256,6 +257,46 @@ def points(run_dir: Path) -> dict[tuple[str, int], bytes]:
                 found[key] = value.tensor.SerializeToString()
     # none where a run began anew
     return {key: value for key, value in found.items() if key[0] != "speed/steps_per_second"}
+
+
+def records(sweep_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each job of a sweep that has begun, by the name of its directory."""
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(sweep_dir.glob("*/job.json"))}
+
+
+def statuses(sweep_dir: Path) -> dict[str, str]:
+    """Return the status of each job of a sweep that has begun, by the name of its directory."""
+    return {name: record["status"] for name, record in records(sweep_dir).items()}
+
+
+def with_status(sweep_dir: Path, status: str) -> list[Path]:
+    """Return the directories of the jobs of a sweep that have a status."""
+    return [sweep_dir / name for name, of_job in statuses(sweep_dir).items() if of_job == status]
+
+
+def table(sweep_dir: Path) -> list[dict[str, str]]:
+    """Return the rows of a sweep's table, without the seconds, which no two sweeps share."""
+    with (sweep_dir / "sweep.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def endings(sweep_dir: Path) -> dict[str, Any]:
+    """Return what each job of a sweep ended with, by the hash of its overrides."""
+    return {name.rpartition("-")[2]: ending(sweep_dir / name) for name in records(sweep_dir)}
+
+
+def assert_same(sweep_dir: Path, whole: Path) -> None:
+    """Check that every job ended as that of the other sweep, to the bit, and so did the table."""
+    assert records(sweep_dir).keys() == records(whole).keys()
+    for name in records(whole):
+        assert ending(sweep_dir / name) == ending(whole / name), name
+    assert table(sweep_dir) == table(whole)
+
+
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Return when each file below a directory was written, and what is in it."""
+    paths = [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
 def trials_of(storage: Path, name: str = "sweep") -> list[tuple[dict[str, Any], float | None, str]]:

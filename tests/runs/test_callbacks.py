@@ -20,7 +20,8 @@ from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.trained_model import load
-from makemore.pictures.gallery import pictures_of_model, read_curves
+from makemore.pictures.curves import read_curves
+from makemore.pictures.gallery import pictures_of_model
 from makemore.runs import callbacks
 from makemore.runs.callbacks import BigramMatrix, CountTable, LearningRateRangePlot, Pictures, ProgressBar
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints

@@ -49,10 +49,10 @@ class Counting(nn.Module):
     [
         ([], False, False, None),
         ([nn.Dropout(0.0), nn.LayerNorm(8), nn.BatchNorm1d(8, track_running_stats=False)], False, False, None),
-        ([nn.Dropout(0.5)], True, False, "draws random numbers in training"),
-        ([FunctionalDropout()], True, False, "draws random numbers in training"),
-        ([nn.BatchNorm1d(8)], False, True, "changes its buffers in training"),
-        ([Counting()], False, True, "changes its buffers in training"),
+        ([nn.Dropout(0.5)], True, False, "draws random numbers"),
+        ([FunctionalDropout()], True, False, "draws random numbers"),
+        ([nn.BatchNorm1d(8)], False, True, "changes its buffers"),
+        ([Counting()], False, True, "changes its buffers"),
         (
             [nn.BatchNorm1d(8), nn.Dropout(0.5)],
             True,

@@ -21,7 +21,7 @@ from torch import Tensor
 from makemore import signals
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
 from makemore.training import steps
 from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
@@ -134,7 +134,12 @@ def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     vocabulary = Vocabulary("abc", "separate")
     tokens = vocabulary.encode_lines("abc\nca\nb\nab\n", "it")
     lengths = np.array([4, 3, 2, 3])
-    windows = windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), 1, vocabulary)
+    windows = Windows(
+        padded(tokens, lengths, 1, vocabulary.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, 1),
+        1,
+        vocabulary.size,
+    )
     block = replace(FullBatches.of(windows.counted(), vocabulary.size), length=12)
     found = []
     for compiled in (False, True):

@@ -15,19 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from makemore import models
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
-    """What every model is: a map from contexts to logits.
-
-    `forward` takes contexts (B, T) of int64 tokens and returns logits (B, V).
+    """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
 
     Attributes:
-        block_size: T, the length of the contexts that it takes; 0 for none.
-        vocab_size: V, the number of logits that it gives.
+        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
+        block_size: T, the length of a context; 0 for none.
+        vocab_size: V.
     """
 
+    reads = "windows"
     block_size: int
     vocab_size: int
 
@@ -36,9 +37,36 @@ class Network(nn.Module):
         """The vectors (V, E) that stand for the tokens; None where there are none."""
         return None
 
-    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """Return what tanh units give for contexts (B, T), a tensor (B, H) a layer, by the layer's name."""
-        return {}
+
+class Counted(Network):
+    """A network that is trained by counting, in one step over the whole training split."""
+
+    def count(self, windows: CountedWindows) -> None:
+        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        raise NotImplementedError
+
+    def most_common(self) -> list[tuple[tuple[int, ...], int]]:
+        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        raise NotImplementedError
+
+
+def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:
+    """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for tokens (B, T), by the layers' names."""
+    found: dict[str, Tensor] = {}
+    names: dict[nn.Module, str] = {
+        layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)
+    }
+
+    def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
+        found[names[layer]] = output
+
+    hooks = [layer.register_forward_hook(keep) for layer in names]
+    try:
+        network(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from makemore.overrides import set_threads
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
-from makemore.training.module import LanguageModel
+from makemore.training.module import CountingLanguageModel, LanguageModel
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
@@ -67,7 +67,7 @@ class Parts:
         trainer = instantiate(
             cfg,
             "trainer",
-            max_steps=1 if self.model.counts else max_steps,
+            max_steps=1 if isinstance(self.model, CountingLanguageModel) else max_steps,
             # one run is one device; scaling is by many runs
             devices=1,
             num_nodes=1,
@@ -147,7 +147,7 @@ def _model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     target = getattr(make_model, "func", None)
     if not isinstance(target, type) or not issubclass(target, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
-    if not target.counts:
+    if not issubclass(target, CountingLanguageModel):
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
         schedule = instantiate(cfg.scheduler, "scheduler")
         if not callable(schedule):

@@ -16,15 +16,9 @@ from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError
 from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
-from makemore.models.ngram import NGram
-from makemore.pictures.gallery import (
-    Curves,
-    bigram_picture,
-    pictures_of_model,
-    pictures_of_training,
-    range_test_picture,
-    read_curves,
-)
+from makemore.models.network import Counted
+from makemore.pictures.curves import Curves, read_curves
+from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, add_to_tensorboard, save
 from makemore.training.loggers import MetricsCsv, tensorboards
 from makemore.training.module import LanguageModel, StepOutputs
@@ -154,14 +148,15 @@ class CountTable(Callback):
         """Write the table."""
         assert isinstance(pl_module, LanguageModel)
         network = pl_module.network
-        if not isinstance(network, NGram):
+        if not isinstance(network, Counted):
             return
         labels = pl_module.vocabulary.labels
         rows = [([labels[token] for token in tokens], count) for tokens, count in network.most_common()]
+        places = len(rows[0][0]) if rows else 0
         path = Path(trainer.default_root_dir) / "counts.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([*(f"token_{place}" for place in range(1, network.order + 1)), "count"])
+            writer.writerow([*(f"token_{place}" for place in range(1, places + 1)), "count"])
             writer.writerows([*tokens, count] for tokens, count in rows)
         log.info("most common: %s", ", ".join(f"{''.join(tokens)} {count}" for tokens, count in rows[:10]))
         log.info("all %s counts: %s", f"{len(rows):,}", path)

@@ -25,7 +25,7 @@ from makemore.files import replacing
 from makemore.inference.evaluation import metrics_dict, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.trained_model import load
-from makemore.models.ngram import NGram
+from makemore.models.network import Counted
 from makemore.runs.saved_config import flat
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
@@ -106,7 +106,7 @@ class Outcome(Callback):
         model = load(self.checkpoints.newest)
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
-        if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
+        if not isinstance(model.network, Counted) and not math.isfinite(nlls["train"].nats):
             raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
         names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:

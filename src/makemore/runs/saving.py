@@ -15,6 +15,7 @@ from makemore import files, signals
 from makemore.checkpoints import checkpoints_of, directory_of, path_of
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
+from makemore.training.module import CountingLanguageModel
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -159,7 +160,7 @@ class Checkpoints(Checkpoint):
         if self._training and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
             # counting starts anew where its only validation was interrupted
-            if not (trainer.validating and getattr(pl_module, "counts", False)):
+            if not (trainer.validating and isinstance(pl_module, CountingLanguageModel)):
                 self.save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:

@@ -21,6 +21,7 @@ from makemore.runs.directory import sole_writer
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
 from makemore.training.loggers import rewind
+from makemore.training.module import CountingLanguageModel
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,8 @@ def _log_facts(parts: Parts) -> None:
         log.info(line)
     # the end of the longest line is predicted from its start and all its characters: as many tokens as the line has
     if model.block_size > (longest := int(corpus.lengths.max())):
-        lower = f"model.order to {longest + 1}" if model.counts else f"model.block_size to {longest}"
+        counting = isinstance(model, CountingLanguageModel)
+        lower = f"model.order to {longest + 1}" if counting else f"model.block_size to {longest}"
         log.warning(
             "contexts of %d tokens are longer than the longest line with the start before it, %d; "
             "the rest is padding; lower %s",

@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
-from makemore.checkpoints import RECORD_KEY, record
-from makemore.data.batches import Block, Counts
+from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.inference.likelihood import exact_nll
-from makemore.models.network import build
-from makemore.models.ngram import NGram
+from makemore.models.network import Counted, build
 from makemore.training.loggers import log_row, states
 from makemore.training.optimizers import has_functional_form
 from makemore.training.schedules import Schedule, constant
@@ -46,9 +45,6 @@ class LanguageModel(L.LightningModule):
         log_every: steps between rows of the log.
         arguments: of the network's constructor, as plain values.
     """
-
-    # whether training is one step over the counted training split
-    counts = False
 
     def __init__(
         self, architecture: str, vocabulary: Vocabulary, seed: int = 0, log_every: int = 100, **arguments: Any
@@ -100,15 +96,14 @@ class LanguageModel(L.LightningModule):
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
         """Return our record in a checkpoint: the model, the text, the step, and the sizes of the logs."""
-        return record(
-            architecture=self.architecture,
-            arguments=self.arguments,
-            vocabulary=asdict(self.vocabulary),
-            options=corpus.options.as_plain(),
-            sha256=corpus.sha256,
-            step=step,
-            logs=states(loggers),
-        )
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": {"architecture": self.architecture, "arguments": self.arguments},
+            "vocabulary": asdict(self.vocabulary),
+            "data": {"options": corpus.options.as_plain(), "sha256": corpus.sha256},
+            "step": step,
+            "logs": states(loggers),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Start at the step of a checkpoint; the state of Lightning's loops is dropped, as a step depends on none."""
@@ -117,12 +112,11 @@ class LanguageModel(L.LightningModule):
 
 
 class CountingLanguageModel(LanguageModel):
-    """An n-gram trained by counting: one step, on the counted windows of the whole training split."""
+    """A `Counted` network: one step, on the counted windows of the whole training split."""
 
-    counts = True
-    network: NGram
+    network: Counted
 
-    def training_step(self, block: Counts, _batch_idx: int) -> StepOutputs:
+    def training_step(self, block: CountedSplit, _batch_idx: int) -> StepOutputs:
         """Log the NLL before counting, then count."""
         nll = exact_nll(self.network, block.counted).nats
         log_row(self.loggers, 0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})

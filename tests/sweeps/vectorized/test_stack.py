@@ -14,7 +14,7 @@ from torch import Tensor
 from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
 from makemore.sweeps.vectorized.layout import Layout, layout_of
 from makemore.sweeps.vectorized.stack import Stack
@@ -48,7 +48,12 @@ def full_batches(block_size: int, steps: int) -> FullBatches:
     lines = "abc\nbag\ncafe\nface\ndeaf\ngab\nfad\nbeef\n"
     tokens = VOCABULARY.encode_lines(lines, "it")
     lengths = np.array([len(line) + 1 for line in lines.split()])
-    windows = windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), block_size, VOCABULARY)
+    windows = Windows(
+        padded(tokens, lengths, block_size, VOCABULARY.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, block_size),
+        block_size,
+        VOCABULARY.size,
+    )
     return replace(FullBatches.of(windows.counted(), VOCABULARY.size), length=steps)
 
 

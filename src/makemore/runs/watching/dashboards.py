@@ -12,7 +12,7 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
-from makemore.models.network import build
+from makemore.models.network import Counted, build
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import RunState, Watcher
 
@@ -98,7 +98,7 @@ class Graph(Watcher):
     def observe(self, state: RunState) -> None:
         """Log the graph."""
         model = state.model
-        if not model.counts:
+        if not isinstance(model.network, Counted):
             found = _graph(model.architecture, model.vocabulary.size, json.dumps(model.arguments, sort_keys=True))
             for writer in state.writers:
                 writer._get_file_writer().add_event(Event(graph_def=found), step=0)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from makemore.models.network import evaluating
+from makemore.models.network import evaluating, tanh_activations
 from makemore.runs.watching.watcher import NextStep, RunState, Watcher
 from makemore.training.draws import StepDraws
 from makemore.training.module import NeuralLanguageModel
@@ -101,7 +101,7 @@ class Activations(Watcher):
         rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
         contexts, _ = windows.batch(rows)
         with evaluating(state.model.network):
-            activations = state.model.network.activations(contexts.to(state.model.device))
+            activations = tanh_activations(state.model.network, contexts.to(state.model.device))
         for layer, values in activations.items():
             _show_histogram(state, f"activations/{layer}", values)
             state.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})

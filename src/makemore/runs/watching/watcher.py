@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.data.batches import Block, Counts
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, whole_number
@@ -130,12 +130,12 @@ class Watchers(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let blocks end where a watcher is due."""
-        trainer.datamodule.looks = self.intervals  # type: ignore[attr-defined]
+        trainer.datamodule.watch_intervals = self.intervals  # type: ignore[attr-defined]
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | Counts, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | CountedSplit, *_: Any) -> None:
         """Observe the run before a block of steps."""
         if len(batch):
-            self._observe(trainer, None if isinstance(batch, Counts) else _next_step(pl_module, batch))
+            self._observe(trainer, None if isinstance(batch, CountedSplit) else _next_step(pl_module, batch))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Observe the final state, after the last checkpoint: a run resumed from there does it anew."""

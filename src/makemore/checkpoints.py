@@ -117,7 +117,7 @@ def naming_damage(path: Path) -> Iterator[None]:
         raise DamagedCheckpointError(path, f"{type(error).__name__}: {what}") from error
 
 
-def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | None:
+def find_newest(run_dir: str | Path) -> Path | None:
     """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped.
 
     The best by validation NLL is a candidate: it may be the newest of a run that was killed.
@@ -126,7 +126,7 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
         try:
             read(path)
         except DamagedCheckpointError as error:
-            log.log(level, "%s; the one before is used", error.what)
+            log.warning("%s; the one before is used", error.what)
         else:
             return path
     return None

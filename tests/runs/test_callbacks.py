@@ -62,31 +62,37 @@ def falling_then_rising(data: TextDataModule) -> NeuralLanguageModel:
     return bigram(data, lr=5.0, schedule=step_decay([10], 200))
 
 
+@pytest.fixture(scope="module")
+def risen(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Validations]:
+    """A run whose validation NLL has fallen and risen, and its validations."""
+    directory, validations, data = tmp_path_factory.mktemp("risen"), Validations(), corpus_of(text)
+    fit(falling_then_rising(data), data, 22, validations, Checkpoints(every=4), directory=directory)
+    return directory, validations
+
+
 # --- checkpoints
 
 
-def test_the_last_two_and_the_best_stay_named_by_their_steps(text: Path, tmp_path: Path) -> None:
-    data = corpus_of(text)
-    validations = Validations()
-    fit(falling_then_rising(data), data, 22, validations, Checkpoints(every=4), directory=tmp_path)
+def test_the_last_two_and_the_best_stay_named_by_their_steps(risen: tuple[Path, Validations]) -> None:
+    directory, validations = risen
     assert list(validations.nlls) == [5, 10, 15, 20, 22]
     assert min(validations.nlls, key=validations.nlls.__getitem__) == 10
-    assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
+    assert kept(directory) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
 
 
-def test_a_checkpoint_holds_the_weights_of_its_step(text: Path, tmp_path: Path) -> None:
-    data = corpus_of(text)
-    validations = Validations()
-    fit(falling_then_rising(data), data, 22, validations, Checkpoints(every=4), directory=tmp_path)
-    for path in (tmp_path / "checkpoints").iterdir():
+def test_a_checkpoint_holds_the_weights_of_its_step(
+    risen: tuple[Path, Validations], text: Path, tmp_path: Path
+) -> None:
+    directory, validations = risen
+    for path in (directory / "checkpoints").iterdir():
         step = int(path.stem.split("-")[-1])
         shorter = falling_then_rising(again := corpus_of(text))
         fit(shorter, again, step, directory=tmp_path / "shorter")
         model = load(path)
         assert model.step == step
         assert torch.equal(model.network.W, shorter.network.W)  # type: ignore[arg-type]
-    best = load(tmp_path / "checkpoints" / "best-step-00000010.ckpt")
-    nll = exact_nll(best.network, data.corpus.windows("val", 1).counted()).nats
+    best = load(directory / "checkpoints" / "best-step-00000010.ckpt")
+    nll = exact_nll(best.network, corpus_of(text).corpus.windows("val", 1).counted()).nats
     assert nll == pytest.approx(validations.nlls[10], rel=1e-6)
 
 

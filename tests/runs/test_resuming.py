@@ -41,10 +41,16 @@ def run(run_dir: Path, *overrides: str) -> DictConfig:
     return config
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    run(run_dir)
+    return run_dir
+
+
 @pytest.fixture
-def finished(tmp_path: Path) -> Path:
-    run(tmp_path / "run")
-    return tmp_path / "run"
+def finished(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 # --- the checkpoint

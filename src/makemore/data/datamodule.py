@@ -75,7 +75,7 @@ class TextDataModule(L.LightningDataModule):
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
         # intervals of the watchers, in steps; blocks end there too
-        self.looks: Sequence[int] = ()
+        self.watch_intervals: Sequence[int] = ()
         # whether the validation at the first step was interrupted
         self.validation_due = False
         self._windows: dict[tuple[str, int], Windows] = {}
@@ -197,7 +197,7 @@ class _TrainingBlocks:
             return
         last = data.end_of_epoch(step)
         while step < last:
-            ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.looks)]
+            ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.watch_intervals)]
             end = min(step + self.most_steps, *ends, last)
             yield self.block(step, end - step)
             step = end

@@ -51,14 +51,7 @@ class TrainingResult:
 
 
 class Outcome(Callback):
-    """Evaluates the final weights, while the loggers are still open, and writes the results.
-
-    Args:
-        cfg: the composed config, for the HPARAMS tab.
-        checkpoints: the callback that writes the run's checkpoints.
-        names: the sampled names of the run.
-        run_dir: where `metrics.json` and `samples.txt` go.
-    """
+    """Evaluates the final weights, while the loggers are still open, and writes `metrics.json` and `samples.txt`."""
 
     def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
         self.cfg = cfg

@@ -63,10 +63,8 @@ class Checkpoints(Checkpoint):
     """Keeps the last two checkpoints and the best by validation NLL, named after their steps.
 
     The checkpoint of step s is written once all that belongs to s is done: its validation, its log, and the states of
-    other callbacks. So a run resumed from it is the run that was never interrupted.
-
-    Args:
-        every: steps between checkpoints; the end of training has one too.
+    other callbacks. So a run resumed from it is the run that was never interrupted. There is one at each multiple of
+    `every` steps, and at the end of training.
     """
 
     def __init__(self, every: int) -> None:

@@ -47,13 +47,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
 
 
 def train_locked(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ()) -> TrainingResult:
-    """Train one run whose directory is locked, where signals are answered already; see `train`.
-
-    Args:
-        cfg: conf/train.yaml, composed.
-        run_dir: where the run's files go.
-        shown: callbacks beside those of every run.
-    """
+    """Train one run as `train` does, its directory locked and signals answered; `shown` are additional callbacks."""
     try:
         parts = assemble(cfg, run_dir)
         loggers, checkpoint = open_run(parts)

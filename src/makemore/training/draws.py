@@ -20,12 +20,7 @@ DRAWS, CHANGES_BUFFERS = "draws random numbers", "changes its buffers"
 
 
 class StepDraws:
-    """torch's own generators, seeded for the steps of a run.
-
-    Args:
-        seed: of the run.
-        device: of the network.
-    """
+    """torch's own generators, on the CPU and on the network's device, seeded for the steps of a run."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed = seed

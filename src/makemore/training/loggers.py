@@ -22,11 +22,7 @@ COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
 
 
 class TensorBoard(TensorBoardLogger):
-    """Writes TensorBoard events into the run's directory itself, and no file of hyperparameters beside them.
-
-    Args:
-        save_dir: the run's directory.
-    """
+    """Writes TensorBoard events into the run's directory, `save_dir`, and no file of hyperparameters beside them."""
 
     def __init__(self, save_dir: str | Path) -> None:
         super().__init__(save_dir, name="", version="", default_hp_metric=False)
@@ -87,11 +83,7 @@ def states(loggers: Iterable[Any]) -> dict[str, Any]:
 
 
 def rewind(loggers: Iterable[Logger], saved: Mapping[str, Any]) -> None:
-    """Take the files of a run back to what they were at `states`; delete those of loggers without a state.
-
-    Raises:
-        OSError: they cannot be changed.
-    """
+    """Take the files of a run back to what they were at `states`; delete those of loggers without a state."""
     for logger in loggers:
         if isinstance(logger, _REWINDABLE):
             logger.load_state_dict(saved.get(type(logger).__name__))
@@ -118,11 +110,7 @@ def tensorboards(loggers: Iterable[Logger]) -> list[SummaryWriter]:
 
 
 class MetricsCsv(Logger):
-    """Writes metrics to `save_dir/metrics.csv`, those of one step into one row, steps ascending.
-
-    Args:
-        save_dir: the run's directory.
-    """
+    """Writes metrics to `metrics.csv` in the run's directory, `save_dir`: one row a step, steps ascending."""
 
     def __init__(self, save_dir: str | Path) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ from makemore.runs.watching.watcher import RunState, SampledNames, Watcher, Watc
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
 
 
@@ -295,7 +295,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 
 def composed(text: Path, **values: Any) -> DictConfig:
     """Return the default config on a text with other values at the top, `watch` among them."""
-    with initialize_config_dir(str(Path(__file__).parents[3] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", ["data=text", f"data.path={text}"])
     return OmegaConf.create({key: value for key, value in config.items() if key != "watch"} | values)
 

@@ -22,18 +22,13 @@ from makemore.training.loggers import log_row, tensorboards
 from makemore.training.module import LanguageModel, rates_of
 
 
+@dataclass
 class SampledNames:
-    """The names that a run samples, once a step, for TensorBoard and for its results.
+    """The names that a run samples, once a step, for TensorBoard and for its results."""
 
-    Args:
-        num_samples: names a step.
-        seed: of their random numbers, the same at each step, so that only the model differs.
-    """
-
-    def __init__(self, num_samples: int, seed: int) -> None:
-        self.num_samples = num_samples
-        self.seed = seed
-        self._sampled: tuple[int, list[str]] | None = None
+    num_samples: int
+    seed: int  # the same at each step, so that only the model differs
+    _sampled: tuple[int, list[str]] | None = None
 
     def at(self, step: int, network: Network, vocabulary: Vocabulary) -> list[str]:
         """Return the names that the network samples at a step of the run."""
@@ -97,12 +92,7 @@ class Watcher(ABC):
 
 
 class Watchers(Callback):
-    """Calls the watchers of a run, each at most once a step.
-
-    Args:
-        watchers: those of the config.
-        names: the sampled names of the run.
-    """
+    """Calls the watchers of a run, each at most once a step."""
 
     def __init__(self, watchers: Sequence[Any], names: SampledNames) -> None:
         if not all(isinstance(watcher, Watcher) for watcher in watchers):
@@ -140,7 +130,7 @@ class Watchers(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let blocks end where a watcher is due."""
-        trainer.datamodule.looks = self.intervals  # type: ignore[attr-defined]
+        trainer.datamodule.watch_intervals = self.intervals  # type: ignore[attr-defined]
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | CountedSplit, *_: Any) -> None:
         """Observe the run before a block of steps."""

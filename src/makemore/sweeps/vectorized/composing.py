@@ -37,10 +37,7 @@ class ConfigTemplate:
     """The config of jobs that differ in the values of MEMBER_KEYS alone, filled in for one of them at a time.
 
     Composing a config takes Hydra 0.1 s, most of it for the defaults list, which these values do not change. So one
-    job is composed, and the others are made from its config by setting their values.
-
-    Args:
-        config: as Hydra composed it for one of the jobs.
+    job is composed by Hydra, and the others are made from its config by setting their values.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -79,17 +76,11 @@ class ConfigTemplate:
 
 @dataclass(frozen=True)
 class ComposedJob:
-    """A job of a batch with its config.
+    """A job of a batch with its config."""
 
-    Args:
-        number: of the job in the sweep.
-        overrides: as Hydra parsed them.
-        template: has the job's config when it is filled in.
-    """
-
-    number: int
-    overrides: list[Override]
-    template: ConfigTemplate
+    number: int  # of the job in the sweep
+    overrides: list[Override]  # as Hydra parsed them
+    template: ConfigTemplate  # has the job's config when it is filled in
 
     @property
     def lines(self) -> list[str]:
@@ -136,12 +127,7 @@ class ComposedJob:
 
 
 class Composer:
-    """Composes configs as Hydra does, once for all jobs that share a template.
-
-    Args:
-        loader: Hydra's.
-        master: the config of the sweep.
-    """
+    """Composes the configs of jobs as Hydra does, once for all that share a template."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader = loader
@@ -150,11 +136,7 @@ class Composer:
         self.templates: dict[tuple[str, ...], ConfigTemplate] = {}
 
     def compose(self, number: int, overrides: Sequence[str]) -> ComposedJob:
-        """Return a job.
-
-        Raises:
-            HydraException: it cannot be composed.
-        """
+        """Return a job; raise `HydraException` where it cannot be composed."""
         parsed = self.parser.parse_overrides(list(overrides))
         key = tuple(each.key_or_group if _sets_member_key(each) else str(each.input_line) for each in parsed)
         if key not in self.templates:

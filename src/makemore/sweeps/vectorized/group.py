@@ -51,7 +51,7 @@ class Group(L.LightningModule):
         """Start at the step of the members."""
         advance_steps(self.trainer, self.members[0].step)
         self.data.validation_due = self.members[0].validation_due
-        self.data.looks = self.members[0].parts.watchers.intervals
+        self.data.watch_intervals = self.members[0].parts.watchers.intervals
 
     def on_fit_start(self) -> None:
         """Assign rows to the members, and let each row draw the examples of its member."""

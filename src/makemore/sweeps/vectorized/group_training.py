@@ -21,12 +21,7 @@ from makemore.sweeps.vectorized.member import Member
 
 
 class GroupCheckpoints(Checkpoints):
-    """Keeps the checkpoints of each member, at the steps at which a single run saves.
-
-    Args:
-        every: steps between checkpoints.
-        group: the group.
-    """
+    """Keeps the checkpoints of each member of a group, at the steps at which a single run saves."""
 
     def __init__(self, every: int, group: Group) -> None:
         super().__init__(every)
@@ -57,11 +52,7 @@ class GroupCheckpoints(Checkpoints):
 
 
 class GroupOutcome(Callback):
-    """Reports the progress of a group, and ends it as the runs of its members would end.
-
-    Args:
-        group: the group.
-    """
+    """Reports the progress of a group, and ends it as the runs of its members would end."""
 
     def __init__(self, group: Group) -> None:
         self.group = group

@@ -147,7 +147,7 @@ def test_a_job_is_a_run_like_any_other(copied: Path, command: Command, tmp_path:
 def test_jobs_that_raise_stop_no_others(forked: Sweep, sweep: Sweep, tmp_path: Path) -> None:
     """One meets a bug, one diverges, one has a wrong value; the sweep is completed but for them."""
     arguments = ["optimizer.lr=0.001,0.002,1e30,-1,0.004", "trainer.max_steps=12"]
-    outcome = forked(tmp_path, *arguments, prepare=partial(at_call, MOMENTS[2], 3, _bug))
+    outcome = forked(tmp_path, *arguments, prepare=partial(at_call, MOMENTS[2], 2, _bug))
     assert outcome.code == 1
     assert len(with_status(tmp_path / "S", "finished")) == 2
     failed = {

@@ -15,11 +15,11 @@ from makemore.cli.command import exit_on_error
 def main(arguments: argparse.Namespace) -> None:
     """Write the report and print the table."""
     from makemore.overrides import set_threads
-    from makemore.report.writing import report
+    from makemore.report.write_report import write_report
 
     # what is computed is small, and quicker so
     set_threads(1)
-    report(arguments.paths, arguments.output)
+    write_report(arguments.paths, arguments.output)
 
 
 def parsed() -> argparse.Namespace:

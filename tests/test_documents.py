@@ -17,9 +17,8 @@ def test_tensorboard_stays_on_this_machine(path: Path) -> None:
         assert "--host 127.0.0.1" in line
 
 
-def test_the_readme_names_every_module() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for path in (ROOT / "src" / "makemore").rglob("*.py"):
-        name = str(path.relative_to(ROOT / "src" / "makemore"))
-        if path.name != "__init__.py":
-            assert name in readme or (path.parent.name == "models" and path.name in readme), name
+def test_the_readme_and_contributing_name_every_wing() -> None:
+    wings = {path.parent.name for path in (ROOT / "src" / "makemore").glob("*/__init__.py")}
+    for document in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / document).read_text()
+        assert [wing for wing in wings if f"{wing}/" not in text] == []

@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.sampling import sample
 
@@ -25,7 +25,12 @@ def windows_of_text(content: str, vocabulary: Vocabulary) -> Windows:
     """Return the windows of newline-terminated lines, with every character a target."""
     tokens = vocabulary.encode_lines(content, "the names")
     lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1)
-    return windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=np.bool_), BLOCK_SIZE, vocabulary)
+    return Windows(
+        padded(tokens, lengths, BLOCK_SIZE, vocabulary.start),
+        positions_of(np.ones(len(tokens), dtype=np.bool_), lengths, BLOCK_SIZE),
+        BLOCK_SIZE,
+        vocabulary.size,
+    )
 
 
 def data_cases(setting: Setting) -> list[Case]:

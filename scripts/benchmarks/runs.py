@@ -24,7 +24,7 @@ from benchmarks.measure import Measurement, timed
 from benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
 from makemore.console import ConsoleHandler
 from makemore.data.text import PROJECT_ROOT
-from makemore.runs.assemble import build
+from makemore.runs.assemble import assemble
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
 
@@ -77,8 +77,8 @@ def whole_run(overrides: Sequence[str], units: int = 1) -> Measurement:
 
     def seconds() -> float:
         cfg = composed(overrides)
-        build(cfg)
         with tempfile.TemporaryDirectory() as directory, unseen_terminal():
+            assemble(cfg, Path(directory))
             return timed(lambda: train(cfg, Path(directory)), units)()
 
     return seconds

@@ -17,7 +17,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.windows import CountedWindows
 from makemore.errors import whole_number
 from makemore.inference.trained_model import TrainedModel, load
-from makemore.runs.assemble import build
+from makemore.runs.assemble import assemble
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Setting:
     @cached_property
     def corpus(self) -> Corpus:
         """The text, all of it in the training split."""
-        return build(composed(["experiment=lessons/mlp", self.data]))[0].corpus
+        return assemble(composed(["experiment=lessons/mlp", self.data]), Path()).data.corpus
 
     @property
     def path(self) -> Path:

@@ -18,8 +18,8 @@ from benchmarks.runs import composed, unseen_terminal
 from benchmarks.setting import FULL, Setting
 from benchmarks.step_clock import Tick, after_first_block
 from benchmarks.training_cases import lesson_steps
-from makemore.runs.assemble import build_data
-from makemore.runs.train import prepare
+from makemore.runs.assemble import assemble
+from makemore.runs.train import open_run
 from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.group_training import train_group
 from makemore.sweeps.vectorized.member import Member
@@ -95,12 +95,11 @@ def member_steps(overrides: Sequence[str], members: int) -> Measurement:
         keep_freed_memory()
         cfg = composed(overrides)
         with tempfile.TemporaryDirectory() as directory, unseen_terminal(), _block_ends() as ends:
-            data = build_data(cfg)
-            group = [
-                Member(prepare(each, Path(directory, str(place)), data.corpus), place)
-                for place, each in enumerate(_configurations(cfg, members))
-            ]
-            train_group(group, data, cfg, Path(directory))
+            group: list[Member] = []
+            for place, each in enumerate(_configurations(cfg, members)):
+                parts = assemble(each, Path(directory, str(place)), group[0].parts.data if group else None)
+                group.append(Member(parts, place, *open_run(parts)))
+            train_group(group)
         _, ended = ends[-1]
         return after_first_block(ends, ended) / members
 

@@ -1,7 +1,7 @@
-"""Checkpoints as files: what they hold, where a run keeps them, and which of them is the newest whole one.
+"""Checkpoint files: their format, their names in a run's directory, and the newest intact one.
 
-A checkpoint is Lightning's, of builtins and tensors alone, with a record of ours under one key, and sealed by a digest
-(see `makemore.files`). It is always read with `weights_only=True`.
+A checkpoint is a Lightning checkpoint of builtins and tensors alone, with our record under `RECORD_KEY`, in a sealed
+file (see `makemore.files`). It is always loaded with `weights_only=True`.
 """
 
 import logging
@@ -19,19 +19,19 @@ from makemore.errors import UserError, as_text
 
 log = logging.getLogger(__name__)
 
-# 2: sealed, and a run can go on from it; 1: neither
+# 1: not sealed, for inference only; 2: sealed, can be resumed
 FORMAT_VERSION = 2
 RECORD_KEY = "makemore"
 _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint is not what was written, or none at all.
+    """A checkpoint is torn or altered, or not a checkpoint.
 
     Args:
-        path: where it is.
+        path: the file.
         cause: what is wrong with it.
-        state: in one word.
+        state: the same in one word.
     """
 
     def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
@@ -39,72 +39,50 @@ class DamagedCheckpointError(UserError):
         super().__init__(f"{self.what}; use another one of the run")
 
 
-def record(
-    *,
-    architecture: str,
-    arguments: dict[str, Any],
-    vocabulary: dict[str, Any],
-    options: dict[str, Any],
-    sha256: dict[str, str],
-    step: int,
-    logs: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the record that a checkpoint holds under `RECORD_KEY`; all arguments are plain values."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "model": {"architecture": architecture, "arguments": arguments},
-        "vocabulary": vocabulary,
-        "data": {"options": options, "sha256": sha256},
-        "step": step,
-        "logs": logs,
-    }
-
-
 def directory_of(run_dir: str | Path) -> Path:
-    """Return where a run keeps its checkpoints."""
+    """Return the directory of a run's checkpoints."""
     return Path(run_dir) / "checkpoints"
 
 
 def path_of(run_dir: str | Path, step: int, best: bool = False) -> Path:
-    """Return where a run keeps the checkpoint of a step, or its best one, which has that step."""
+    """Return the path of a run's checkpoint of a step, or of its best checkpoint, taken at that step."""
     return directory_of(run_dir) / f"{'best-' if best else ''}step-{step:08d}.ckpt"
 
 
 def step_of(path: Path) -> int:
-    """Return the step in the name of a checkpoint of a run."""
+    """Return the step in the name of a run's checkpoint."""
     name = _NAME.fullmatch(path.name)
     assert name is not None
     return int(name[2])
 
 
 def checkpoints_of(run_dir: str | Path, best: bool = False) -> list[Path]:
-    """Return the step-named checkpoints of a run, or its best ones by validation, the newest last."""
-    found = directory_of(run_dir).glob("*.ckpt")
-    names = ((path, _NAME.fullmatch(path.name)) for path in found)
+    """Return a run's periodic checkpoints, or its best ones by validation NLL, in the order of their steps."""
+    names = ((path, _NAME.fullmatch(path.name)) for path in directory_of(run_dir).glob("*.ckpt"))
     return sorted((path for path, name in names if name and bool(name[1]) == best), key=step_of)
 
 
 def newest_first(run_dir: str | Path) -> list[Path]:
-    """Return all checkpoints of a run, the newest first; of one step the step-named one before the best."""
+    """Return all checkpoints of a run, newest first; of the same step, the periodic one before the best."""
     candidates = [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]
     return sorted(candidates, key=step_of, reverse=True)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what is in a checkpoint.
+    """Load a checkpoint.
 
     Raises:
-        DamagedCheckpointError: a torn, altered or unsealed file, or no checkpoint at all.
-        UserError: one of a newer format, or of none of ours.
+        DamagedCheckpointError: the file is torn, altered, unsealed or not a checkpoint.
+        UserError: a checkpoint of a newer format or of another project.
     """
     not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
     try:
         content, has_seal = files.read_sealed(path)
     except files.BrokenSealError as error:
         raise DamagedCheckpointError(path, str(error)) from error
-    except Exception as error:  # whatever a damaged or foreign file makes the unpickler raise
+    except Exception as error:  # the unpickler may raise anything
         if isinstance(error, pickle.UnpicklingError) and _is_whole_archive(path):
-            # it has objects in it, such as Lightning's hyperparameters
+            # it contains objects, such as Lightning's hyperparameters
             raise not_ours from error
         raise DamagedCheckpointError(path, "or not a checkpoint at all") from error
     own = content.get(RECORD_KEY) if isinstance(content, dict) else None
@@ -123,13 +101,13 @@ def _is_whole_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # whatever a damaged file makes the reader raise
+    except Exception:  # the reader may raise anything
         return False
 
 
 @contextmanager
 def naming_damage(path: Path) -> Iterator[None]:
-    """Within the block, whatever a checkpoint with other contents than ours makes go wrong is its damage."""
+    """Report exceptions that unexpected contents of a checkpoint cause within the block as its damage."""
     try:
         yield
     except UserError:
@@ -140,9 +118,9 @@ def naming_damage(path: Path) -> Iterator[None]:
 
 
 def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | None:
-    """Return the newest whole checkpoint of a run, logging each damaged one that it passes; None where there is none.
+    """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped.
 
-    The best by validation NLL is among them: of a run that was killed it may be the newest.
+    The best by validation NLL is a candidate: it may be the newest of a run that was killed.
     """
     for path in newest_first(run_dir):
         try:
@@ -155,10 +133,10 @@ def find_newest(run_dir: str | Path, level: int = logging.WARNING) -> Path | Non
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint at `path`; of a run's directory, the newest whole one.
+    """Return the checkpoint at `path`, or the newest intact one of the run in that directory.
 
     Raises:
-        UserError: where there is none.
+        UserError: there is none.
     """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():

@@ -1,27 +1,24 @@
-"""What a person sees in the terminal: messages on standard error, results on standard output.
+"""Output to the terminal: messages on standard error, tables on standard output.
 
-Where standard output is no terminal, tables are plain lines, for awk and for files.
+Where standard output is not a terminal, tables are plain lines, for files and for awk.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # seconds, which messages need not wait for
-    pass
-
 
 class _Messages(Console):
-    """Standard error, which may be closed while there is more to say on standard output."""
+    """Standard error, which may be closed while standard output is still read."""
 
     def on_broken_pipe(self) -> None:
-        """Say no more, where rich would leave Python."""
+        """Print nothing more; rich would exit."""
         self.quiet = True
 
 
@@ -29,10 +26,10 @@ MESSAGES = _Messages(stderr=True)
 
 
 class ConsoleHandler(logging.Handler):
-    """Shows log records on standard error, above a progress bar where there is one (Hydra's job_logging uses it)."""
+    """Prints log records on standard error, above any progress bar (used by Hydra's job_logging)."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record, unwrapped, so that paths can be copied."""
+        """Print one record without wrapping, so that paths can be copied."""
         MESSAGES.print(Text(self.format(record)), soft_wrap=True)
 
 
@@ -41,10 +38,10 @@ class TableColumn:
     """A column of a table.
 
     Args:
-        heading: above it.
-        cells: a row each.
-        is_text: it stands to the left, where numbers stand to the right.
-        wraps: where a terminal is too narrow its cells may take several lines.
+        heading: the text above it.
+        cells: one for each row.
+        is_text: aligned to the left; numbers are aligned to the right.
+        wraps: cells may take several lines in a narrow terminal.
     """
 
     heading: str
@@ -54,20 +51,20 @@ class TableColumn:
 
     @property
     def width(self) -> int:
-        """Of the widest of its cells and the heading, in places of a terminal."""
+        """The width of the widest cell or the heading, in terminal columns."""
         return max(map(cell_len, (self.heading, *self.cells)))
 
 
 def print_table(title: str, columns: Sequence[TableColumn], spare: Sequence[str] = ()) -> None:
-    """Print a table on standard output: drawn where that is a terminal, else as plain lines.
+    """Print a table on standard output: with borders in a terminal, else as plain lines.
 
-    Plain lines are the title, the headings and a line a row, aligned, with two spaces or more between columns, none
-    before the first, and `-` in an empty cell. Cells are never cut.
+    Plain lines are the title, the headings and a line for each row, aligned, with two spaces or more between columns,
+    no indent, and `-` in an empty cell. Cells are never cut.
 
     Args:
-        title: on a line of its own.
+        title: printed on its own line.
         columns: one or more, of the same length.
-        spare: headings of columns that are left out, in this order, where a terminal is too narrow.
+        spare: headings of columns to leave out, in this order, while a terminal is too narrow.
     """
     console = Console()
     if not console.is_terminal:
@@ -77,25 +74,25 @@ def print_table(title: str, columns: Sequence[TableColumn], spare: Sequence[str]
         if _least_width(columns) > console.width:
             columns = [column for column in columns if column.heading != heading]
     console.print(Text(title, style="italic"), soft_wrap=True)
-    # lines that are too long can be scrolled, cells that are cut are lost
-    Console(width=max(console.width, _least_width(columns))).print(_drawn(columns))
+    # long lines can be scrolled, cut cells are lost
+    Console(width=max(console.width, _least_width(columns))).print(_with_borders(columns))
 
 
 def _plain_lines(columns: Sequence[TableColumn]) -> list[str]:
     padded = []
-    for place, column in enumerate(columns):
-        left = column.is_text or place == 0
+    for index, column in enumerate(columns):
+        left = column.is_text or index == 0
         cells = [cell or "-" for cell in (column.heading, *column.cells)]
         gaps = [" " * (column.width - cell_len(cell)) for cell in cells]
         padded.append([cell + gap if left else gap + cell for cell, gap in zip(cells, gaps, strict=True)])
     return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
-def _drawn(columns: Sequence[TableColumn]) -> Table:
+def _with_borders(columns: Sequence[TableColumn]) -> Table:
     table = Table()
     for column in columns:
         justify: Literal["left", "right"] = "left" if column.is_text else "right"
-        # rich counts on the one and lays out by the other
+        # rich measures by min_width and lays out by no_wrap
         least, no_wrap = (None, False) if column.wraps else (column.width, True)
         table.add_column(Text(column.heading), justify=justify, min_width=least, no_wrap=no_wrap)
     for row in zip(*(column.cells for column in columns), strict=True):
@@ -104,4 +101,4 @@ def _drawn(columns: Sequence[TableColumn]) -> Table:
 
 
 def _least_width(columns: Sequence[TableColumn]) -> int:
-    return Console(width=10_000).measure(_drawn(columns)).minimum
+    return Console(width=10_000).measure(_with_borders(columns)).minimum

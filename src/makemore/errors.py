@@ -1,7 +1,7 @@
-"""Errors that a user can mend, and the checks of arguments that raise them.
+"""User errors, and the argument checks that raise them.
 
 A `UserError` becomes one line on standard error and exit code 2 (see `makemore.cli.command`); any other exception is a
-bug of ours and keeps its traceback.
+bug and keeps its traceback.
 """
 
 import math
@@ -11,15 +11,15 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """Says in one line what is wrong, where, and how to mend it."""
+    """An error that the user can fix: its message says in one line what is wrong, where, and how to fix it."""
 
 
 class DivergedError(UserError):
-    """Gradient descent has left the finite numbers."""
+    """A loss, a weight or a probability is no longer finite."""
 
 
 def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 - 1) -> int:
-    """Return `value` where it is a whole number in [at_least, at_most]; raise `UserError` naming `key` otherwise."""
+    """Return `value` if it is an integer in [at_least, at_most]; raise `UserError` naming `key` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(f"{key} must be a whole number, not {value!r}")
     if not at_least <= value <= at_most:
@@ -29,7 +29,7 @@ def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 -
 
 
 def real_number(key: str, value: Any, at_least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return `value` where it is finite, `>= at_least` and `> above`; raise `UserError` naming `key` otherwise."""
+    """Return `value` as a float if finite, `>= at_least` and `> above`; raise `UserError` naming `key` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise UserError(f"{key} must be a finite number, not {value!r}")
     if value < at_least:
@@ -40,7 +40,7 @@ def real_number(key: str, value: Any, at_least: float = -math.inf, above: float 
 
 
 def one_of(key: str, value: Any, choices: Sequence[str | None]) -> Any:
-    """Return `value` where it is one of `choices`; raise `UserError` naming `key` and the choices otherwise."""
+    """Return `value` if it is one of `choices`; raise `UserError` naming `key` and the choices otherwise."""
     if not isinstance(value, str | None) or value not in choices:
         names = ", ".join("null" if choice is None else choice for choice in choices)
         raise UserError(f"{key} must be one of {names}, not {value!r}")
@@ -48,19 +48,19 @@ def one_of(key: str, value: Any, choices: Sequence[str | None]) -> Any:
 
 
 def as_text(key: str, value: Any) -> str:
-    """Return `value` where it is text; raise `UserError` otherwise: Hydra reads `1`, `true` and `null` as values."""
+    """Return `value` if it is a string; raise `UserError` otherwise: Hydra parses `1`, `true` and `null`."""
     if not isinstance(value, str):
         raise UserError(f"{key}: {value!r} is not text to Hydra; put it in quotes, within quotes of the shell")
     return value
 
 
 def true_or_false(key: str, value: Any) -> bool:
-    """Return `value` where it is a truth value; raise `UserError` otherwise: to Hydra, `no` is text."""
+    """Return `value` if it is a boolean; raise `UserError` otherwise: to Hydra, `no` is a string."""
     if not isinstance(value, bool):
         raise UserError(f"{key} must be true or false, not {value!r}")
     return value
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name where it says nothing."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return the first line of an error's message, or its type's name if there is no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

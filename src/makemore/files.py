@@ -1,8 +1,7 @@
-"""Files: written whole or not at all, sealed with a digest, and directories that one process holds.
+"""Atomic files, sealed files, and exclusive locks on directories.
 
-A sealed file ends with the sha256 of all before it: a torn, truncated or altered one does not match. `torch.load` and
-other readers ignore the seal, which stands after the end of the archive. It guards against accidents, not against
-somebody who writes a new seal.
+A sealed file ends with the sha256 of the bytes before it, so that a torn, truncated or altered file is detected.
+`torch.load` and other readers ignore the seal after the end of the archive. It guards against accidents, not attacks.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from makemore.errors import UserError
 
-# the end of the name of a TensorBoard event file that holds pictures alone
+# suffix of the TensorBoard event file that holds a run's pictures
 PICTURES_SUFFIX = ".pictures"
 _MARK = b"\nmakemore sha256 "
 _LENGTH = len(_MARK) + 64
@@ -29,12 +28,12 @@ _LENGTH = len(_MARK) + 64
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BufferedRandom]:
-    """Yield a file beside `path` that takes its place, flushed to disk, when the block ends well.
+    """Write a file atomically: yield a temporary file that replaces `path` when the block succeeds.
 
-    A reader sees the old file or the new one, after a crash too; where the block raises, nothing is left behind.
+    Readers see the old file or the new one, even after a crash; if the block raises, nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a process number alone would meet that of another machine
+    # unique on a file system that several machines share
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with temporary.open("w+b") as file:
@@ -42,47 +41,48 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _flush_directory(path.parent)
+        # makes the renaming durable; Windows cannot open a directory
+        with suppress(OSError):
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an `OSError` raised within the block into the `UserError` that `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def clear_temporaries(directory: Path, older_than: float = 0.0) -> None:
-    """Delete what writers that were killed have left in a directory `older_than` seconds ago or longer."""
+    """Delete temporary files that killed writers left in a directory at least `older_than` seconds ago."""
     for temporary in directory.glob(".*.tmp"):
-        # its writer may live after all, or another process may be doing the same
+        # another process may delete it at the same time
         with suppress(OSError):
             if time.time() - temporary.stat().st_mtime >= older_than:
                 temporary.unlink()
 
 
-def _flush_directory(directory: Path) -> None:
-    """Make a renaming last; where directories cannot be opened (Windows), there is no such thing."""
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 class BrokenSealError(ValueError):
-    """A file is not what was written."""
+    """The content of a file does not match its seal."""
 
 
 def write_sealed(content: Any, path: Path) -> None:
-    """Write builtins and tensors to `path`, whole or not at all, with a seal.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    import torch  # seconds, which other files need not wait for
+    """Write builtins and tensors to `path`, atomically and with a seal."""
+    import torch  # takes seconds to import
 
     with replacing(path) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # torch finds its archive cut short after the file has refused a write
+            # torch wraps the OSError of a failed write
             raise error.__context__ or error from None
         file.flush()
         file.seek(0)
@@ -91,24 +91,24 @@ def write_sealed(content: Any, path: Path) -> None:
 
 
 def read_sealed(path: Path, mapped: bool = False) -> tuple[Any, bool]:
-    """Return what is in a file, and whether it has a seal; nothing in it is executed.
+    """Load a file without executing anything in it; return its content and whether it has a seal.
 
     Args:
-        path: a file that `write` wrote, or `torch.save`.
-        mapped: leave its tensors on the disk.
+        path: a file written by `write_sealed` or `torch.save`.
+        mapped: memory-map its tensors.
 
     Raises:
-        BrokenSealError: its seal is another than its content's, or is not whole.
-        Exception: whatever a foreign file makes the unpickler raise.
+        BrokenSealError: the seal is truncated or does not match the content.
+        Exception: whatever the unpickler raises for a foreign file.
     """
     import torch
 
     with path.open("rb") as file:
-        has_seal = _check(file)
+        has_seal = _check_seal(file)
     return torch.load(path, map_location="cpu", mmap=mapped, weights_only=True), has_seal
 
 
-def _check(file: BinaryIO) -> bool:
+def _check_seal(file: BinaryIO) -> bool:
     size = file.seek(0, os.SEEK_END) - _LENGTH
     if size <= 0:
         return False
@@ -126,20 +126,20 @@ def _check(file: BinaryIO) -> bool:
 
 
 class HeldError(UserError):
-    """Another process holds a directory."""
+    """Another process has locked a directory."""
 
 
 @contextmanager
 def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold a directory within the block; the system lets go of it when the process ends, however it does.
+    """Lock a directory within the block; the system releases the lock of a process that is killed.
 
     Args:
-        directory: of a run or a sweep; it exists.
-        what: another process does there, for the error.
-        wait: seconds for it to end; inf for as long as it takes.
+        directory: of a run or a sweep.
+        what: what another process does there, for the error message.
+        wait: seconds to wait for the lock; may be infinite.
 
     Raises:
-        HeldError: another process holds it.
+        HeldError: another process holds the lock.
     """
     lock = FileLock(directory / ".lock")
     try:
@@ -153,7 +153,7 @@ def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
 
 
 def is_held(directory: Path) -> bool:
-    """Say whether a process holds a directory."""
+    """Return whether another process has locked a directory."""
     try:
         with held(directory, ""):
             return False

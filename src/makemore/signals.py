@@ -1,9 +1,9 @@
-"""SIGTERM, SIGINT and the requeue signals of SLURM and submitit, answered when nothing is half done.
+"""Handle SIGTERM, SIGINT and the requeue signals of SLURM and submitit when the state of a run is whole.
 
-Before a training run begins, and in other commands, a signal quits on the spot: there is nothing to save, and what is
-raised in the middle of an import is lost in it. In a run a first signal is a request: it raises `Stopped` at once
-where nothing would be torn, and where training holds it back, as soon as the state is whole again. A second one quits,
-unless it is the first one's echo.
+Before a training run, and in other commands, a signal quits at once: there is nothing to save, and an exception raised
+in the middle of an import would be lost in it. In a run the first signal is a request to stop: it raises `Stopped` at
+once, or, where training holds signals back, as soon as the state is whole. A second one quits, unless it is an echo of
+the first.
 """
 
 import logging
@@ -22,15 +22,15 @@ from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
-# seconds within which the same signal is one request: `timeout` sends it to a process and to its group
+# seconds within which the same signal is an echo: `timeout` sends it to a process and to its group
 _ECHO = 0.1
 
-# what `sbatch --signal=USR1@90` and Lightning's own handler take
+# that of `sbatch --signal=USR1@90` and of Lightning's own handler
 REQUEUE = signal.SIGUSR1
 
 
 class Stopped(BaseException):
-    """The process was asked to stop; no `Exception`, so that nobody takes it for a failure to recover from."""
+    """The process was asked to stop; no `Exception`, so that no handler of failures catches it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -41,24 +41,21 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell gives a process that the signal ends: 130 for SIGINT, 143 for SIGTERM."""
+        """The exit code of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.signum
 
 
 @dataclass
 class _State:
-    """The signal that waits to be answered, whether there is a run to answer it, and whether that holds it back.
+    """The pending signal of this process, and what a signal does."""
 
-    In a process that another one started to run jobs in (`for_another`), Ctrl-C is that one's to answer, which passes
-    it on once; so nothing quits at a second signal there. `passing_on` is what it does before it answers itself.
-    """
-
-    requested: int | None = None
+    requested: int | None = None  # the pending signal
     requested_at: float = 0.0
-    answering: bool = False
-    held: bool = False
+    answering: bool = False  # a signal is a request to stop
+    held: bool = False  # it waits for `answer`
+    # this process runs jobs for another, which answers Ctrl-C and passes it on once: a second signal does not quit
     for_another: bool = False
-    passing_on: Callable[[], None] | None = None
+    passing_on: Callable[[], None] | None = None  # called at the first signal, before it is answered
 
 
 # a process has one set of signal handlers
@@ -67,7 +64,7 @@ _state = _State()
 
 @contextmanager
 def handling() -> Iterator[None]:
-    """Let signals quit within the outermost such block, with their exit codes; only the main thread can."""
+    """Handle signals within the outermost such block; only the main thread can."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) == _handle:
         yield
         return
@@ -81,7 +78,7 @@ def handling() -> Iterator[None]:
         requested, _state.requested = _state.requested, None
         preemption = _preemption()
         if preemption is not None and requested == preemption and callable(before[preemption]):
-            # all is saved: submitit queues the job again and exits
+            # the run is saved: submitit requeues the job and exits
             signal.raise_signal(preemption)
 
 
@@ -91,13 +88,13 @@ def answering(for_another: bool = False, passing_on: Callable[[], None] | None =
 
     Args:
         for_another: this process runs jobs for another one, which passes signals on.
-        passing_on: what a first signal does, before it is answered here; it is left out by a second one.
+        passing_on: called at the first signal, before it is answered here.
     """
     with handling():
         before = replace(_state)
         _state.answering = True
         _state.for_another = for_another
-        # a process that was forked to run jobs passes nothing on
+        # a process forked to run jobs passes nothing on
         _state.passing_on = None if for_another else passing_on or before.passing_on
         try:
             yield
@@ -107,46 +104,46 @@ def answering(for_another: bool = False, passing_on: Callable[[], None] | None =
 
 
 def is_answering() -> bool:
-    """Say whether signals are taken as requests."""
+    """Return whether signals are requests to stop."""
     return _state.answering
 
 
 def is_for_another() -> bool:
-    """Say whether this process runs a job for another one, which answers signals too."""
+    """Return whether this process runs jobs for another one, which answers signals too."""
     return _state.for_another
 
 
 def install() -> None:
-    """Set the handlers, after Lightning has set its own perhaps; only the main thread can."""
+    """Set the handlers, again where Lightning has set its own; only the main thread can."""
     if threading.current_thread() is threading.main_thread():
         for signum in _signals():
             signal.signal(signum, _handle)
 
 
 def hold() -> None:
-    """From here on a signal waits until `answer`, or for a place that `at_once` marks."""
+    """Hold signals back from here on, until `answer` or a block of `at_once`."""
     _state.held = True
 
 
 def release() -> None:
-    """From here on a signal raises at once again."""
+    """Let signals raise at once from here on."""
     _state.held = False
 
 
 def requested() -> bool:
-    """Say whether a signal waits to be answered."""
+    """Return whether a signal is pending."""
     return _state.requested is not None
 
 
 def answer() -> None:
-    """Raise `Stopped` where a signal waits."""
+    """Raise `Stopped` where a signal is pending."""
     if _state.requested is not None:
         raise Stopped(_state.requested)
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Within the block, a signal that is held back raises at once: whatever takes long, and can be left half done."""
+    """Let held signals raise at once within a block that takes long and may be left half done."""
     held, _state.held = _state.held, False
     try:
         answer()
@@ -156,26 +153,26 @@ def at_once() -> Iterator[None]:
 
 
 def requeue() -> None:
-    """Ask SLURM to run this job again, as Lightning does."""
+    """Ask SLURM to requeue this job, as Lightning does."""
     job = os.environ["SLURM_JOB_ID"]
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     assert re.fullmatch("[0-9_]+", job)
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=30)
-        log.info("SLURM job %s is queued again", job)
+        log.info("SLURM job %s is requeued", job)
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("scontrol requeue %s: %s; submit the job again", job, error)
 
 
 def _signals() -> list[signal.Signals]:
-    # elsewhere SIGUSR1 and SIGUSR2 keep their meaning, whatever that is
+    # outside of SLURM and submitit, SIGUSR1 and SIGUSR2 keep their meaning
     slurm = REQUEUE if "SLURM_JOB_ID" in os.environ else None
     return [signum for signum in (signal.SIGTERM, signal.SIGINT, slurm, _preemption()) if signum is not None]
 
 
 def _preemption() -> signal.Signals | None:
-    """Return what tells a job of submitit that its time is nearly up; None elsewhere."""
+    """Return the signal by which submitit tells a job that its time is nearly up; None elsewhere."""
     if "SUBMITIT_EXECUTOR" not in os.environ:
         return None
     return signal.Signals[f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"]
@@ -198,7 +195,7 @@ def _handle(signum: int, _frame: FrameType | None) -> None:
 def _quit(signum: int) -> NoReturn:
     if signum == REQUEUE and _state.requested is None:
         requeue()
-    # it may be in the middle of a print
+    # the process may be in the middle of a print
     with suppress(Exception):
         sys.stdout.flush()
     os._exit(128 + signum)

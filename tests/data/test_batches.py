@@ -12,9 +12,17 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches, permutation_rows, replacement_rows
+from makemore.data.batches import (
+    DRAWS,
+    Block,
+    CountedSplit,
+    FullBatches,
+    Minibatches,
+    permutation_rows,
+    replacement_rows,
+)
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.bigram import Bigram
 
 LINES = ["abab", "ba", "b", "abab"]
@@ -100,7 +108,12 @@ def windows() -> Windows:
     vocabulary = Vocabulary("ab")
     tokens = vocabulary.encode_lines("".join(f"{line}\n" for line in LINES), "it")
     lengths = np.array([len(line) + 1 for line in LINES])
-    return windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), 1, vocabulary)
+    return Windows(
+        padded(tokens, lengths, 1, vocabulary.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, 1),
+        1,
+        vocabulary.size,
+    )
 
 
 @pytest.fixture
@@ -171,6 +184,6 @@ def test_batches_move_whole_to_a_device_and_keep_their_steps(minibatches: Miniba
     moved_full = full.to(device)
     assert (moved_full.first_step, len(moved_full)) == (20, 3)
     assert moved_full.weights.device == moved_full.contexts.device == moved_full.pairs.device == device
-    counts = Counts(windows().counted()).to(device)
+    counts = CountedSplit(windows().counted()).to(device)
     assert len(counts) == 1
     assert counts.counted.contexts.device == counts.counted.pair_count.device == device

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fitting
 import lightning as L
 import pytest
 import torch
@@ -36,7 +37,7 @@ def with_trainer(datamodule: TextDataModule, max_steps: int = 1, global_step: in
     trainer: Any = SimpleNamespace(
         global_step=global_step,
         max_steps=max_steps,
-        lightning_module=SimpleNamespace(block_size=BLOCK_SIZE, counts=False, device=torch.device("cpu")),
+        lightning_module=SimpleNamespace(block_size=BLOCK_SIZE, device=torch.device("cpu")),
     )
     datamodule.trainer = trainer
     return trainer
@@ -286,21 +287,7 @@ class Recorder(L.Callback):
 
 def fit(datamodule: TextDataModule, model: L.LightningModule, max_steps: int) -> tuple[L.Trainer, Recorder]:
     recorder = Recorder()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=max_steps,
-        max_epochs=-1,
-        num_sanity_val_steps=0,
-        # Lightning warns of an empty list of loaders, which is what an empty split has
-        limit_val_batches=None if datamodule.corpus.size("val") else 0,
-        callbacks=[recorder],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=datamodule)
+    trainer = fitting.fit(model, datamodule, max_steps, recorder)
     return trainer, recorder
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import CountedWindows, Windows, windows_of_lines
+from makemore.data.windows import CountedWindows, Windows, padded, positions_of
 
 Example = tuple[tuple[int, ...], int]
 
@@ -40,7 +40,12 @@ def windows_of(lines: list[str], block_size: int, vocabulary: Vocabulary, chosen
     tokens = vocabulary.encode_lines("".join(f"{line}\n" for line in lines), "it")
     lengths = np.array([len(line) + 1 for line in lines])
     mask = np.ones(len(tokens), dtype=bool) if chosen is None else np.array(chosen, dtype=bool)
-    return windows_of_lines(tokens, lengths, mask, block_size, vocabulary)
+    return Windows(
+        padded(tokens, lengths, block_size, vocabulary.start),
+        positions_of(mask, lengths, block_size),
+        block_size,
+        vocabulary.size,
+    )
 
 
 def examples_of(windows: Windows) -> list[Example]:

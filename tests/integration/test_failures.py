@@ -141,7 +141,7 @@ def check_full(outcome: Any, run_dir: Path) -> None:
     assert "Exception" not in outcome.err
     last = outcome.err.splitlines()[-1]
     assert "cannot be written: " in last
-    assert f"mend that and go on with resume={run_dir}" in last
+    assert f"mend that and resume with resume={run_dir}" in last
     newest = find_newest(run_dir)
     assert last.endswith("there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}")
     if newest is not None:

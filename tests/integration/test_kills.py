@@ -165,7 +165,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     outcome = resume(run_dir)
     assert outcome.code == 0, outcome.err
     assert outcome.err.count(f"{newest}: is damaged") == 1
-    assert "going on from step 8" in outcome.err
+    assert "resuming from step 8" in outcome.err
     assert newest.with_name(f"{newest.name}.damaged").exists()
     assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
 

@@ -158,7 +158,7 @@ def test_a_signal_saves_the_running_jobs_and_the_same_command_resumes_them(
     assert resumed.wait().code == 0
     assert endings(resumed.dir) == long
     logs = [(job / "train.log").read_text() for job in half_done]
-    assert any("going on from step" in log for log in logs)
+    assert any("resuming from step" in log for log in logs)
 
 
 @FULL
@@ -197,7 +197,7 @@ def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_resumed(
     assert told
     for job in told:
         log = (job / "train.log").read_text()
-        assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("going on from step")
+        assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("resuming from step")
 
 
 # in short: test_vectorized.py has a search, test_sweeps.py one that is stopped

@@ -14,7 +14,6 @@ import makemore
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
-FIXTURE = ROOT / "tests" / "fixtures" / "checkpoints" / "v2-ngram.ckpt"
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) ->
     assert f"{sum(name in new for name in model.sample(40))} of 40 are not in the text" in page
 
 
-def test_a_checkpoint_alone_is_enough(command: Command, tmp_path: Path) -> None:
-    shutil.copy(FIXTURE, tmp_path / "mine.ckpt")
+def test_a_checkpoint_alone_is_enough(trained: Path, command: Command, tmp_path: Path) -> None:
+    shutil.copy(trained / "checkpoints" / "step-00000300.ckpt", tmp_path / "mine.ckpt")
     outcome = command("report", "mine.ckpt")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.splitlines()[-1] == "report/report.html"
@@ -118,7 +117,7 @@ def test_what_is_damaged_beside_the_model_is_said_on_the_page(run_dir: Path, com
     for name in ("metrics.csv", "metrics.json", "config.yaml", "overrides.yaml"):
         assert f'<p class="warning">run/{".hydra/" if "yaml" in name else ""}{name}: ' in page
     assert '<div class="chart">' not in page
-    assert "Run it again" not in page
+    assert "Repeat the run" not in page
     assert "<img " in page
 
 
@@ -132,7 +131,7 @@ def test_a_text_that_has_changed_is_said(command: Command, tmp_path: Path) -> No
     assert "The train text has changed since training" in page_of(tmp_path / "r" / "report.html")
     text.unlink()
     assert command("report", "r").code == 0
-    assert f"Its text cannot be used ({text}: no such file" in page_of(tmp_path / "r" / "report.html")
+    assert f"The text cannot be used ({text}: no such file" in page_of(tmp_path / "r" / "report.html")
 
 
 def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tmp_path: Path) -> None:
@@ -141,7 +140,7 @@ def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tm
     )
     (tmp_path / "file").write_text("x")
     assert "file: is damaged" in command("report", "file").error
-    assert command("report", ".").error.startswith(f"error: {tmp_path}: holds runs and is none; give one or more of ")
+    assert command("report", ".").error.startswith(f"error: {tmp_path}: is a directory of runs; give one or more of ")
     (tmp_path / "taken").touch()
     assert command("report", "run", "--output", "taken").error.startswith(
         "error: taken/pictures/loss.png: cannot be written: "
@@ -149,7 +148,7 @@ def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tm
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").touch()
     assert command("report", "run", "sweep").error.startswith(
-        "error: sweeps beside runs or checkpoints: give one kind alone"
+        "error: a report is on sweeps, or on runs and checkpoints"
     )
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:-9])

@@ -52,17 +52,17 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
 @pytest.fixture(scope="module")
 def of_run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from makemore.report.writing import report
+    from makemore.report.write_report import write_report
 
     output = tmp_path_factory.mktemp("of run")
-    report([trained], output)
+    write_report([trained], output)
     return output / "report.html"
 
 
 @pytest.fixture(scope="module")
 def of_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a sweep in which keys, values, names and messages are markup."""
-    from makemore.report.writing import report
+    from makemore.report.write_report import write_report
 
     key, values = "a.</script><b>key</b>", ("<b>bold</b>", HOSTILE, "&amp;")
     jobs = [
@@ -75,7 +75,7 @@ def of_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for each in jobs[:9]:
         curve = "".join(f"{step},{3 - step / 100}\n" for step in range(0, 100, 10))
         (sweep / each.name / "metrics.csv").write_text(f"step,val/nll\n{curve}")
-    report([sweep])
+    write_report([sweep])
     return sweep / "report.html"
 
 

@@ -91,8 +91,8 @@ def test_so_does_each_model_at_each_step(whole: Any, tmp_path: Path) -> None:
 POINTS = [
     *(("makemore.training.module:exact_nll", validation) for validation in (3, 2, 1)),
     ("makemore.runs.watching.watcher:sample", 2),
-    *(("makemore.runs.watching.watcher:Watching.look", look) for look in (1, 2, 3)),
-    ("makemore.runs.watching.watcher:Watching.on_fit_end", 1),
+    *(("makemore.runs.watching.watcher:Watchers.observe", look) for look in (1, 2, 3)),
+    ("makemore.runs.watching.watcher:Watchers.on_fit_end", 1),
     *(("makemore.files:write_sealed", save) for save in range(1, 9)),
     ("makemore.runs.callbacks:ProgressBar.on_train_start", 1),
     ("makemore.runs.callbacks:ProgressBar.on_train_epoch_end", 3),
@@ -334,7 +334,7 @@ def test_a_checkpoint_of_the_first_format_cannot_be_gone_on_with(
     shutil.rmtree(run_dir / "checkpoints")
     (run_dir / "checkpoints").mkdir()
     shutil.copy(FIXTURES / f"v1-{model}.ckpt", run_dir / "checkpoints" / "step-00000009.ckpt")
-    assert "no run can go on from it" in refused(command, run_dir)
+    assert "not resumed" in refused(command, run_dir)
     assert command("sample", f"ckpt_path={run_dir}").code == 0
 
 

@@ -57,7 +57,7 @@ def check_stopped(outcome: Outcome, code: int, run_dir: Path) -> None:
     newest = find_newest(run_dir)
     saved = "there is no checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
     assert said == f"stopped by {signal.Signals(code - 128).name}; {saved}"
-    assert how == f"  python scripts/train.py resume={run_dir} # goes on"
+    assert how == f"  python scripts/train.py resume={run_dir} # resumes it"
 
 
 @pytest.mark.parametrize(("signum", "code"), EITHER)
@@ -204,7 +204,7 @@ def test_slurm_queues_a_run_again_and_it_goes_on_where_it_was(array: dict[str, s
     outcome = run("train", *SHORT, cwd=cwd, env=slurm, prepare=signal_at_step(7, signal.SIGUSR1))
     run_dir = run_in(cwd)
     assert outcome.code == 128 + signal.SIGUSR1
-    assert outcome.err.splitlines()[-1] == "SLURM job 123 is queued again".replace("123", job)
+    assert outcome.err.splitlines()[-1] == "SLURM job 123 is requeued".replace("123", job)
     assert (tmp_path / "asked").read_text() == f"requeue {job}\n"
     # other commands and other jobs have runs of their own
     for arguments, env in (([*SHORT, "seed=1"], slurm), (SHORT, slurm | {"SLURM_JOB_ID": "124"})):
@@ -212,7 +212,7 @@ def test_slurm_queues_a_run_again_and_it_goes_on_where_it_was(array: dict[str, s
         assert run("train", *arguments, cwd=cwd, env=env | {"SLURM_RESTART_COUNT": "1"}).code == 0
         assert len(set(run_dir.parent.iterdir()) - before) == 1
     outcome = run("train", *SHORT, cwd=cwd, env=slurm | {"SLURM_RESTART_COUNT": "1"})
-    assert "going on from step 7" in outcome.err
+    assert "resuming from step 7" in outcome.err
     assert ending(run_dir) == ending(train(tmp_path / "b", *SHORT))
 
 

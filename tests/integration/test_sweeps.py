@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makemore.report.comparison import read_directory
 from trials import (
     SHORT,
     Outcome,
@@ -36,7 +37,6 @@ from trials import (
 
 from makemore.checkpoints import checkpoints_of, step_of
 from makemore.files import held
-from makemore.report.comparison import read_directory
 from makemore.sweeps import lifecycle
 from makemore.sweeps.table import table_of
 
@@ -302,6 +302,8 @@ def test_a_job_whose_directory_another_process_holds_is_waited_for(
     given: list[str], copied: Path, whole: Path, tmp_path: Path
 ) -> None:
     last = sorted(records(copied))[-1]
+    job = copied / last / "job.json"
+    job.write_text(job.read_text().replace("finished", "stopped"))
     with held(copied / last, "trains"):
         child = start("train", *given, *GRID, cwd=tmp_path)
         child.wait_for("3 complete, 0 running")
@@ -320,7 +322,7 @@ def test_a_job_that_another_process_trains_is_waited_for(
     assert forked(tmp_path, *GRID, prepare=signal_at_step(55)).code == 143
     (stopped,) = with_status(tmp_path / "S", "stopped")
     orphan = start("train", f"resume={stopped}", cwd=tmp_path, prepare=signal_at_step(10, signal.SIGSTOP))
-    orphan.wait_for("from step")
+    orphan.wait_for("resuming from step")
     child = start("train", *given, *GRID, cwd=tmp_path)
     child.wait_for("1 complete, 0 running")
     assert child.process.is_alive()

@@ -18,7 +18,7 @@ import pytest
 from trials import run
 
 from makemore.inference.trained_model import load
-from makemore.runs.watching.showing import CHARTS
+from makemore.runs.watching.dashboards import CHARTS
 
 # what a run writes is checked by the tests of its parts; here, what TensorBoard makes of it
 pytestmark = pytest.mark.full

@@ -14,8 +14,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from makemore.data.cache import directory
 from makemore.inference.trained_model import load
-from makemore.pictures.curves import suggested_rate
-from makemore.pictures.gallery import read_curves
+from makemore.pictures.curves import read_curves, suggested_rate
 
 SHORT = ("trainer.max_steps=30", "val_every=10", "log_every=5", "checkpoint_every=10", "model.hidden_dim=8")
 

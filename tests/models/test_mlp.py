@@ -9,7 +9,7 @@ from torch import Tensor
 
 from makemore.errors import UserError
 from makemore.models.mlp import MLP
-from makemore.models.network import build
+from makemore.models.network import build, tanh_activations
 
 LESSON_SEED = 2147483647
 
@@ -108,7 +108,7 @@ def test_the_embedding_and_the_activations_are_those_of_the_forward_pass() -> No
     contexts = torch.tensor([[0, 1], [4, 4], [2, 0]])
     assert network.embedding is not None
     assert network.embedding.shape == (5, 3)
-    (hidden,) = network.activations(contexts).values()
+    (hidden,) = tanh_activations(network, contexts).values()
     embedded = network.embedding[contexts].reshape(3, 6)
     weights = dict(network.named_parameters())
     torch.testing.assert_close(hidden, torch.tanh(embedded @ weights["W1"] + weights["b1"]))
@@ -118,4 +118,4 @@ def test_the_embedding_and_the_activations_are_those_of_the_forward_pass() -> No
 def test_a_network_without_them_has_none() -> None:
     network = build("bigram", 5, {}, 0)
     assert network.embedding is None
-    assert network.activations(torch.tensor([[1]])) == {}
+    assert tanh_activations(network, torch.tensor([[1]])) == {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import makemore.models
 from makemore.errors import UserError
@@ -45,6 +46,21 @@ def test_initial_weights_depend_on_the_seed_alone(architecture: str) -> None:
     other = build(architecture, 27, {}, seed=1).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_what_draws_from_torchs_own_generator_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mixed(Network):
+        def __init__(self, vocab_size: int, generator: torch.Generator) -> None:
+            super().__init__()
+            self.own = nn.Parameter(torch.rand(4, generator=generator))
+            self.layer = nn.Embedding(4, 1, _weight=torch.rand(4, 1))
+
+    monkeypatch.setitem(network_module._REGISTRY, "mixed", Mixed)
+    first, again, other = (build("mixed", 27, {}, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+    # nor are the two the same numbers
+    assert not torch.equal(first["own"], first["layer.weight"].flatten())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from makemore.pictures.axes import highest_shown, literal, scale_of
+from makemore.pictures.axes import escape_mathtext, highest_shown, scale_of
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_names_are_kept_apart_or_slanted() -> None:
 
 def test_a_dollar_is_no_formula() -> None:
     figure = Figure()
-    figure.text(0, 0, literal("$x^{$")).get_window_extent()
+    figure.text(0, 0, escape_mathtext("$x^{$")).get_window_extent()
     with pytest.raises(ValueError, match="x"):
         figure.text(0, 0, "$x^{$").get_window_extent()
 

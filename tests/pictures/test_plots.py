@@ -18,7 +18,7 @@ from makemore.data.options import CorpusOptions
 from makemore.inference.diagnosis import Calibration, Diagnosis, diagnose
 from makemore.inference.likelihood import NLL
 from makemore.models.ngram import NGram
-from makemore.pictures.picture import save_figure
+from makemore.pictures.picture import Picture, save
 from makemore.pictures.plots import (
     bigram_matrix,
     calibration,
@@ -38,7 +38,7 @@ LOSSES = [3.3, 3.0, 2.5, 9.0]
 
 def is_drawn(figure: Figure, directory: Path) -> bool:
     """Say whether files of both kinds come of it, with something in them."""
-    png, svg = (save_figure(figure, directory / f"picture.{kind}") for kind in ("png", "svg"))
+    png, svg = save([Picture("picture", "", figure)], directory)
     root = ElementTree.parse(svg).getroot()
     return bool(np.ptp(imread(png)) > 0) and root.tag.endswith("svg") and len(list(root.iter())) > 10
 
@@ -145,7 +145,7 @@ def test_confusion_is_drawn_with_what_is_right_in_the_rows(tmp_path: Path) -> No
     figure = confusion(found, [".", "a"])
     (image,) = figure.axes[0].get_images()
     assert (np.asarray(image.get_array()) == found.confusion).all()
-    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("predicted", "right")
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("predicted character", "true character")
     assert is_drawn(figure, tmp_path)
 
 

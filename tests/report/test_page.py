@@ -8,14 +8,16 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from matplotlib.figure import Figure
 
 from makemore.errors import UserError
-from makemore.report.page import Chart, Commands, Facts, Image, Names, Note, Page, Section, Table
+from makemore.pictures.picture import Picture
+from makemore.report.page import Chart, CommandList, DataTable, Element, FactTable, NameList, Page, Paragraph, Section
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&\u2028"
 
 
-class Elements(HTMLParser):
+class Tags(HTMLParser):
     """The elements of a page: their names and attributes, and the content of scripts."""
 
     def __init__(self, content: str) -> None:
@@ -38,16 +40,16 @@ class Elements(HTMLParser):
 
 def hostile_page() -> Page:
     figure = go.Figure(go.Scatter(x=[1], y=[2], name=HOSTILE, text=HOSTILE))
-    blocks = [
-        Note(HOSTILE, warning=True),
-        Facts([(HOSTILE, HOSTILE)], HOSTILE, folded=True),
-        Table([HOSTILE], [[HOSTILE]]),
+    elements: list[Element] = [
+        Paragraph(HOSTILE, warning=True),
+        FactTable([(HOSTILE, HOSTILE)], HOSTILE),
+        DataTable([HOSTILE], [[HOSTILE]]),
         Chart(HOSTILE, figure),
-        Image(HOSTILE, b"\x89PNG"),
-        Names([(HOSTILE, True), (HOSTILE, False), (HOSTILE, None)]),
-        Commands([(HOSTILE, HOSTILE)]),
+        Picture(HOSTILE, HOSTILE, Figure(figsize=(1, 1))),
+        NameList([(HOSTILE, True), (HOSTILE, False), (HOSTILE, None)]),
+        CommandList([(HOSTILE, HOSTILE)]),
     ]
-    return Page(HOSTILE, HOSTILE, [Section(HOSTILE, blocks, [Section(HOSTILE, blocks)])])
+    return Page(HOSTILE, [Section(HOSTILE, elements, [Section(HOSTILE, elements)])])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def rendered() -> str:
 
 
 def test_what_it_is_given_is_text(rendered: str) -> None:
-    elements = Elements(rendered)
+    elements = Tags(rendered)
     assert {attributes.get("src", "data:")[:5] for tag, attributes in elements.found if tag == "img"} == {"data:"}
     assert not [attributes for _, attributes in elements.found if any(name.startswith("on") for name in attributes)]
     # a chart's JSON each, plotly, and what draws
@@ -69,7 +71,7 @@ def test_what_it_is_given_is_text(rendered: str) -> None:
 
 
 def test_nothing_is_fetched_and_only_its_own_scripts_run(rendered: str) -> None:
-    elements = Elements(rendered)
+    elements = Tags(rendered)
     assert not {"link", "iframe", "object", "base", "form"} & {tag for tag, _ in elements.found}
     assert not [attributes for tag, attributes in elements.found if tag == "script" and "src" in attributes]
     (policy,) = [str(a["content"]) for tag, a in elements.found if a.get("http-equiv") == "Content-Security-Policy"]
@@ -81,23 +83,23 @@ def test_nothing_is_fetched_and_only_its_own_scripts_run(rendered: str) -> None:
 
 
 def test_numbers_stand_to_the_right_and_texts_to_the_left() -> None:
-    table = Table(["a", "b", "c", "d"], [["x", "1,234", "", "-0.5e3"], ["1", "inf", "2", "nan"]])
+    table = DataTable(["a", "b", "c", "d"], [["x", "1,234", "", "-0.5e3"], ["1", "inf", "2", "nan"]])
     assert table.numeric == {1, 2, 3}
-    assert Table(["a"], []).numeric == set()
+    assert DataTable(["a"], []).numeric == set()
 
 
 def test_a_name_of_nothing_and_an_endless_one_are_seen() -> None:
-    page = Page("t", "m", [Section("s", [Names([("", False), ("a" * 1000, True)])])]).render()
+    page = Page("t", [Section("s", [NameList([("", False), ("a" * 1000, True)])])]).render()
     assert "(nothing)" in page
     assert f"{'a' * 59}…</li>" in page
 
 
 def test_half_a_character_is_no_error(tmp_path: Path) -> None:
-    Page("\ud800", "m", [Section("s", [Chart("c", go.Figure(go.Scatter(name="\ud800")))])]).write(tmp_path / "p.html")
+    Page("\ud800", [Section("s", [Chart("c", go.Figure(go.Scatter(name="\ud800")))])]).write(tmp_path / "p.html")
     assert "<title>?</title>" in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_a_page_that_cannot_be_written_is_an_error_of_the_users(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match="taken: cannot be written: "):
-        Page("t", "m", []).write(tmp_path / "taken")
+        Page("t", []).write(tmp_path / "taken")

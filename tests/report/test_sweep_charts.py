@@ -25,19 +25,20 @@ def job(value: object, val: float, **more: object) -> Job:
 )
 def test_values_lie_on_an_axis_of_their_kind(values: list[object], kind: str, first: object) -> None:
     jobs = [job(value, 2 + place / 10, name=str(place)) for place, value in enumerate(values)]
-    figure, above = sweep_charts.response("a.key", jobs)
+    chart = sweep_charts.key_chart("a.key", jobs)
+    figure = chart.figure
     assert figure.layout.xaxis.type == kind
     assert {trace.name for trace in figure.data} == {"training", "validation", "median", "best"}
     (validation,) = [trace for trace in figure.data if trace.name == "validation"]
     assert validation.x[0] == first
     assert list(validation.y) == [each.nll for each in jobs]
-    assert above == 0
+    assert chart.caption == f"NLL by a.key, {len(jobs)} jobs."
 
 
 def test_what_lies_far_above_is_counted_and_not_in_sight() -> None:
-    figure, above = sweep_charts.response("a.key", [job(1, 2.0), job(2, 2.1), job(3, 80.0)])
-    assert above == 1
-    low, high = figure.layout.yaxis.range
+    chart = sweep_charts.key_chart("a.key", [job(1, 2.0), job(2, 2.1), job(3, 80.0)])
+    assert "1 lie above the range" in chart.caption
+    low, high = chart.figure.layout.yaxis.range
     assert low < 1.9
     assert 2.1 < high < 80
 
@@ -45,14 +46,14 @@ def test_what_lies_far_above_is_counted_and_not_in_sight() -> None:
 def test_known_figures_are_beside_the_metric_that_they_are_of() -> None:
     reference = Reference("a lesson", "train/loss", "a.key", {1: 2.5})
     jobs = [job(1, 2.0, last={"train/loss": 2.6}), job(2, 2.1)]
-    figure, _ = sweep_charts.response("a.key", jobs, reference)
+    figure = sweep_charts.key_chart("a.key", jobs, reference).figure
     found = {trace.name: list(trace.y) for trace in figure.data}
     assert found["train/loss"] == [2.6, None]
     assert found["a lesson"] == [2.5, None]
 
 
 def test_keys_and_values_are_shown_as_they_are() -> None:
-    figure, _ = sweep_charts.response("<i>k</i>", [fabricated.job({"<i>k</i>": "<b>v</b>"}, 2.0, name="a")])
+    figure = sweep_charts.key_chart("<i>k</i>", [fabricated.job({"<i>k</i>": "<b>v</b>"}, 2.0, name="a")]).figure
     assert figure.layout.xaxis.title.text == "&lt;i&gt;k&lt;/i&gt;"
     assert figure.data[0].x[0] == "&lt;b&gt;v&lt;/b&gt;"
     assert "<b>" not in figure.data[0].text[0]
@@ -63,7 +64,7 @@ def test_each_job_is_a_line_from_its_values_to_its_nll() -> None:
         fabricated.job({"lr": lr, "opt": opt, "l2": l2}, nll, name=f"{nll}")
         for lr, opt, l2, nll in [(0.1, "a", 0, 2.0), (0.01, "b", 0.1, 2.2), (1.0, "a", 10.0, 90.0)]
     ]
-    figure = sweep_charts.parallel(["lr", "opt", "l2"], jobs)
+    figure = sweep_charts.parallel_coordinates(["lr", "opt", "l2"], jobs).figure
     worst, middle, best = figure.data
     assert list(best.y) == pytest.approx([0.5, 0, 0, 0])
     assert list(middle.y) == pytest.approx([0, 1, 0.5, 1])
@@ -74,6 +75,7 @@ def test_each_job_is_a_line_from_its_values_to_its_nll() -> None:
 
 
 def test_a_job_without_a_key_has_a_broken_line_and_alike_values_no_height() -> None:
-    figure = sweep_charts.parallel(["x", "y"], [fabricated.job({"x": 1, "y": 3}, 2.0), fabricated.job({"x": 1}, 2.0)])
+    jobs = [fabricated.job({"x": 1, "y": 3}, 2.0), fabricated.job({"x": 1}, 2.0)]
+    figure = sweep_charts.parallel_coordinates(["x", "y"], jobs).figure
     assert list(figure.data[0].y) == [0.5, None, 0]
     assert not any(math.isnan(height) for trace in figure.data for height in trace.y if height is not None)

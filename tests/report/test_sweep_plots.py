@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from makemore.report.sweep_plots import heat_map, response
+from makemore.report.sweep_plots import key_plot, pair_plot, seed_histogram
 from makemore.sweeps.records import Job, Reference
 
 
@@ -42,7 +42,7 @@ def grid() -> list[Job]:
 
 
 def test_each_job_is_a_point_and_the_medians_a_line() -> None:
-    axes = drawn(response("lr", grid()))
+    axes = drawn(key_plot("lr", grid()))
     assert axes.get_xscale() == "log"
     assert points(axes, "validation") == [(0.01, 2.4), (0.01, 2.5), (0.01, 2.6), (0.1, 2.0), (0.1, 2.2), (0.1, 2.3)]
     assert points(axes, "training") == [(x, y - 0.1) for x, y in points(axes, "validation")]
@@ -57,13 +57,13 @@ def test_each_job_is_a_point_and_the_medians_a_line() -> None:
 
 
 def test_training_may_be_above_validation() -> None:
-    axes = drawn(response("lr", [job({"lr": lr}, 2.0, nlls={"val": 2.0, "train": 2.4}) for lr in (1, 2)]))
+    axes = drawn(key_plot("lr", [job({"lr": lr}, 2.0, nlls={"val": 2.0, "train": 2.4}) for lr in (1, 2)]))
     assert axes.get_ylim()[0] < 2.0
     assert axes.get_ylim()[1] > 2.4
 
 
 def test_training_is_fainter_than_validation() -> None:
-    axes = drawn(response("lr", grid()))
+    axes = drawn(key_plot("lr", grid()))
     faint, strong = line(axes, "training").get_alpha(), line(axes, "validation").get_alpha()
     assert faint is not None
     assert strong is not None
@@ -72,15 +72,15 @@ def test_training_is_fainter_than_validation() -> None:
 
 def test_without_a_validation_split_training_is_what_counts() -> None:
     jobs = [job({"lr": lr}, 0.0, nlls={"train": 2.0 + lr}) for lr in (0.1, 0.2)]
-    axes = drawn(response("lr", jobs))
+    axes = drawn(key_plot("lr", jobs))
     assert points(axes, "training") == [(0.1, 2.1), (0.2, 2.2)]
     assert "validation" not in labels(axes)
-    assert drawn(heat_map("lr", "lr", jobs)).get_title() == "median training NLL, 2 jobs"
+    assert drawn(pair_plot("lr", "lr", jobs)).get_title() == "median training NLL, 2 jobs"
 
 
 def test_text_lies_side_by_side_with_its_medians_and_no_line() -> None:
     jobs = [job({"model": model}, nll, name=f"{nll}") for model, nll in (("mlp", 2.0), ("mlp", 2.2), ("bigram", 2.5))]
-    axes = drawn(response("model", jobs))
+    axes = drawn(key_plot("model", jobs))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["bigram", "mlp"]
     assert points(axes, "validation") == [(0, 2.5), (1, 2.0), (1, 2.2)]
     assert points(axes, "median") == [(0, 2.5), (1, 2.1)]
@@ -95,7 +95,7 @@ def test_what_diverged_or_failed_is_marked_at_the_edge_and_squashes_nothing() ->
         job({"lr": 3, "seed": 0}, math.inf),
         job({"lr": 10, "seed": 0}, status="failed"),
     ]
-    axes = drawn(response("lr", jobs))
+    axes = drawn(key_plot("lr", jobs))
     assert axes.get_ylim()[1] < 3
     above = line(axes, "3 above: 8.5 to inf")
     assert sorted(map(float, above.get_xdata())) == [1, 3]
@@ -111,7 +111,7 @@ def test_what_diverged_or_failed_is_marked_at_the_edge_and_squashes_nothing() ->
 
 def test_without_a_finite_nll_there_are_marks_alone() -> None:
     jobs = [job({"order": order}, math.inf, nlls={"val": math.inf}) for order in (2, 3)]
-    axes = drawn(response("order", [*jobs, job({"order": 4}, status="failed")]))
+    axes = drawn(key_plot("order", [*jobs, job({"order": 4}, status="failed")]))
     assert "best" not in labels(axes)
     assert list(axes.get_yticks()) == []
     assert sorted(map(float, line(axes, "2 above: inf").get_xdata())) == [2, 3]
@@ -120,15 +120,15 @@ def test_without_a_finite_nll_there_are_marks_alone() -> None:
 def test_a_search_has_no_line_from_point_to_point_unless_nothing_else_differs() -> None:
     values = [(10**-place, place % 7 + place / 100) for place in np.linspace(0, 3, 20)]
     alone = [job({"lr": lr}, 2 + lr) for lr, _ in values]
-    assert "median" in labels(drawn(response("lr", alone)))
+    assert "median" in labels(drawn(key_plot("lr", alone)))
     search = [job({"lr": lr, "dim": dim}, 2 + lr) for lr, dim in values]
-    assert "median" not in labels(drawn(response("lr", search)))
+    assert "median" not in labels(drawn(key_plot("lr", search)))
 
 
 def test_known_figures_are_a_second_series_beside_their_metric() -> None:
     reference = Reference("lesson", "train/loss", "l2", {0.01: 2.5, 1.0: 2.9})
     jobs = [job({"l2": l2}, 2.0, last={"train/loss": 2.6}) for l2 in (0.01, 0.1, 1)]
-    axes = drawn(response("l2", jobs, reference))
+    axes = drawn(key_plot("l2", jobs, reference))
     assert points(axes, "train/loss: lesson") == [(0.01, 2.5), (1, 2.9)]
     (ours,) = [line for line in axes.lines if line.get_label() == "train/loss"]
     assert list(ours.get_ydata()) == [2.6, 2.6]
@@ -137,7 +137,7 @@ def test_known_figures_are_a_second_series_beside_their_metric() -> None:
 
 def test_jobs_that_lack_the_key_or_have_not_ended_are_left_out() -> None:
     jobs = [*grid(), job({"lr": 5.0}, status="running"), job({"dim": 3}, 2.0), job({"lr": 7.0}, status="not run")]
-    axes = drawn(response("lr", jobs))
+    axes = drawn(key_plot("lr", jobs))
     assert len(points(axes, "validation")) == 6
     assert axes.get_title() == "NLL by lr, 6 jobs"
     assert axes.get_xlim()[1] < 1
@@ -157,7 +157,7 @@ def test_a_pair_of_keys_is_a_grid_of_medians_in_the_order_of_numbers() -> None:
         job({"lr": 1, "dim": 30}, 2.5, name="d"),
         job({"lr": 1, "dim": 30}, status="failed", name="e"),
     ]
-    axes = drawn(heat_map("lr", "dim", jobs))
+    axes = drawn(pair_plot("lr", "dim", jobs))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.02", "0.1", "1"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["30", "200"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("lr", "dim")
@@ -177,7 +177,7 @@ def test_a_pair_of_keys_is_a_grid_of_medians_in_the_order_of_numbers() -> None:
 
 def test_the_colours_of_a_grid_are_limited_like_the_axis_of_nlls_and_numbers_can_be_read() -> None:
     jobs = [job({"a": a, "b": b}, nll) for a, b, nll in ((1, 1, 2.0), (1, 2, 2.5), (2, 1, 50.0), (2, 2, math.inf))]
-    figure = heat_map("a", "b", jobs)
+    figure = pair_plot("a", "b", jobs)
     axes = drawn(figure)
     colours = [patch.get_facecolor() for patch in axes.patches if patch.get_fill()]
     assert len(set(colours)) == 2
@@ -189,7 +189,7 @@ def test_the_colours_of_a_grid_are_limited_like_the_axis_of_nlls_and_numbers_can
 
 def test_a_grid_without_a_finite_nll_has_no_best_and_no_scale_of_colours() -> None:
     jobs = [job({"a": a, "b": b}, math.inf) for a in (1, 2) for b in (1, 2)]
-    figure = heat_map("a", "b", jobs)
+    figure = pair_plot("a", "b", jobs)
     assert set(cells(drawn(figure)).values()) == {"inf"}
     assert len(figure.axes) == 1
     assert all(patch.get_fill() for patch in figure.axes[0].patches)
@@ -198,7 +198,7 @@ def test_a_grid_without_a_finite_nll_has_no_best_and_no_scale_of_colours() -> No
 def test_a_search_is_a_point_a_job_the_best_ringed() -> None:
     places = np.linspace(0, 3, 20)
     jobs = [job({"lr": 10**-place, "model": "mlp" if place < 2 else "bigram"}, 2 + place / 10) for place in places]
-    axes = drawn(heat_map("lr", "model", [*jobs, job({"lr": 5.0, "model": "mlp"}, status="failed")]))
+    axes = drawn(pair_plot("lr", "model", [*jobs, job({"lr": 5.0, "model": "mlp"}, status="failed")]))
     assert axes.get_xscale() == "log"
     offsets = axes.collections[0].get_offsets()
     assert sorted(map(tuple, np.asarray(offsets).tolist())) == sorted(
@@ -215,6 +215,24 @@ def test_odd_values_can_be_drawn(value: Any) -> None:
         job({"$k$": each, "b": b}, 2.0, name=f"{place}{b}") for place, each in enumerate((1, value)) for b in (1, 2)
     ]
     reference = Reference("$x^{$", "$", "b", {1.0: 2.0})
-    assert drawn(response("$k$", jobs)).get_title() == r"NLL by \$k\$, 4 jobs"
-    drawn(response("b", jobs, reference))
-    assert len(cells(drawn(heat_map("$k$", "b", jobs)))) == 4
+    assert drawn(key_plot("$k$", jobs)).get_title() == r"NLL by \$k\$, 4 jobs"
+    drawn(key_plot("b", jobs, reference))
+    assert len(cells(drawn(pair_plot("$k$", "b", jobs)))) == 4
+
+
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("train", "training")])
+def test_every_seed_is_in_the_histogram_and_the_figures_are_those_of_all(split: str, name: str) -> None:
+    nlls = np.random.default_rng(0).normal(2.4, 0.01, 400).tolist()
+    figure = seed_histogram(
+        [job({"seed": seed}, 0.0, nlls={"train": 9.0} | {split: nll}) for seed, nll in enumerate(nlls)]
+    )
+    (axes,) = figure.axes
+    bars = list(axes.containers[0])
+    assert sum(bar.get_height() for bar in bars) == 400
+    assert name in axes.get_xlabel()
+    assert f"400 seeds: mean {np.mean(nlls):.4f}, standard deviation {np.std(nlls, ddof=1):.4f}" in axes.get_title()
+    (legend,) = figure.legends
+    words = " ".join(text.get_text() for text in legend.get_texts())
+    assert f"median: {np.median(nlls):.4f}" in words
+    low, high = np.quantile(nlls, [0.05, 0.95])
+    assert f"{low:.4f} to {high:.4f}" in words

@@ -5,7 +5,6 @@ import io
 import logging
 import math
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers.logger import Logger
+from fitting import fit
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -21,12 +20,13 @@ from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.trained_model import load
-from makemore.pictures.gallery import pictures_of_model, read_curves
+from makemore.pictures.curves import read_curves
+from makemore.pictures.gallery import pictures_of_model
 from makemore.runs import callbacks
 from makemore.runs.callbacks import BigramMatrix, CountTable, LearningRateRangePlot, Pictures, ProgressBar
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.training.loggers import MetricsCsv, TensorBoard
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.schedules import Schedule, exponential_ramp, step_decay
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -41,33 +41,6 @@ def bigram(
     data: TextDataModule, lr: float = 1.0, schedule: Schedule | None = None, l2: float = 0.0
 ) -> NeuralLanguageModel:
     return NeuralLanguageModel("bigram", data.corpus.vocabulary, partial(torch.optim.SGD, lr=lr), schedule, l2)
-
-
-def fit(
-    directory: Path,
-    model: LanguageModel,
-    data: TextDataModule,
-    max_steps: int,
-    *chosen: L.Callback,
-    tensorboard: bool = False,
-    resume: Path | None = None,
-    loggers: Sequence[Logger] = (),
-) -> None:
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=max_steps,
-        max_epochs=-1,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
-        logger=[*loggers, *([TensorBoard(directory)] if tensorboard else [])] or False,
-        callbacks=list(chosen),
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=directory,
-        enable_checkpointing=any(isinstance(callback, Checkpoints) for callback in chosen),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
 
 
 def kept(directory: Path) -> list[str]:
@@ -95,7 +68,7 @@ def falling_then_rising(data: TextDataModule) -> NeuralLanguageModel:
 def test_the_last_two_and_the_best_stay_named_by_their_steps(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
     validations = Validations()
-    fit(tmp_path, falling_then_rising(data), data, 22, validations, Checkpoints(every=4))
+    fit(falling_then_rising(data), data, 22, validations, Checkpoints(every=4), directory=tmp_path)
     assert list(validations.nlls) == [5, 10, 15, 20, 22]
     assert min(validations.nlls, key=validations.nlls.__getitem__) == 10
     assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
@@ -104,11 +77,11 @@ def test_the_last_two_and_the_best_stay_named_by_their_steps(text: Path, tmp_pat
 def test_a_checkpoint_holds_the_weights_of_its_step(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
     validations = Validations()
-    fit(tmp_path, falling_then_rising(data), data, 22, validations, Checkpoints(every=4))
+    fit(falling_then_rising(data), data, 22, validations, Checkpoints(every=4), directory=tmp_path)
     for path in (tmp_path / "checkpoints").iterdir():
         step = int(path.stem.split("-")[-1])
         shorter = falling_then_rising(again := corpus_of(text))
-        fit(tmp_path / "shorter", shorter, again, step)
+        fit(shorter, again, step, directory=tmp_path / "shorter")
         model = load(path)
         assert model.step == step
         assert torch.equal(model.network.W, shorter.network.W)  # type: ignore[arg-type]
@@ -125,7 +98,7 @@ def test_the_end_of_training_has_a_checkpoint(
 ) -> None:
     data = corpus_of(text, splits=(1, 0, 0), checkpoint_every=every, steps_per_execution=100)
     checkpoints = Checkpoints(every)
-    fit(tmp_path, bigram(data), data, max_steps, checkpoints)
+    fit(bigram(data), data, max_steps, checkpoints, directory=tmp_path)
     assert kept(tmp_path) == [f"step-{step:08d}.ckpt" for step in steps]
     assert checkpoints.newest == tmp_path / "checkpoints" / f"step-{max_steps:08d}.ckpt"
     assert checkpoints.best is None
@@ -140,7 +113,7 @@ def test_never_more_than_three_checkpoints_and_no_unfinished_file_stay(text: Pat
                 seen.append(kept(tmp_path))
 
     data = corpus_of(text)
-    fit(tmp_path, bigram(data), data, 30, Look(), Checkpoints(every=4))
+    fit(bigram(data), data, 30, Look(), Checkpoints(every=4), directory=tmp_path)
     assert len(seen) > 20
     for names in seen:
         assert sum(name.startswith("step-") for name in names) <= 2
@@ -150,7 +123,7 @@ def test_never_more_than_three_checkpoints_and_no_unfinished_file_stay(text: Pat
 
 def test_an_equal_validation_nll_does_not_replace_the_best(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
-    fit(tmp_path, bigram(data, lr=0.0), data, 20, Checkpoints(every=100))
+    fit(bigram(data, lr=0.0), data, 20, Checkpoints(every=100), directory=tmp_path)
     assert kept(tmp_path) == ["best-step-00000005.ckpt", "step-00000020.ckpt"]
 
 
@@ -158,7 +131,7 @@ def test_an_infinite_validation_nll_is_never_the_best(text: Path, tmp_path: Path
     data = corpus_of(text, batch_size=None)
     validations, checkpoints = Validations(), Checkpoints(every=100)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=4)
-    fit(tmp_path, model, data, 1, validations, checkpoints)
+    fit(model, data, 1, validations, checkpoints, directory=tmp_path)
     assert validations.nlls == {1: math.inf}
     assert checkpoints.best is None
     assert kept(tmp_path) == ["step-00000001.ckpt"]
@@ -166,11 +139,11 @@ def test_an_infinite_validation_nll_is_never_the_best(text: Path, tmp_path: Path
 
 def test_a_resumed_run_remembers_its_best(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
-    fit(tmp_path, falling_then_rising(data), data, 12, Checkpoints(every=4))
+    fit(falling_then_rising(data), data, 12, Checkpoints(every=4), directory=tmp_path)
     checkpoints = Checkpoints(every=4)
     again = corpus_of(text)
     newest = tmp_path / "checkpoints" / "step-00000012.ckpt"
-    fit(tmp_path, falling_then_rising(again), again, 22, checkpoints, resume=newest)
+    fit(falling_then_rising(again), again, 22, checkpoints, resume=newest, directory=tmp_path)
     assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000020.ckpt", "step-00000022.ckpt"]
     # the end of a run evaluates the best from its path
     assert checkpoints.best == tmp_path / "checkpoints" / "best-step-00000010.ckpt"
@@ -178,16 +151,16 @@ def test_a_resumed_run_remembers_its_best(text: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_replaces_its_best_by_a_better(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
-    fit(tmp_path, bigram(data, lr=5.0), data, 8, Checkpoints(every=4))
+    fit(bigram(data, lr=5.0), data, 8, Checkpoints(every=4), directory=tmp_path)
     assert "best-step-00000008.ckpt" in kept(tmp_path)
     again = corpus_of(text)
     fit(
-        tmp_path,
         bigram(again, lr=5.0),
         again,
         20,
         Checkpoints(every=4),
         resume=tmp_path / "checkpoints" / "step-00000008.ckpt",
+        directory=tmp_path,
     )
     assert [name for name in kept(tmp_path) if name.startswith("best")] == ["best-step-00000020.ckpt"]
 
@@ -198,9 +171,9 @@ def test_a_checkpoint_knows_of_the_validation_at_its_own_step(text: Path, tmp_pa
         return bigram(data, lr=5.0, schedule=step_decay([10], 0))
 
     data, again = (corpus_of(text, checkpoint_every=5) for _ in range(2))
-    fit(tmp_path, still_after_ten(data), data, 10, Checkpoints(every=5))
+    fit(still_after_ten(data), data, 10, Checkpoints(every=5), directory=tmp_path)
     newest = tmp_path / "checkpoints" / "step-00000010.ckpt"
-    fit(tmp_path, still_after_ten(again), again, 20, Checkpoints(every=5), resume=newest)
+    fit(still_after_ten(again), again, 20, Checkpoints(every=5), resume=newest, directory=tmp_path)
     assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000015.ckpt", "step-00000020.ckpt"]
 
 
@@ -261,7 +234,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_a_terminal_sees_the_steps_and_the_nll(text: Path, tmp_path: Path, terminal: io.StringIO) -> None:
     data = corpus_of(text, steps_per_execution=3)
     bar = ProgressBar()
-    fit(tmp_path, bigram(data), data, 22, bar)
+    fit(bigram(data), data, 22, bar, directory=tmp_path)
     shown = terminal.getvalue()
     assert "22/22" in shown
     assert "train NLL" in shown
@@ -272,7 +245,7 @@ def test_what_is_no_terminal_sees_no_bar(text: Path, tmp_path: Path, monkeypatch
     screen = io.StringIO()
     monkeypatch.setattr(callbacks, "MESSAGES", Console(file=screen, force_terminal=False))
     data = corpus_of(text)
-    fit(tmp_path, bigram(data), data, 7, ProgressBar())
+    fit(bigram(data), data, 7, ProgressBar(), directory=tmp_path)
     assert screen.getvalue().strip() == ""
 
 
@@ -280,7 +253,7 @@ def test_a_line_is_logged_at_each_validation(text: Path, tmp_path: Path, caplog:
     data = corpus_of(text)
     validations = Validations()
     with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
-        fit(tmp_path, bigram(data), data, 12, validations, ProgressBar())
+        fit(bigram(data), data, 12, validations, ProgressBar(), directory=tmp_path)
     lines = [record.getMessage() for record in caplog.records if record.name == "makemore.runs.callbacks"]
     assert [line.partition(":")[0] for line in lines] == [f"step {step} of 12" for step in (5, 10, 12)]
     for line, nll in zip(lines, validations.nlls.values(), strict=True):
@@ -292,7 +265,7 @@ def test_without_validation_the_line_says_no_validation_nll(
 ) -> None:
     data = corpus_of(text, splits=(1, 0, 0))
     with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
-        fit(tmp_path, bigram(data), data, 5, ProgressBar())
+        fit(bigram(data), data, 5, ProgressBar(), directory=tmp_path)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "makemore.runs.callbacks"]
     assert line.startswith("step 5 of 5: ")
     assert "validation" not in line
@@ -302,7 +275,7 @@ def test_a_run_that_fails_takes_the_bar_away(text: Path, tmp_path: Path, termina
     data = corpus_of(text)
     bar = ProgressBar()
     with pytest.raises(UserError, match="the loss is"):
-        fit(tmp_path, bigram(data, lr=1e38, l2=1.0), data, 20, bar)
+        fit(bigram(data, lr=1e38, l2=1.0), data, 20, bar, directory=tmp_path)
     assert not bar.bar.live.is_started
     # hidden while the bar moves
     assert terminal.getvalue().rindex(SHOW_CURSOR) > terminal.getvalue().rindex(HIDE_CURSOR)
@@ -320,7 +293,14 @@ def events(directory: Path) -> EventAccumulator:
 def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text, steps_per_execution=7)
     plot = LearningRateRangePlot()
-    fit(tmp_path, bigram(data, lr=2.0, schedule=exponential_ramp(-3, 0, 20)), data, 20, plot, tensorboard=True)
+    fit(
+        bigram(data, lr=2.0, schedule=exponential_ramp(-3, 0, 20)),
+        data,
+        20,
+        plot,
+        loggers=[TensorBoard(tmp_path)],
+        directory=tmp_path,
+    )
     assert plot.rates == pytest.approx((2 * 10 ** torch.linspace(-3, 0, 20, dtype=torch.float64)).tolist())
     assert len(plot.nlls) == 20
     assert (tmp_path / "lr_range.png").read_bytes().startswith(PNG)
@@ -333,7 +313,7 @@ def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Pat
 def test_a_run_of_counts_ends_with_the_lessons_heat_map(lesson_text: Path, tmp_path: Path) -> None:
     data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary)
-    fit(tmp_path, model, data, 1, BigramMatrix(), Checkpoints(every=100), tensorboard=True)
+    fit(model, data, 1, BigramMatrix(), Checkpoints(every=100), loggers=[TensorBoard(tmp_path)], directory=tmp_path)
     assert "<svg" in (tmp_path / "bigrams.svg").read_text()
     (image,) = events(tmp_path).Images("bigrams")
     assert (image.step, image.width, image.height) == (1, 2400, 2400)
@@ -344,7 +324,9 @@ def test_a_run_may_end_with_all_pictures(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
     model = NeuralLanguageModel("mlp", data.corpus.vocabulary, partial(torch.optim.SGD, lr=0.1), hidden_dim=8)
     table = MetricsCsv(tmp_path)
-    fit(tmp_path, model, data, 12, Pictures(), Checkpoints(every=100), tensorboard=True, loggers=[table])
+    fit(
+        model, data, 12, Pictures(), Checkpoints(every=100), loggers=[table, TensorBoard(tmp_path)], directory=tmp_path
+    )
     expected = {picture.name for picture in pictures_of_model(load(tmp_path), data.corpus)} | {"loss"}
     files = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert files == {f"{name}.{kind}" for name in expected for kind in ("png", "svg")}
@@ -362,13 +344,13 @@ def test_pictures_change_nothing_else_of_a_run(text: Path, tmp_path: Path) -> No
     for name, chosen in (("plain", []), ("drawn", [Pictures()])):
         data = corpus_of(text)
         fit(
-            tmp_path / name,
             bigram(data),
             data,
             12,
             *chosen,
             Checkpoints(every=4),
             loggers=[MetricsCsv(tmp_path / name)],
+            directory=tmp_path / name,
         )
         tables.append((tmp_path / name / "metrics.csv").read_text())
     assert tables[0] == tables[1]
@@ -378,7 +360,7 @@ def test_pictures_change_nothing_else_of_a_run(text: Path, tmp_path: Path) -> No
 def test_a_run_that_fails_has_no_pictures(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
     with pytest.raises(UserError, match="the loss is"):
-        fit(tmp_path, bigram(data, lr=1e38, l2=1.0), data, 20, Pictures(), Checkpoints(every=4))
+        fit(bigram(data, lr=1e38, l2=1.0), data, 20, Pictures(), Checkpoints(every=4), directory=tmp_path)
     assert not (tmp_path / "pictures").exists()
 
 
@@ -388,7 +370,7 @@ def test_the_table_of_counts_is_the_lessons(
     data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary)
     with caplog.at_level(logging.INFO, "makemore.runs.callbacks"):
-        fit(tmp_path, model, data, 1, CountTable())
+        fit(model, data, 1, CountTable(), directory=tmp_path)
     with (tmp_path / "counts.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["token_1", "token_2", "count"]
@@ -404,7 +386,7 @@ def test_the_table_of_counts_quotes_what_csv_needs_quoted(tmp_path: Path) -> Non
     text = tmp_path / "text.txt"
     text.write_text('a,b\n"a"\n')
     data = TextDataModule(str(text), splits=(1, 0, 0), batch_size=None)
-    fit(tmp_path, CountingLanguageModel("ngram", data.corpus.vocabulary, order=1), data, 1, CountTable())
+    fit(CountingLanguageModel("ngram", data.corpus.vocabulary, order=1), data, 1, CountTable(), directory=tmp_path)
     with (tmp_path / "counts.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [["token_1", "count"], [".", "2"], ['"', "2"], ["a", "2"], [",", "1"], ["b", "1"]]
@@ -412,5 +394,5 @@ def test_the_table_of_counts_quotes_what_csv_needs_quoted(tmp_path: Path) -> Non
 
 def test_a_network_has_no_table_of_counts(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
-    fit(tmp_path, bigram(data), data, 2, CountTable())
+    fit(bigram(data), data, 2, CountTable(), directory=tmp_path)
     assert not (tmp_path / "counts.csv").exists()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from makemore.checkpoints import find, path_of
 from makemore.errors import UserError
 from makemore.runs import resuming
-from makemore.runs.assemble import build
+from makemore.runs.assemble import assemble
 from makemore.runs.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -50,16 +50,15 @@ def finished(tmp_path: Path) -> Path:
 # --- the checkpoint
 
 
-def check(run_dir: Path, *overrides: str) -> None:
-    data, model = build(task(composed(*SHORT, *overrides)))
-    resuming.check(run_dir, model, data.corpus, max_steps=6)
+def checkpoint_to_resume(run_dir: Path, *overrides: str) -> Path | None:
+    return resuming.checkpoint_to_resume(assemble(task(composed(*SHORT, *overrides)), run_dir))
 
 
 def test_the_newest_whole_one_is_taken_and_damaged_newer_ones_are_set_aside(finished: Path) -> None:
     newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
     newest.write_bytes(newest.read_bytes()[:-1])
     best.write_bytes(b"")
-    assert resuming.checkpoint_to_resume(finished) == path_of(finished, 3)
+    assert checkpoint_to_resume(finished) == path_of(finished, 3)
     assert sorted(path.name for path in newest.parent.iterdir()) == [
         "best-step-00000006.ckpt.damaged",
         "step-00000003.ckpt",
@@ -71,14 +70,14 @@ def test_the_newest_whole_one_is_taken_and_damaged_newer_ones_are_set_aside(fini
 def test_the_best_serves_where_nothing_newer_is_whole(finished: Path) -> None:
     newest, best = path_of(finished, 6), path_of(finished, 6, best=True)
     newest.write_bytes(b"")
-    assert resuming.checkpoint_to_resume(finished) == newest
+    assert checkpoint_to_resume(finished) == newest
     assert newest.read_bytes() == best.read_bytes()
 
 
 def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
     for path in (finished / "checkpoints").iterdir():
         path.write_bytes(b"")
-    assert resuming.checkpoint_to_resume(finished) is None
+    assert checkpoint_to_resume(finished) is None
     assert {path.suffix for path in (finished / "checkpoints").iterdir()} == {".damaged"}
     assert resuming.logs_of(None) == {}
 
@@ -89,7 +88,7 @@ def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
 def test_a_checkpoint_of_another_run_is_refused_and_nothing_is_moved(overrides: list[str], finished: Path) -> None:
     before = sorted(path.name for path in (finished / "checkpoints").iterdir())
     with pytest.raises(UserError, match="is of another model or optimiser"):
-        check(finished, *overrides)
+        checkpoint_to_resume(finished, *overrides)
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == before
 
 
@@ -100,7 +99,7 @@ def test_a_text_that_has_changed_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "run", *known)
     text.write_text(text.read_text() + "anna\n")
     with pytest.raises(UserError, match="its text has changed since"):
-        check(tmp_path / "run", *known)
+        checkpoint_to_resume(tmp_path / "run", *known)
 
 
 # --- the config

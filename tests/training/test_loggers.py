@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
+import fitting
 import pytest
 import torch
 import torch.nn.functional as F
@@ -42,17 +42,7 @@ def fit(data: TextDataModule, *loggers: Logger, lr: float = 1.0, log_every: int 
     model = NeuralLanguageModel(
         "bigram", data.corpus.vocabulary, partial(torch.optim.SGD, lr=lr), l2=0.5, init="normal", log_every=log_every
     )
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=26,
-        max_epochs=-1,
-        num_sanity_val_steps=0,
-        logger=list(loggers),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=data)
+    fitting.fit(model, data, 26, loggers=loggers)
 
 
 # --- metrics.csv

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fitting
 import lightning as L
 import pytest
 import torch
@@ -193,21 +194,7 @@ def fit(
     recorder: Recorder | None = None,
 ) -> Recorder:
     recorder = recorder or Recorder()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_steps=max_steps,
-        max_epochs=-1,
-        num_sanity_val_steps=0,
-        # an empty split has nothing to validate, which Lightning would warn of
-        limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
-        logger=recorder,
-        callbacks=list(callbacks),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=data)
+    fitting.fit(model, data, max_steps, *callbacks, loggers=[recorder])
     return recorder
 
 

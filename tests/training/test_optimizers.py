@@ -177,7 +177,7 @@ def test_a_snapshot_brings_back_parameters_and_state_in_their_places(
     never, taken_back = make(parameters()), make(parameters())
     expected, found = take(never, gradients()[:before]), take(taken_back, gradients()[:before])
     places = [parameter.data_ptr() for parameter in found]
-    take_back = snapshot(taken_back)
+    take_back = snapshot(taken_back, torch.nn.ParameterList(found))
     for _ in range(2):
         take(taken_back, gradients()[before:])
         take_back()

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from torch import Tensor
 from makemore import signals
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
+from makemore.training import steps
 from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
 
 STEPS = 24
@@ -34,6 +35,19 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": lambda values: torch.optim.RMSprop(values, lr=1.0),
 }
 RATES = [0.1 / (1 + step) for step in range(STEPS)]
+
+
+@pytest.fixture(autouse=True)
+def _few_unrolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    # ten take several times as long to compile
+    monkeypatch.setattr(steps, "_UNROLLED", 2)
+
+
+@pytest.fixture
+def compiling(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing says that the steps were eager after all."""
+    yield
+    assert not [record for record in caplog.get_records("call") if record.name == "makemore.training.steps"]
 
 
 def network_of(architecture: str, device: str = "cpu") -> Network:
@@ -102,6 +116,7 @@ def test_steps_are_those_of_a_plain_loop(optimizer: str) -> None:
         torch.testing.assert_close(mine, theirs.detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("architecture", "optimizer"), [("bigram", "momentum"), ("mlp", "adamw")])
 def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
@@ -114,11 +129,17 @@ def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
     assert whole[2] == pytest.approx(eager[2], abs=1e-5)
 
 
+@pytest.mark.usefixtures("compiling")
 def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     vocabulary = Vocabulary("abc", "separate")
     tokens = vocabulary.encode_lines("abc\nca\nb\nab\n", "it")
     lengths = np.array([4, 3, 2, 3])
-    windows = windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), 1, vocabulary)
+    windows = Windows(
+        padded(tokens, lengths, 1, vocabulary.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, 1),
+        1,
+        vocabulary.size,
+    )
     block = replace(FullBatches.of(windows.counted(), vocabulary.size), length=12)
     found = []
     for compiled in (False, True):
@@ -196,7 +217,7 @@ def test_what_cannot_be_compiled_half_way_is_taken_eagerly_from_there(
     assert found[1] == pytest.approx(expected[1], abs=1e-5)
     for mine, theirs in zip(found[0], expected[0], strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
-    assert caplog.messages == ["compile=true: no single steps; training goes on without"]
+    assert caplog.messages == ["compile=true: no single steps; training continues without"]
 
 
 def test_compiled_steps_do_without_a_cache_that_cannot_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -230,7 +251,7 @@ def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: P
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("compile=true: InvalidCxxCompiler: No working C++ compiler found")
-    assert line.endswith("; training goes on without")
+    assert line.endswith("; training continues without")
 
 
 # --- whole steps
@@ -247,9 +268,11 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
     network = network_of("mlp")
     optimizer = OPTIMIZERS[optimizer_name](network.parameters())
     make = compiled_steps if compiled else eager_steps
-    return whole_steps(make(Objective(network, 0.1), optimizer), optimizer), optimizer, minibatches(network)
+    take = make(Objective(network, 0.1), optimizer)
+    return whole_steps(take, optimizer, network), optimizer, minibatches(network)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize(("optimizer", "compiled"), [*((name, False) for name in OPTIMIZERS), ("adamw", True)])
 @pytest.mark.parametrize("first", [0, 9, 14])
 def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
@@ -270,6 +293,7 @@ def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_signal_ends_a_block_after_a_whole_step(compiled: bool) -> None:
     take, expected, block = whole_of("adamw", compiled)
@@ -297,6 +321,6 @@ def test_a_signal_within_a_step_that_may_be_torn_leaves_the_state_before_its_blo
     take(block.steps(0, 5), RATES[:5])
     before = state_of(optimizer)
     with pytest.raises(signals.Stopped):
-        whole_steps(stopped_half_way, optimizer)(block.steps(5, STEPS), RATES[5:])
+        whole_steps(stopped_half_way, optimizer, network)(block.steps(5, STEPS), RATES[5:])
     for mine, theirs in zip(state_of(optimizer), before, strict=True):
         assert torch.equal(mine, theirs)

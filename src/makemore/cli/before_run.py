@@ -58,7 +58,7 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    from makemore.runs.check import check  # seconds, which a wrong path need not wait for
+    from makemore.runs.preflight import check  # seconds, which a wrong path need not wait for
 
     check(cfg, run_dir)
 

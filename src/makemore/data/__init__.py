@@ -1,1 +1,1 @@
-"""From a text file to batches: text -> vocabulary -> corpus (one token stream, splits) -> windows -> batches."""
+"""The data pipeline: text file -> vocabulary -> corpus (token stream and splits) -> windows -> batches."""

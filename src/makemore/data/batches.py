@@ -1,7 +1,7 @@
-"""What a training step sees: blocks of minibatches, or the whole split at once, as functions of (seed, step).
+"""Training batches: blocks of minibatches, or the whole split at once, as functions of (seed, step).
 
-The rows of step s are the same whether the run was resumed, however many steps are executed at a time, and in
-whichever process: a generator is seeded for each chunk of steps from (seed, chunk), never from a history.
+The rows of a step do not depend on resuming, on the steps per execution or on the process: the generator of each chunk
+of steps is seeded from (seed, chunk).
 """
 
 from dataclasses import dataclass, replace
@@ -23,14 +23,14 @@ _CHUNK_ROWS = 2**20
 
 
 def replacement_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
-    """Return the rows (B,) of one step, drawn uniformly with replacement from `total` examples (L2)."""
+    """Draw the rows (B,) of one step uniformly with replacement from `total` examples (L2)."""
     steps = max(1, min(_CHUNK_STEPS, _CHUNK_ROWS // batch_size))
     chunk: Rows = _replacement_chunk(seed, step // steps, steps, batch_size, total)[step % steps]
     return chunk
 
 
 def permutation_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
-    """Return the rows (B,) of one step, taken from one permutation of the `total` examples an epoch after another."""
+    """Take the rows (B,) of one step from the permutation of the `total` examples of its epoch."""
     numbers = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = numbers // total
     parts = [_permutation(seed, int(epoch), total)[numbers[epochs == epoch] % total] for epoch in np.unique(epochs)]
@@ -47,7 +47,7 @@ def _replacement_chunk(seed: int, chunk: int, steps: int, batch_size: int, total
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, total: int) -> npt.NDArray[np.integer[Any]]:
-    # the smaller type is permuted alike
+    # the permutation is the same for both types
     return _generator(seed, epoch).permutation(np.arange(total, dtype=np.int32 if total < 2**31 else np.int64))
 
 
@@ -57,15 +57,15 @@ def _generator(seed: int, part: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Minibatches:
-    """K minibatches for the steps from `first_step` on.
+    """The minibatches of K steps.
 
     Args:
-        first_step: the optimiser step that the first minibatch is for, from 0.
-        contexts: (K, B, T); of a group (K, N, B, T).
-        targets: (K, B); of a group (K, N, B).
+        first_step: the optimiser step of the first minibatch, from 0.
+        contexts: (K, B, T); (K, N, B, T) for a group of N members.
+        targets: (K, B); (K, N, B) for a group.
     """
 
-    # where the members of a group are in what `nll` takes, each (N, ...) there
+    # the dimension of the members of a group in the arguments of `nll`
     members_dim: ClassVar[int | None] = 0
 
     first_step: int
@@ -78,39 +78,39 @@ class Minibatches:
 
     @staticmethod
     def nll(network: nn.Module, contexts: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean NLL, in nats a character, of one minibatch, contexts (B, T) and targets (B,)."""
-        return F.cross_entropy(network(contexts), targets)
+        """Return the mean NLL, in nats a character, over the targets (B,) of contexts (B, T)."""
+        return F.cross_entropy(network(contexts).flatten(0, -2), targets.flatten(), ignore_index=-1)
 
     def stacked(self) -> tuple[Tensor, ...]:
-        """Return what `nll` takes, each (K, ...)."""
+        """Return the arguments of `nll` for all steps, each (K, ...)."""
         return self.contexts, self.targets
 
     def steps(self, first: int, last: int) -> "Minibatches":
-        """Return the minibatches from `first` to before `last`."""
+        """Return the minibatches [first, last)."""
         return Minibatches(self.first_step + first, self.contexts[first:last], self.targets[first:last])
 
     def of_member(self, row: int) -> "Minibatches":
-        """Return those of one member of a group, by its row."""
+        """Return the minibatches of one member of a group."""
         return Minibatches(self.first_step, self.contexts[:, row], self.targets[:, row])
 
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
-        """Return the same on another device."""
+        """Return a copy on another device."""
         return Minibatches(self.first_step, self.contexts.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True)
 class FullBatches:
-    """The whole split, counted, for each of K steps from `first_step` on.
+    """The whole split, as counted windows, for each of K steps.
 
     Args:
-        first_step: the optimiser step that the first use is for, from 0.
+        first_step: the optimiser step of the first use, from 0.
         length: K.
-        contexts: (C, T) its distinct contexts, as int64.
-        pairs: (P,) where each pair is in the flattened log-probabilities (C V,).
+        contexts: (C, T) the distinct contexts, as int64.
+        pairs: (P,) indices of the pairs in the flattened log-probabilities (C V,).
         weights: (P,) the share of each pair in the split, in float32.
     """
 
-    # all members of a group take the same
+    # the members of a group share the split
     members_dim: ClassVar[int | None] = None
 
     first_step: int
@@ -121,7 +121,7 @@ class FullBatches:
 
     @classmethod
     def of(cls, counted: CountedWindows, vocab_size: int) -> "FullBatches":
-        """Return one step over a counted split."""
+        """Return the batch of one step over a counted split."""
         pairs = counted.pair_context.long() * vocab_size + counted.pair_target
         return cls(0, 1, counted.contexts.long(), pairs, counted.pair_count / counted.total)
 
@@ -136,27 +136,27 @@ class FullBatches:
         return -(log_probs.flatten()[pairs] * weights).sum()
 
     def stacked(self) -> tuple[Tensor, ...]:
-        """Return what `nll` takes, each (K, ...): views, without a copy."""
+        """Return the arguments of `nll` for all steps, each (K, ...), as views."""
         once = (self.contexts, self.pairs, self.weights)
         return tuple(tensor.expand(self.length, *tensor.shape) for tensor in once)
 
     def steps(self, first: int, last: int) -> "FullBatches":
-        """Return the steps from `first` to before `last`."""
+        """Return the steps [first, last)."""
         return replace(self, first_step=self.first_step + first, length=last - first)
 
     def of_member(self, row: int) -> "FullBatches":
-        """Return what all members of a group take."""
+        """Return the batches of one member of a group, which are those of all."""
         return self
 
     def to(self, device: torch.device, **_: Any) -> "FullBatches":
-        """Return the same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("contexts", "pairs", "weights")}
-        return replace(self, **moved)
+        """Return a copy on another device."""
+        tensors = (tensor.to(device) for tensor in (self.contexts, self.pairs, self.weights))
+        return FullBatches(self.first_step, self.length, *tensors)
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The whole split, counted, for the one step of a model that counts."""
+class CountedSplit:
+    """The counted windows of the whole split, for the one step of a network that is trained by counting."""
 
     counted: CountedWindows
 
@@ -164,9 +164,9 @@ class Counts:
         """Return 1."""
         return 1
 
-    def to(self, device: torch.device, **_: Any) -> "Counts":
-        """Return the same on another device."""
-        return Counts(self.counted.to(device))
+    def to(self, device: torch.device, **_: Any) -> "CountedSplit":
+        """Return a copy on another device."""
+        return CountedSplit(self.counted.to(device))
 
 
 Block = Minibatches | FullBatches

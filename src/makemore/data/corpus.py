@@ -1,7 +1,7 @@
-"""A text (or three) as one vocabulary, one flat array of tokens, and the split of every example.
+"""The corpus: one text, or one per split, as a vocabulary, a flat array of tokens and the split of every example.
 
-An example is a token to predict from those before it: each character of a line and the boundary after it. All that
-decides which examples are in which split is in `CorpusOptions`, plain values that a checkpoint records.
+An example is a token to predict from the tokens before it: each character of a line and the end token. The splits are
+determined by the text and by `CorpusOptions`, which a checkpoint records.
 """
 
 import unicodedata
@@ -23,25 +23,27 @@ from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha2
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
 
-# Bytes of text; less is read anew as quickly as it is looked up.
+# bytes of the smallest text that is cached on disk
 _WORTH_KEEPING = 2**20
-# Examples and lines that are looked through at once, and characters that a report names.
+# examples processed at once
 _CHUNK = 2**21
-_LINES = 2**18
+# characters listed in a report
 _NAMED = 10
 _ARRAYS = ("tokens", "lengths", "membership")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The tokens of all lines, each ended by the end token, and the split of every one of them.
+    """The tokens of all lines, each followed by the end token, and the split of each token.
 
     Args:
-        texts: where the lines came from, by split, without their content.
-        tokens: (N,) all lines, one after another.
-        lengths: (L,) tokens of each line, its end included.
+        options: what was read and how it was split.
+        vocabulary: of the tokens.
+        texts: the files by split, without their content.
+        tokens: (N,) of all lines, concatenated.
+        lengths: (L,) tokens in each line, its end included.
         membership: (N,) 0 train, 1 val, 2 test.
-        overlaps: the share of the lines of val and test that are also in train.
+        overlaps: the share of the lines of val and of test that train has too, unless one text was split by line.
     """
 
     options: CorpusOptions
@@ -54,7 +56,7 @@ class Corpus:
 
     @property
     def sha256(self) -> dict[str, str]:
-        """The digests of the files as read, by split."""
+        """The sha256 of each file, by split."""
         return {split: text.sha256 for split, text in self.texts.items()}
 
     def size(self, split: str) -> int:
@@ -71,37 +73,33 @@ class Corpus:
 
     @cached_property
     def _streams(self) -> dict[int, Tensor]:
-        """The stream of the last block size asked for, which all splits share."""
+        """The padded stream of the last block size, which all splits share."""
         return {}
 
     def lines_among(self, items: Iterable[str]) -> set[str]:
-        """Return those of some items, as a model makes them up, that are lines of the text."""
-        wanted = {item: [*self.vocabulary.encode(item), self.vocabulary.end] for item in items}
+        """Return the sampled items that are lines of the text."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
         found: set[str] = set()
-        begin = 0
-        for first in range(0, len(self.lengths), _LINES):
-            lengths = self.lengths[first : first + _LINES]
-            ends = begin + np.cumsum(lengths, dtype=np.int64)
-            for item in wanted.keys() - found:
-                places = ends[lengths == len(wanted[item])] - len(wanted[item])
-                for offset, token in enumerate(wanted[item]):
-                    places = places[self.tokens[places + offset] == token]
-                if len(places):
-                    found.add(item)
-            begin = int(ends[-1])
+        for item in set(items):
+            wanted = [*self.vocabulary.encode(item), self.vocabulary.end]
+            starts = ends[self.lengths == len(wanted)] - len(wanted)
+            for offset, token in enumerate(wanted):
+                starts = starts[self.tokens[starts + offset] == token]
+            if len(starts):
+                found.add(item)
         return found
 
     def report(self) -> list[str]:
-        """Return lines that say what was read, what cleaning dropped and how it was split."""
+        """Describe the files, what cleaning dropped and the splits, in lines for the log."""
         items = self.lengths - 1
         lines = [
-            f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "")
-            for text in self.texts.values()
-        ]
-        lines.append(
+            *(
+                f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "")
+                for text in self.texts.values()
+            ),
             f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, "
-            f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
-        )
+            f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples",
+        ]
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
         shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
         if shares and self.options.by == "example":
@@ -109,39 +107,35 @@ class Corpus:
         lines.append(", ".join([f"examples: {sizes}", *shares]))
         if unseen := self.unseen_in_training():
             named = " ".join(map(repr, unseen[:_NAMED])) + (" ..." if len(unseen) > _NAMED else "")
-            lines.append(
-                f"characters that only val or test have, so training never sees them: {len(unseen):,}, {named}"
-            )
+            lines.append(f"characters in val or test alone, so training never sees them: {len(unseen):,}, {named}")
         return lines
 
     def unseen_in_training(self) -> str:
-        """Return the characters that only the examples of val or test have."""
+        """Return the characters that only examples of val or test have."""
         has = np.zeros((len(SPLITS), self.vocabulary.size), dtype=bool)
         first = self.vocabulary.offset
         characters = slice(first, first + len(self.vocabulary.characters))
         for start in range(0, len(self.tokens), _CHUNK):
             part = slice(start, start + _CHUNK)
             has[self.membership[part], self.tokens[part]] = True
-            # mostly so after the first examples already
+            # mostly the case after the first chunk
             if has[0, characters].all():
                 return ""
-        only = has[1:].any(0) & ~has[0]
-        return self.vocabulary.decode(
-            [token for token in np.flatnonzero(only).tolist() if token != self.vocabulary.end]
-        )
+        only = np.flatnonzero(has[1:].any(0) & ~has[0]).tolist()
+        return self.vocabulary.decode([token for token in only if token != self.vocabulary.end])
 
 
 def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) -> Corpus:
-    """Read, encode and split the texts of `options`; the last corpus is kept and given again while its files stand.
+    """Read, encode and split the texts of `options`.
 
-    A large corpus is kept on disk too, by the digests of its files (see `makemore.data.cache`).
+    The last corpus is kept in memory until its files change, a large one on disk too (see `makemore.data.cache`).
 
     Args:
         options: what to read and how to split it.
-        vocabulary: encode in this one, in place of one made of all the texts' characters.
+        vocabulary: to encode with, instead of that of all characters of the texts.
 
     Raises:
-        UserError: a file that cannot be used, a split that would be empty, a character not in `vocabulary`.
+        UserError: a file cannot be used, a split would be empty, or a character is not in `vocabulary`.
     """
     stats = [(path := locate(given), path.stat()) for given in options.paths.values()]
     version = tuple((str(path), stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for path, stat in stats)
@@ -156,8 +150,8 @@ def _read_corpus(
         return _encode(options, vocabulary)
     digests = {split: sha256_of(locate(path)) for split, path in options.paths.items()}
     entry = cache.recall(_key(options, vocabulary, digests))
-    if entry is not None and (kept := _restored(options, digests, entry)) is not None:
-        return kept
+    if entry is not None and (cached := _restored(options, digests, entry)) is not None:
+        return cached
     corpus = _encode(options, vocabulary)
     plain = {
         "vocabulary": asdict(corpus.vocabulary),
@@ -170,7 +164,7 @@ def _read_corpus(
 
 
 def _restored(options: CorpusOptions, digests: dict[str, str], entry: dict[str, Any]) -> Corpus | None:
-    """Return the corpus of a cache's entry; None where that is not one."""
+    """Return the corpus of a cache entry; None if it is not one."""
     try:
         texts = {
             split: Text(locate(path), digests[split], [], Cleaning(**entry["cleaning"][split]))
@@ -185,7 +179,7 @@ def _restored(options: CorpusOptions, digests: dict[str, str], entry: dict[str, 
 
 
 def _key(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[str, str]) -> str:
-    """Return what a corpus is kept under: all that decides it but where its files are."""
+    """Return the cache key of a corpus: a digest of all that determines it, which the paths of its files do not."""
     facts = {name: value for name, value in asdict(options).items() if name not in ("path", "val_path", "test_path")}
     given = None if vocabulary is None else asdict(vocabulary)
     unicode = unicodedata.unidata_version
@@ -208,19 +202,14 @@ def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
     tokens, line_keys = np.concatenate(encoded), np.concatenate(keys)
     lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1).astype(np.int32)
     membership = _membership(options, line_counts, line_keys, lengths)
-    return Corpus(
-        options=options,
-        vocabulary=vocabulary,
-        texts={split: replace(text, chunks=[]) for split, text in texts.items()},
-        tokens=tokens,
-        lengths=lengths,
-        membership=membership,
-        overlaps=_overlaps(line_keys, lengths, membership),
-    )
+    # splitting a text by line keeps identical lines together
+    overlaps = {} if options.by == "line" and len(texts) == 1 else _overlaps(line_keys, lengths, membership)
+    sources = {split: replace(text, chunks=[]) for split, text in texts.items()}
+    return Corpus(options, vocabulary, sources, tokens, lengths, membership, overlaps)
 
 
 def _first_lines(chunks: list[str], count: int) -> list[str]:
-    """Return the first `count` lines, or all where there are fewer."""
+    """Return at most the first `count` lines."""
     first = []
     for chunk in chunks:
         lines = chunk.split("\n", count)
@@ -232,10 +221,7 @@ def _first_lines(chunks: list[str], count: int) -> list[str]:
 
 
 def _membership(
-    options: CorpusOptions,
-    lines: dict[str, int],
-    keys: npt.NDArray[np.uint64],
-    lengths: npt.NDArray[np.int32],
+    options: CorpusOptions, lines: dict[str, int], keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32]
 ) -> Membership:
     if len(lines) > 1:
         of_line = np.repeat([SPLITS.index(split) for split in lines], list(lines.values()))
@@ -248,13 +234,13 @@ def _membership(
 def _overlaps(
     keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], membership: Membership
 ) -> dict[str, float]:
-    """Return, for val and test where they have examples, the share of their lines that train has too."""
+    """Return the share of the lines of val and test, if they have examples, that train has too."""
     starts = np.cumsum(lengths) - lengths
     has = [np.logical_or.reduceat(membership == split, starts) for split in range(len(SPLITS))]
     return {SPLITS[split]: overlap(keys, has[split], has[0]) for split in (1, 2) if has[split].any()}
 
 
 def whole_text(path: str | Path, vocabulary: Vocabulary, normalize: str | None) -> Corpus:
-    """Return a file as one corpus without splits (all of it under "train"), in a vocabulary made elsewhere."""
+    """Read a file as a corpus whose only split is train, in a given vocabulary."""
     options = CorpusOptions(path=str(path), splits=(1, 0, 0), normalize=normalize)
     return read_corpus(options, vocabulary)

@@ -1,4 +1,4 @@
-"""The LightningDataModule: a text's training blocks, and its counted windows for exact evaluation.
+"""The LightningDataModule: blocks of training steps, and counted windows for exact evaluation.
 
 A Lightning epoch is the steps up to the next validation: the training loader starts at `trainer.global_step` and ends
 there, so validation, early stopping and resuming need no other bookkeeping.
@@ -7,54 +7,46 @@ there, so validation, early stopping and resuming need no other bookkeeping.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from makemore.data.batches import DRAWS, Block, Counts, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, CountedSplit, FullBatches, Minibatches
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
 from makemore.errors import as_text, one_of, whole_number
 
-# In a block at the most, where a minibatch has no more: 64 MB of int64.
+# tokens in a block of several minibatches at most: 64 MB of int64
 _BLOCK_TOKENS = 2**23
 
 
 class TextDataModule(L.LightningDataModule):
-    """Trains on the lines of a text, in contexts as long as the `block_size` of the model that the Trainer has.
+    """The data of a run: lines of a text, in contexts of the `block_size` of the Trainer's model.
 
     Args:
-        path, val_path, test_path, splits, split_seed, by, boundary, boundary_at, normalize, max_lines,
-            max_length: see `CorpusOptions`.
-        batch_size: B, examples a step; None is the whole training split at once, over its counted windows.
-        draw: "replacement" (rows drawn with replacement, as in L2) or "permutation" (each example once an epoch).
+        path: the text; see `CorpusOptions`.
+        batch_size: B, examples per step; None is the whole training split, as counted windows.
+        draw: "replacement" (rows drawn with replacement, as in L2) or "permutation" (each example once per epoch).
         sha256: of a known text, whose `path` is relative to the project's root; see `makemore.data.download.obtain`.
-        url: where a known text can be downloaded when it is missing.
-        copy_variable: name of the environment variable that may name a copy of a known text on disk.
-        seed: decides the rows of every step.
-        steps_per_execution: K, the most optimiser steps in one block (fewer where its tokens would be too many);
-            changes speed and nothing else.
+        url: where a known text can be downloaded.
+        copy_variable: the environment variable that may name a copy of a known text on disk.
+        seed: determines the rows of every step.
+        steps_per_execution: K, the most optimiser steps in a block, fewer if its tokens would be too many; affects
+            speed only.
         val_every: steps between validations; the length of a Lightning epoch.
         checkpoint_every: steps between checkpoints; blocks end there too.
+        **options: the other fields of `CorpusOptions`.
     """
 
     def __init__(
         self,
         path: str,
-        val_path: str | None = None,
-        test_path: str | None = None,
-        splits: Sequence[float] = (0.8, 0.1, 0.1),
-        split_seed: int = 0,
-        by: str = "line",
-        boundary: str = "shared",
-        boundary_at: str = "first",
-        normalize: str | None = "NFC",
-        max_lines: int | None = None,
-        max_length: int | None = None,
+        *,
         batch_size: int | None = 32,
         draw: str = "replacement",
         sha256: str | None = None,
@@ -64,21 +56,10 @@ class TextDataModule(L.LightningDataModule):
         steps_per_execution: int = 1,
         val_every: int = 1000,
         checkpoint_every: int = 1000,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.options = CorpusOptions(
-            path=path,
-            val_path=val_path,
-            test_path=test_path,
-            splits=tuple(splits),
-            split_seed=split_seed,
-            by=by,
-            boundary=boundary,
-            boundary_at=boundary_at,
-            normalize=normalize,
-            max_lines=max_lines,
-            max_length=max_length,
-        )
+        self.options = CorpusOptions(path, **options)
         self.batch_size = None if batch_size is None else whole_number("data.batch_size", batch_size, 1, 2**24)
         self.draw = one_of("data.draw", draw, tuple(DRAWS))
         for key, text in (("data.url", url), ("data.sha256", sha256), ("data.copy_variable", copy_variable)):
@@ -88,69 +69,69 @@ class TextDataModule(L.LightningDataModule):
         self.sha256 = sha256
         self.copy_variable = copy_variable
         self.seed = whole_number("seed", seed)
-        # of the members of a group, where it is one that trains: each draws its own rows
+        # of the members of a group that is trained together, each of which draws its own rows
         self.member_seeds: Sequence[int] | None = None
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
         self.val_every = whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
-        # steps between looks of those who watch; blocks end there too
+        # intervals of the watchers, in steps; blocks end there too
         self.looks: Sequence[int] = ()
-        # of the step that training goes on from: it was interrupted
+        # whether the validation at the first step was interrupted
         self.validation_due = False
         self._windows: dict[tuple[str, int], Windows] = {}
         self._counted: dict[tuple[str, int], CountedWindows] = {}
 
     def prepare_data(self) -> None:
-        """Find a known text, which has a digest; download it where it has an address and is not here yet."""
+        """Locate a known text, one with a digest; download it if it is missing and has a URL."""
         if self.sha256 is not None:
             path = obtain(self.options.path, self.sha256, self.url, self.copy_variable)
             self.options = replace(self.options, path=str(path))
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The text, read, encoded and split, when first asked for."""
+        """The text, read, encoded and split at the first use."""
         return read_corpus(self.options)
 
     @property
     def block_size(self) -> int:
-        """T, that of the model that the Trainer has."""
+        """T, that of the Trainer's model."""
         assert self.trainer is not None
         return int(self.trainer.lightning_module.block_size)  # type: ignore[arg-type]
 
     def end_of_epoch(self, step: int) -> int:
-        """Return where the Lightning epoch ends that has a step: at the next validation, or at the end of training."""
+        """Return the step at which the Lightning epoch of a step ends: the next validation, or the last step."""
         assert self.trainer is not None
         return min(_next_multiple(step, self.val_every), self.trainer.max_steps)
 
     def state_dict(self) -> dict[str, bool]:
-        """Return what a resumed run needs to know."""
+        """Return what a resumed run needs."""
         return {"validation_due": self.validation_due}
 
     def load_state_dict(self, state_dict: dict[str, bool]) -> None:
-        """Take what the run knew that is resumed."""
+        """Restore the state of the resumed run."""
         self.validation_due = state_dict["validation_due"]
 
-    def train_dataloader(self) -> Iterable[Block | Counts]:
+    def train_dataloader(self) -> Iterable[Block | CountedSplit]:
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
     def val_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return one loader of one batch, the counted windows of the validation split; none where it is empty."""
+        """Return a loader of one batch, the counted windows of the validation split; none if it is empty."""
         return self._evaluation("val")
 
     def test_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return one loader of one batch, the counted windows of the test split; none where it is empty."""
+        """Return a loader of one batch, the counted windows of the test split; none if it is empty."""
         return self._evaluation("test")
 
     def windows(self, split: str) -> Windows:
-        """Return the examples of a split, laid out when first asked for."""
+        """Return the examples of a split."""
         key = (split, self.block_size)
         if key not in self._windows:
             self._windows[key] = self.corpus.windows(*key)
         return self._windows[key]
 
     def counted(self, split: str) -> CountedWindows:
-        """Return the counted windows of a split that has examples, counted when first asked for."""
+        """Return the counted windows of a split that has examples."""
         key = (split, self.block_size)
         if key not in self._counted:
             self._counted[key] = self.windows(split).counted()
@@ -161,7 +142,7 @@ class TextDataModule(L.LightningDataModule):
 
 
 class _OneBatch:
-    """A loader of one batch; Lightning would take a list for a collection of loaders."""
+    """A loader of one batch; to Lightning, a list is a collection of loaders."""
 
     def __init__(self, batch: CountedWindows) -> None:
         self.batch = batch
@@ -174,14 +155,14 @@ class _OneBatch:
 
 
 class _TrainingBlocks:
-    """Blocks of steps from the Trainer's current one; iterated once a Lightning epoch."""
+    """Blocks of steps from the Trainer's current one; iterated once per Lightning epoch."""
 
     def __init__(self, datamodule: TextDataModule) -> None:
         self.datamodule = datamodule
 
     @cached_property
     def windows(self) -> Windows:
-        """The training split, on the device of the model: a block is gathered there."""
+        """The training split, on the device of the model, where blocks are gathered."""
         data = self.datamodule
         assert data.trainer is not None
         return data.windows("train").to(data.trainer.lightning_module.device)
@@ -195,18 +176,19 @@ class _TrainingBlocks:
 
     @property
     def most_steps(self) -> int:
-        """K, or as many minibatches as are not too many tokens."""
+        """The most steps in a block: K, fewer if their tokens would be too many."""
         data = self.datamodule
         if data.batch_size is None:
             return data.steps_per_execution
         tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
         return min(data.steps_per_execution, max(_BLOCK_TOKENS // tokens, 1))
 
-    def __iter__(self) -> Iterator[Block | Counts]:
+    def __iter__(self) -> Iterator[Block | CountedSplit]:
         data, trainer = self.datamodule, self.datamodule.trainer
         assert trainer is not None
-        if trainer.lightning_module.counts:
-            yield Counts(data.counted("train"))
+        # as `makemore.models.network.Counted` has; the module of a group has no network of its own
+        if hasattr(getattr(trainer.lightning_module, "network", None), "count"):
+            yield CountedSplit(data.counted("train"))
             return
         step = trainer.global_step
         if data.validation_due:
@@ -221,7 +203,7 @@ class _TrainingBlocks:
             step = end
 
     def block(self, first_step: int, steps: int) -> Block:
-        """Return the block of steps `first_step .. first_step + steps - 1`."""
+        """Return the block of `steps` steps from the first on."""
         data = self.datamodule
         if data.batch_size is None:
             return replace(self.full, first_step=first_step, length=steps)

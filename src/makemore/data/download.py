@@ -1,4 +1,4 @@
-"""The lessons' own file, fetched once from where it is published, by https, and checked by its sha256."""
+"""Downloads of known texts, such as the lessons' file: once, by https, verified by their sha256."""
 
 import http.client
 import os
@@ -10,22 +10,22 @@ from typing import Any
 
 from makemore.data.text import PROJECT_ROOT, locate, sha256_of
 from makemore.errors import UserError
-from makemore.files import replacing
+from makemore.files import replacing, writing
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def fetch(url: str, target: Path, sha256: str, timeout: float = 30) -> None:
-    """Download `url` to `target` by way of a temporary file beside it, renamed when its digest is right.
+    """Download a file atomically and verify its digest; leave nothing behind on failure.
 
     Args:
-        url: https, or http from this machine itself.
-        target: where the file is to be; its directory is made.
-        sha256: the digest that the file must have.
+        url: https, or http from this machine.
+        target: the path of the file; its directory is created.
+        sha256: the expected digest.
         timeout: seconds without an answer.
 
     Raises:
-        UserError: no connection, an error status, a download broken off, or another digest. Nothing is left behind.
+        UserError: no connection, an error status, an incomplete download, or another digest.
     """
     _refuse_unsafe(url)
     try:
@@ -41,17 +41,14 @@ def fetch(url: str, target: Path, sha256: str, timeout: float = 30) -> None:
             error.close()
         reason = " ".join(str(error).split())
         raise UserError(f"{url}: cannot be downloaded ({reason}); name a copy with MAKEMORE_NAMES=FILE") from error
-    try:
-        with replacing(target) as file:
-            file.write(content)
-            file.flush()
-            check_sha256(Path(file.name), sha256, f"{url} (deleted)")
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror}") from error
+    with writing(target), replacing(target) as file:
+        file.write(content)
+        file.flush()
+        check_sha256(Path(file.name), sha256, f"{url} (deleted)")
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection only to where `fetch` itself would go."""
+    """Follows only redirections to URLs that `fetch` accepts."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         try:
@@ -72,22 +69,22 @@ def _refuse_unsafe(url: str) -> None:
 
 
 def check_sha256(path: Path, expected: str, shown: str) -> None:
-    """Raise `UserError` with both digests where the file at `path` has another sha256 than `expected`."""
+    """Raise `UserError` with both digests if the sha256 of the file at `path` is not as expected."""
     if (found := sha256_of(path)) != expected:
         raise UserError(f"{shown}: is not the expected file: sha256 {found}, expected {expected}")
 
 
 def obtain(path: str, sha256: str, url: str | None = None, copy_variable: str | None = None) -> Path:
-    """Return a known text: the copy that an environment variable names, or the project's, downloaded where missing.
+    """Return the path of a known text: the copy that an environment variable names, or the project's, downloaded once.
 
     Args:
         path: relative to the project's root.
-        sha256: the digest that it must have.
-        url: where it is published; None for one that is part of the project.
-        copy_variable: name of the environment variable that may name a copy on disk.
+        sha256: the expected digest.
+        url: where it is published; None for a text that is part of the project.
+        copy_variable: the environment variable that may name a copy on disk.
 
     Raises:
-        UserError: it cannot be had, or is another file than expected.
+        UserError: it is missing and cannot be downloaded, or has another digest.
     """
     if copy_variable is not None and (copy := os.environ.get(copy_variable)):
         try:

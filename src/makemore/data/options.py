@@ -1,4 +1,4 @@
-"""What decides which text is read and how it is split: plain values, checked without anything heavy imported."""
+"""Options that determine which text is read and how it is split: plain values, validated without heavy imports."""
 
 import math
 import sys
@@ -10,24 +10,25 @@ from makemore.data.text import absolute, locate
 from makemore.errors import UserError, as_text, one_of, whole_number
 
 SPLITS = ("train", "val", "test")
+_PATH_KEYS = ("path", "val_path", "test_path")
 
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """What is read and how it is split.
+    """Which text is read and how it is split.
 
     Args:
-        path: the text; the training text alone where `val_path` or `test_path` is given.
-        val_path: a text for validation; replaces the ratios.
-        test_path: a text for test; replaces the ratios.
-        splits: ratios of train, val, test; a ratio of 0 asks for an empty split.
-        split_seed: decides membership together with the text.
-        by: "line" (identical lines together) or "example" (the lesson's random split of the examples).
+        path: the text; the training text alone if `val_path` or `test_path` is given.
+        val_path: the validation text; replaces the ratios.
+        test_path: the test text; replaces the ratios.
+        splits: ratios of train, val, test; a ratio of 0 is an empty split.
+        split_seed: determines the splits, together with the text.
+        by: "line" (identical lines stay together) or "example" (the lesson's random split of the examples).
         boundary: "shared" or "separate" (see `Vocabulary`).
         boundary_at: "first" or "last".
         normalize: a Unicode normal form, or None.
-        max_lines: take only the first lines of `path`, after the vocabulary was made of all of them; None is all.
-        max_length: characters in a line at the most; longer lines are skipped and counted; None is no limit.
+        max_lines: use only the first lines of `path`, in the vocabulary of all of them; None is all.
+        max_length: most characters in a line, longer ones are skipped and counted; None is no limit.
     """
 
     path: str
@@ -59,30 +60,29 @@ class CorpusOptions:
 
     @property
     def paths(self) -> dict[str, str]:
-        """The given files by the split that they hold; one file for all is under "train"."""
-        paths = zip(SPLITS, (self.path, self.val_path, self.test_path), strict=True)
-        return {split: path for split, path in paths if path is not None}
+        """The given files, by split; the only one is under "train"."""
+        paths = (self.path, self.val_path, self.test_path)
+        return {split: path for split, path in zip(SPLITS, paths, strict=True) if path is not None}
 
     def as_plain(self) -> dict[str, Any]:
         """Return the options as builtins, with absolute paths, for a checkpoint."""
         plain = asdict(self) | {"splits": list(self.splits)}
-        names = ("path", "val_path", "test_path")
-        return plain | {name: str(locate(plain[name])) for name in names if plain[name] is not None}
+        return plain | {key: str(locate(plain[key])) for key in _PATH_KEYS if plain[key] is not None}
 
 
 def make_paths_absolute(data: MutableMapping[str, Any]) -> None:
     """Make the paths of a data config absolute, so that its run can be resumed from any directory.
 
-    Those of a known text, which has a sha256, are relative to the project and are found later.
+    The path of a known text, which has a sha256, stays relative to the project's root.
     """
     if data.get("sha256") is None:
-        for key in ("path", "val_path", "test_path"):
+        for key in _PATH_KEYS:
             if isinstance(data.get(key), str):
                 data[key] = str(absolute(data[key]))
 
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Return three ratios, train, val and test; `UserError` where they are negative or do not sum to one."""
+    """Return the ratios of train, val and test; raise `UserError` if one is negative or they do not sum to one."""
     if (
         not isinstance(ratios, Sequence)
         or len(ratios) != len(SPLITS)

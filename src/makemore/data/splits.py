@@ -1,7 +1,7 @@
-"""Which examples are for training, validation and test.
+"""Splits of the examples into training, validation and test.
 
-By line (the default), identical lines always together: a plain random split of the lessons' names puts 13% of the
-validation names into training. By example: the lesson's random split of the examples (L0). Membership depends on
+By line (the default), identical lines stay together: a plain random split of the lessons' names puts 13% of the
+validation names into training. By example: the lesson's random split of the examples (L0). The split depends on
 `split_seed` and the text, never on the seed of a run, which sweeps vary.
 """
 
@@ -17,17 +17,16 @@ from makemore.data.options import SPLITS
 from makemore.errors import UserError
 
 _NAMES = {"train": "training", "val": "validation", "test": "test"}
-# The lesson draws test, validation, train in this order.
+# the order in which the lesson draws: test, validation, train
 _DRAWN = (2, 1, 0)
 
 Membership = npt.NDArray[np.int8]
 
 
 def split_sizes(total: int, ratios: Sequence[float]) -> tuple[int, int, int]:
-    """Return how many of `total` each split gets: `torch.utils.data.random_split`'s rule over test, val, train.
+    """Return the sizes of train, val and test by the rule of `torch.utils.data.random_split` over test, val, train.
 
-    Each gets the floor of its share; what is left goes one by one to test, val, train, but never to a split whose
-    ratio is 0.
+    Each gets the floor of its share; the remainder goes one by one to test, val, train, skipping ratios of 0.
     """
     sizes = [math.floor(total * ratio) for ratio in ratios]
     asked = [split for split in _DRAWN if ratios[split] > 0]
@@ -39,8 +38,8 @@ def split_sizes(total: int, ratios: Sequence[float]) -> tuple[int, int, int]:
 def split_by_line(line_keys: npt.NDArray[np.uint64], ratios: Sequence[float]) -> Membership:
     """Return the split of each line (0 train, 1 val, 2 test), the same for lines with the same key.
 
-    The keys in their order are a random order of the distinct lines: the first go to test, then val, then train,
-    until each has its share of the lines. A line so frequent that it would overfill val or test is for training.
+    The order of the keys is a random order of the distinct lines: the first go to test, then to val, then to train,
+    until each has its share of the lines. A line so frequent that it would overfill val or test goes to train.
     """
     _, inverse, counts = np.unique(line_keys, return_inverse=True, return_counts=True)
     _, val, test = split_sizes(len(line_keys), ratios)
@@ -64,14 +63,14 @@ def split_by_example(total: int, ratios: Sequence[float], split_seed: int) -> Me
 
 
 def keys_of_lines(lines: Iterable[str], split_seed: int) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit key a line that depends on `split_seed` and the line alone (BLAKE2b keyed by the seed)."""
+    """Return a 64-bit key for each line: its BLAKE2b hash, keyed by `split_seed`."""
     key = split_seed.to_bytes(8, "little")
     digests = (hashlib.blake2b(line.encode(), digest_size=8, key=key).digest() for line in lines)
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
 def overlap(line_keys: npt.NDArray[np.uint64], of: npt.NDArray[np.bool_], train: npt.NDArray[np.bool_]) -> float:
-    """Return the share of the lines in `of` that (or an identical one) are also in `train`; masks over lines."""
+    """Return the share of the lines in `of` that are also in `train`, in the same place or another; masks of lines."""
     return float(np.isin(line_keys[of], line_keys[train]).mean()) if of.any() else 0.0
 
 

@@ -1,10 +1,9 @@
-"""A text file as clean lines: one item (a name, a place, a molecule) a line.
+"""Text files as clean lines: one item (a name, a place, a molecule) per line.
 
-Cleaning: UTF-8; lines end at the newline only (`str.splitlines` would also split at U+2028 and its kin); a byte order
-mark, a carriage return at a line's end, spaces and tabs at its edges, blank lines and lines beyond a given length are
-dropped and counted; NFC unless told otherwise. A text is cleaned and kept in chunks of whole lines, so that a large
-one needs little memory. Undecodable bytes, control characters and a file without text are errors that name file, line
-and cause.
+Cleaning: UTF-8; lines end at newlines only (`str.splitlines` would also split at U+2028 and its kin); a byte order
+mark, carriage returns before newlines, spaces and tabs at the edges of lines, blank lines and lines beyond a given
+length are dropped and counted; NFC by default. A text is cleaned and kept in chunks of whole lines, to save memory.
+Undecodable bytes, control characters and a file without text are errors that name the file, the line and the cause.
 """
 
 import codecs
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from makemore.errors import UserError
 
-# The checkout, which has conf/ and data/names.txt.
+# the checkout, with conf/ and data/names.txt
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 _SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -32,7 +31,7 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class Cleaning:
-    """How many of each thing cleaning dropped."""
+    """Numbers of what cleaning dropped."""
 
     byte_order_marks: int = 0
     carriage_returns: int = 0
@@ -47,7 +46,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Text:
-    """A clean text: `chunks` are its lines, none empty, each ended by one newline."""
+    """A clean text: `chunks` are of whole lines, none empty, each ended by a newline."""
 
     path: Path
     sha256: str
@@ -65,15 +64,15 @@ def lines_of(chunks: list[str]) -> list[str]:
 
 
 def absolute(path: str | Path) -> Path:
-    """Return the path of a file from the root; `~` is the user's home."""
+    """Return the absolute path of a file; `~` is the user's home."""
     return Path(os.path.expanduser(path)).absolute()
 
 
 def locate(path: str | Path) -> Path:
-    """Return the absolute path of a file; `~` is the user's home.
+    """Return the absolute path of an existing file; `~` is the user's home.
 
     Raises:
-        UserError: where there is no such file, or it is a directory.
+        UserError: there is no such file, or it is a directory.
     """
     candidate = absolute(path)
     try:
@@ -90,7 +89,7 @@ def locate(path: str | Path) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BufferedReader]:
-    """Yield an open file; one that may not be read is a `UserError`."""
+    """Open a file; raise `UserError` if it cannot be read."""
     try:
         with path.open("rb") as file:
             yield file
@@ -98,14 +97,8 @@ def _reading(path: Path) -> Iterator[BufferedReader]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return what is in a file; one that may not be read is a `UserError`."""
-    with _reading(path) as file:
-        return file.read()
-
-
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits; one that may not be read is a `UserError`."""
+    """Return the sha256 of a file in hexadecimal; raise `UserError` if it cannot be read."""
     with _reading(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -115,26 +108,27 @@ def read_text(path: str | Path, normalize: str | None = "NFC", max_length: int |
 
     Args:
         path: absolute, or relative to the working directory.
-        normalize: a Unicode normal form ("NFC", "NFD", "NFKC", "NFKD"), or None to take the characters as they are.
-        max_length: characters in a line at the most, longer ones are dropped; None is no limit.
+        normalize: a Unicode normal form ("NFC", "NFD", "NFKC", "NFKD"), or None.
+        max_length: most characters in a line, longer ones are dropped; None is no limit.
 
     Raises:
-        UserError: a missing, unreadable, undecodable or empty file, or one with control characters.
+        UserError: the file is missing, unreadable, undecodable or empty, or has control characters.
     """
     path = locate(path)
-    raw = read_bytes(path)
+    with _reading(path) as file:
+        raw = file.read()
     chunks, cleaning = clean(raw, str(path), normalize, max_length)
     return Text(path, hashlib.sha256(raw).hexdigest(), chunks, cleaning)
 
 
 def clean(raw: bytes, source: str, normalize: str | None, max_length: int | None = None) -> tuple[list[str], Cleaning]:
-    """Return the lines in `raw`, each ended by one newline, in chunks, and what was dropped.
+    """Clean a text in UTF-8; return its chunks, and what was dropped.
 
     Args:
-        raw: UTF-8.
-        source: what it is, for messages.
+        raw: the text.
+        source: its name, for messages.
         normalize: a Unicode normal form, or None.
-        max_length: characters in a clean line at the most, longer ones are dropped; None is no limit.
+        max_length: most characters in a clean line, longer ones are dropped; None is no limit.
 
     Raises:
         UserError: undecodable bytes, control characters, or no text.
@@ -157,7 +151,7 @@ def clean(raw: bytes, source: str, normalize: str | None, max_length: int | None
 
 
 def _whole_lines(raw: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Yield where chunks of whole lines begin and end."""
+    """Yield the bounds of chunks of whole lines."""
     while start < len(raw):
         newline = raw.find(b"\n", start + _CHUNK_BYTES)
         end = len(raw) if newline < 0 else newline + 1
@@ -184,7 +178,7 @@ def _clean_chunk(
 
 
 def normalized(content: str, normalize: str | None) -> str:
-    """Return the content in a Unicode normal form; as it is where that is None."""
+    """Return the content in a Unicode normal form, if one is given."""
     return content if normalize is None else unicodedata.normalize(normalize, content)  # type: ignore[arg-type]
 
 
@@ -201,7 +195,7 @@ def _decode(raw: bytes, start: int, end: int, source: str) -> str:
 
 
 def _strip_lines(content: str) -> tuple[str, int, int]:
-    """Return the content with every line stripped, and how many lines had a carriage return and edge spaces."""
+    """Strip every line; return the content, and the numbers of lines with a carriage return and with edge spaces."""
     if not _NEEDS_STRIP.search(content):
         return content, 0, 0
     lines = content.split("\n")
@@ -213,7 +207,7 @@ def _strip_lines(content: str) -> tuple[str, int, int]:
 
 
 def _drop_blank_lines(content: str) -> tuple[str, int]:
-    """Return the content without its empty lines, and how many there were."""
+    """Return the content without its empty lines, and their number."""
     if "\n\n" not in content and not content.startswith("\n"):
         return content, 0
     before = content.count("\n")
@@ -222,10 +216,10 @@ def _drop_blank_lines(content: str) -> tuple[str, int]:
 
 
 def _drop_long_lines(content: str, max_length: int) -> tuple[str, int]:
-    """Return the content without its lines of more than `max_length` characters, and how many there were."""
+    """Return the content without its lines of more than `max_length` characters, and their number."""
     start = 0
     while start < len(content):
-        # leaps over all lines that end within the length of the longest allowed
+        # skips as many lines as fit into `max_length` characters at once
         newline = content.rfind("\n", start, start + max_length + 1)
         if newline < 0:
             break

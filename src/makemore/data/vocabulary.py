@@ -1,7 +1,7 @@
-"""The tokens: the sorted characters of a text and the boundary outside them.
+"""The vocabulary: the sorted characters of a text, and the boundary tokens.
 
-`shared`: one boundary token, `.`, both starts and ends an item (27 tokens for a-z). `separate`: `<S>` starts and `<E>`
-ends (28 tokens). Either stands before or after the characters, as in the lessons (L0, L3).
+With a shared boundary, one token, `.`, both starts and ends an item (27 tokens for a-z); with separate ones, `<S>`
+starts and `<E>` ends it (28 tokens). They precede or follow the characters, as in the lessons (L0, L3).
 """
 
 import unicodedata
@@ -13,16 +13,16 @@ import numpy.typing as npt
 
 from makemore.errors import UserError, one_of
 
-# Unicode's categories of control characters, the newline among them, and of surrogates.
+# Unicode categories that no character may have: control characters, including the newline, and surrogates
 _NO_CHARACTERS = ("Cc", "Cs")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Characters and boundary tokens to numbers and back.
+    """A mapping between characters and tokens.
 
     Args:
-        characters: the alphabet, sorted, without the boundary; a "." in it is a character like any other.
+        characters: the sorted alphabet, without the boundary; a "." in it is a character like any other.
         boundary: "shared" (one token) or "separate" (start and end).
         boundary_at: "first" (the boundary is token 0) or "last".
     """
@@ -43,7 +43,7 @@ class Vocabulary:
 
     @property
     def boundary_size(self) -> int:
-        """How many boundary tokens there are: 1 or 2."""
+        """The number of boundary tokens: 1 or 2."""
         return 1 if self.boundary == "shared" else 2
 
     @property
@@ -68,34 +68,36 @@ class Vocabulary:
 
     @property
     def labels(self) -> list[str]:
-        """What each token is shown as, in the order of the tokens; the boundary's label is never a character's."""
+        """The displayed label of each token; that of the boundary is never a character's."""
         shared = "<.>" if "." in self.characters else "."
         boundary = [shared] if self.boundary == "shared" else ["<S>", "<E>"]
         characters = list(self.characters)
         return boundary + characters if self.boundary_at == "first" else characters + boundary
 
     def encode(self, word: str) -> list[int]:
-        """Return a token a character, without boundaries; an unknown character is a `UserError` naming it."""
+        """Return the tokens of the characters, without boundaries; raise `UserError` naming an unknown one."""
         tokens = [self.characters.find(character) for character in word]
         if -1 in tokens:
             raise UserError(self._unknown(word[tokens.index(-1)], repr(word)))
         return [token + self.offset for token in tokens]
 
     def decode(self, tokens: list[int]) -> str:
-        """Return the characters of tokens, none of which is a boundary."""
+        """Return the characters of tokens that are not boundaries."""
         return "".join(self.characters[token - self.offset] for token in tokens)
 
     def encode_lines(self, content: str, source: str) -> npt.NDArray[Any]:
-        """Return the tokens of newline-ended lines as one array of the smallest type, newlines as the end token.
+        """Return the tokens of lines in the smallest type, with the end token for each newline.
 
         Args:
             content: lines, each ended by a newline.
-            source: what the content is, for the message of the `UserError` that an unknown character raises.
+            source: the name of the content, for messages.
+
+        Raises:
+            UserError: an unknown character.
         """
         codes = np.frombuffer(content.encode("utf-32-le"), dtype="<u4")
-        dtype = token_dtype(self.size)
         alphabet = [ord(character) for character in self.characters]
-        # -1 marks an unknown character; it needs a sign, so the look-up table is wider than the tokens
+        # -1, which needs a signed type, marks an unknown character
         table = np.full(max(int(codes.max(initial=0)), *alphabet, 0) + 1, -1, dtype=np.int32)
         table[alphabet] = np.arange(self.offset, self.offset + len(alphabet))
         table[ord("\n")] = self.end
@@ -104,7 +106,7 @@ class Vocabulary:
             first = int(np.argmin(tokens))
             line = content[content.rfind("\n", 0, first) + 1 : content.index("\n", first)]
             raise UserError(self._unknown(content[first], f"{line[:80]!r} of {source}"))
-        encoded: npt.NDArray[Any] = tokens.astype(dtype)
+        encoded: npt.NDArray[Any] = tokens.astype(token_dtype(self.size))
         return encoded
 
     def _unknown(self, character: str, where: str) -> str:

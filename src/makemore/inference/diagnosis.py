@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from makemore.data.corpus import Corpus
 from makemore.data.options import SPLITS
-from makemore.data.windows import CountedWindows
-from makemore.inference.likelihood import NLL, exact_nll
+from makemore.inference.likelihood import NLL, Predictions, exact_nll, log_probs
 from makemore.models.network import Network
 
 Array = npt.NDArray[np.float64]
@@ -89,8 +87,6 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     Raises:
         DivergedError: the network gives no probabilities.
     """
-    # the first to see what is no number
-    by_place = nll_by_place(network, corpus, split)
     # a model that looks at nothing is still compared by what came before
     length = max(network.block_size, 1)
     windows = corpus.windows(split, length).counted()
@@ -98,9 +94,8 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     common = Counter(dict(enumerate(np.bincount(windows.pair_target, windows.pair_count, size))))
     tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
     sums = _Sums(size, tokens)
-    rows = max(1, _CELLS // size)
-    for first in range(0, len(windows.contexts), rows):
-        sums.add(network, windows, first, first + rows)
+    for part in log_probs(network, windows, max(1, _CELLS // size), torch.float64):
+        sums.add(part)
     calibration = Calibration(*sums.calibration())
     by_token = {t: NLL(float(sums.nll[t]), int(sums.count[t])) for t in range(size) if sums.count[t]}
     # where a token is never right, there is nothing to confuse it with
@@ -109,7 +104,7 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
         split,
         tokens,
         by_token,
-        by_place,
+        nll_by_place(network, corpus, split),
         sums.counted,
         sums.expected,
         sums.confusion / right[:, None],
@@ -148,20 +143,14 @@ class _Sums:
         self.counted, self.expected, self.confusion = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.predicted, self.observed, self.weight = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
 
-    @torch.no_grad()
-    def add(self, network: Network, windows: CountedWindows, first: int, end: int) -> None:
-        """Add the contexts from the `first` on, up to the `end`."""
-        contexts = windows.contexts[first:end].long()
-        seen = contexts[:, contexts.shape[1] - network.block_size :]
-        log_probs = F.log_softmax(network(seen).double(), dim=-1)
-        here = slice(*np.searchsorted(windows.pair_context.numpy(), [first, end]))
-        rows = windows.pair_context[here].numpy() - first
-        targets, counts = windows.pair_target[here].numpy(), windows.pair_count[here].numpy()
+    def add(self, part: Predictions) -> None:
+        """Add the predictions for some contexts."""
+        rows, targets, counts = part.rows.numpy(), part.targets.numpy(), part.counts.numpy()
         np.add.at(self.count, targets, counts)
-        np.add.at(self.nll, targets, -log_probs.numpy()[rows, targets] * counts)
-        probs = log_probs.exp().numpy()
+        np.add.at(self.nll, targets, -part.chosen.numpy() * counts)
+        probs = part.log_probs.exp().numpy()
         totals = np.bincount(rows, counts, len(probs))
-        self._add_matrices(probs[:, self.tokens], contexts[:, -1].numpy(), totals, rows, targets, counts)
+        self._add_matrices(probs[:, self.tokens], part.contexts[:, -1].numpy(), totals, rows, targets, counts)
         self._add_calibration(probs, totals, rows, targets, counts)
 
     def _add_matrices(self, probs: Array, before: Any, totals: Any, rows: Any, targets: Any, counts: Any) -> None:

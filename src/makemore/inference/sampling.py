@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, as_text, real_number, whole_number
+from makemore.errors import DivergedError, UserError, as_text, real_number, whole_number
+from makemore.inference.likelihood import NO_PROBABILITIES
 from makemore.models.network import Network
 
 _UNIFORMS = 1024
@@ -164,9 +165,7 @@ class _Pages(dict[int, "array[float]"]):
         cumulative = logits.softmax(1).cumsum(1).numpy()
         totals = cumulative[:, -1:]
         if not np.isfinite(totals).all():
-            raise UserError(
-                "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
-            )
+            raise DivergedError(NO_PROBABILITIES)
         page = array("d", (cumulative / totals).tobytes())
         if len(self) == self.most:
             # the oldest goes; made again it has the same bits

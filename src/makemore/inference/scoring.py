@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from makemore.console import TableColumn, print_table
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, as_text
+from makemore.inference.likelihood import log_probs
 from makemore.models.network import Network
 
 # Characters of a word that are scored at once, for words beyond all measure.
@@ -65,7 +66,6 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
     return chosen
 
 
-@torch.no_grad()
 def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> list[WordScore]:
     """Return the score of each word.
 
@@ -76,6 +76,7 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
 
     Raises:
         UserError: a word with a character that is not in the vocabulary.
+        DivergedError: the network gives no probabilities.
     """
     return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
 
@@ -83,16 +84,13 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
 def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int]) -> WordScore:
     line = torch.tensor([vocabulary.start] * network.block_size + tokens + [vocabulary.end])
     targets = line[network.block_size :]
-    contexts = line.unfold(0, network.block_size, 1)[: len(targets)]
-    chosen: list[float] = []
-    for first in range(0, len(targets), _ROWS):
-        part, wanted = contexts[first : first + _ROWS], targets[first : first + _ROWS]
-        log_probs = F.log_softmax(network(part).double(), dim=-1)
-        if log_probs.isnan().any():
-            raise UserError(
-                "the model gives no probabilities, its weights are too large; train it with a lower optimizer.lr"
-            )
-        chosen += log_probs.gather(1, wanted.unsqueeze(1)).squeeze(1).tolist()
+    rows = torch.arange(len(targets))
+    windows = CountedWindows(
+        line.unfold(0, network.block_size, 1)[: len(targets)], rows, targets, torch.ones_like(rows)
+    )
+    chosen = [
+        log_prob for part in log_probs(network, windows, _ROWS, torch.float64) for log_prob in part.chosen.tolist()
+    ]
     labels = vocabulary.labels
     return WordScore(word, [labels[token] for token in targets.tolist()], chosen)
 

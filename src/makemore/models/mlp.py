@@ -51,20 +51,15 @@ class MLP(Network):
             w2 = normal(hidden_dim, vocab_size) * 0.1 / hidden_dim**0.5
         self.C, self.W1, self.b1 = nn.Parameter(c), nn.Parameter(w1), nn.Parameter(b1)
         self.W2, self.b2 = nn.Parameter(w2), nn.Parameter(b2)
+        self.hidden = nn.Tanh()
 
     @property
     def embedding(self) -> Tensor:
         """The vectors (V, E) that stand for the tokens."""
         return self.C
 
-    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """Return what the hidden layer gives (B, H) for contexts (B, T)."""
-        return {"hidden": self._hidden(contexts)}
-
-    def _hidden(self, contexts: Tensor) -> Tensor:
-        embedded = self.C[contexts].flatten(1)
-        return torch.tanh(torch.addmm(self.b1, embedded, self.W1))
-
     def forward(self, contexts: Tensor) -> Tensor:
         """Return logits (B, V) for contexts (B, T)."""
-        return torch.addmm(self.b2, self._hidden(contexts), self.W2)
+        embedded = self.C[contexts].flatten(1)
+        hidden = self.hidden(torch.addmm(self.b1, embedded, self.W1))
+        return torch.addmm(self.b2, hidden, self.W2)

@@ -7,26 +7,28 @@ registered name, and nothing that a checkpoint names is ever instantiated otherw
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from makemore import models
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
-    """What every model is: a map from contexts to logits.
-
-    `forward` takes contexts (B, T) of int64 tokens and returns logits (B, V).
+    """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
 
     Attributes:
-        block_size: T, the length of the contexts that it takes; 0 for none.
-        vocab_size: V, the number of logits that it gives.
+        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
+        block_size: T, the length of a context; 0 for none.
+        vocab_size: V.
     """
 
+    reads = "windows"
     block_size: int
     vocab_size: int
 
@@ -35,9 +37,48 @@ class Network(nn.Module):
         """The vectors (V, E) that stand for the tokens; None where there are none."""
         return None
 
-    def activations(self, contexts: Tensor) -> dict[str, Tensor]:
-        """Return what tanh units give for contexts (B, T), a tensor (B, H) a layer, by the layer's name."""
-        return {}
+
+class Counted(Network):
+    """A network that is trained by counting, in one step over the whole training split."""
+
+    def count(self, windows: CountedWindows) -> None:
+        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        raise NotImplementedError
+
+    def most_common(self) -> list[tuple[tuple[int, ...], int]]:
+        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        raise NotImplementedError
+
+
+def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:
+    """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for tokens (B, T), by the layers' names."""
+    found: dict[str, Tensor] = {}
+    names: dict[nn.Module, str] = {
+        layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)
+    }
+
+    def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
+        found[names[layer]] = output
+
+    hooks = [layer.register_forward_hook(keep) for layer in names]
+    try:
+        network(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+@contextmanager
+def evaluating(network: Network) -> Iterator[None]:
+    """Put a network into evaluation mode within the block: no dropout, the kept statistics of batch norm."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 _REGISTRY: dict[str, type[Network]] = {}
@@ -63,13 +104,13 @@ def architectures() -> list[str]:
 
 
 def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: int) -> Network:
-    """Return a new network with initial weights drawn from a generator of its own.
+    """Return a new network with initial weights that are a function of the seed.
 
     Args:
         architecture: a registered name.
         vocab_size: V.
         arguments: what the class takes beside `vocab_size` and `generator`.
-        seed: of the generator of the initial weights.
+        seed: of the generator of the initial weights, whether the class draws from it or leaves that to torch.nn.
 
     Raises:
         UserError: an unknown name, an unknown argument, or one out of range.
@@ -79,8 +120,10 @@ def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: i
     known = [name for name in inspect.signature(network).parameters if name not in ("vocab_size", "generator")]
     if unknown := sorted(set(arguments) - set(known)):
         raise UserError(f"model {architecture} takes no {', '.join(unknown)}; it takes {', '.join(known)}")
-    generator = torch.Generator().manual_seed(seed)
-    return network(vocab_size=vocab_size, generator=generator, **arguments)
+    # torch's own, from which the layers of torch.nn draw too; whoever else uses it finds it as it was
+    with torch.random.fork_rng(devices=[]):
+        generator = torch.default_generator.manual_seed(seed)
+        return network(vocab_size=vocab_size, generator=generator, **arguments)
 
 
 def restore(architecture: str, vocab_size: int, arguments: dict[str, Any], state: dict[str, Tensor]) -> Network:

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, real_number, whole_number
-from makemore.models.network import Network, register
+from makemore.models.network import Counted, register
 
 
 @register("ngram")
-class NGram(Network):
+class NGram(Counted):
     """Counts of n consecutive tokens, kept as one sorted array of codes; trained by counting.
 
     Add-k smoothing: p(token | context) = (count + k) / (count of the context + k V). A context never seen gives the
@@ -46,7 +46,7 @@ class NGram(Network):
         self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
 
     def count(self, windows: CountedWindows) -> None:
-        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        """See `Counted`."""
         if self.order > 0:
             codes = self._code(windows.contexts)[windows.pair_context.long()] * self.vocab_size + windows.pair_target
             order = codes.argsort()
@@ -66,7 +66,7 @@ class NGram(Network):
         return (count / count.sum(1, keepdim=True)).log()
 
     def most_common(self) -> list[tuple[tuple[int, ...], int]]:
-        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        """See `Counted`."""
         tokens = []
         rest = self.codes
         for _ in range(self.order):

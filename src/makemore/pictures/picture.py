@@ -1,22 +1,19 @@
-"""A picture: a matplotlib figure with its name and its caption, as files and in TensorBoard."""
+"""A picture: a matplotlib figure with its name and caption, written to files and into TensorBoard."""
 
 import io
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.errors import UserError
-from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing
+from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
 
 log = logging.getLogger(__name__)
 _DPI = 150
@@ -24,7 +21,7 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its name, under which its files are, and a sentence on what it shows."""
+    """A figure, the name of its files and of its image in TensorBoard, and a caption of one sentence."""
 
     name: str
     caption: str
@@ -32,49 +29,37 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """It as PNG, as files and TensorBoard have it."""
+        """The content of the PNG file, which pages and TensorBoard show too."""
+        return self.rendered("png")
+
+    def rendered(self, file_format: str) -> bytes:
+        """Return the content of a file in a format of matplotlib's."""
         file = io.BytesIO()
-        _draw(self.figure, file, "png")
+        with warnings.catch_warnings():
+            # a character that the font lacks is drawn as a box
+            warnings.filterwarnings("ignore", "Glyph")
+            self.figure.savefig(file, format=file_format, dpi=_DPI)
         return file.getvalue()
 
 
 def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
-    """Write pictures as PNG and SVG, and return the paths of both.
+    """Write pictures as PNG and SVG, each file whole or not at all; return the paths.
 
     Raises:
-        UserError: one cannot be written.
+        UserError: a file cannot be written.
     """
     paths = []
     for picture in pictures:
-        paths += [directory / f"{picture.name}.png", directory / f"{picture.name}.svg"]
-        with _writing(paths[-2]) as file:
-            file.write(picture.png)
-        save_figure(picture.figure, paths[-1])
+        for suffix, content in (("png", picture.png), ("svg", picture.rendered("svg"))):
+            path = directory / f"{picture.name}.{suffix}"
+            with writing(path), replacing(path) as file:
+                file.write(content)
+            paths.append(path)
     return paths
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure in the format that a path ends with, whole or not at all; return the path.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with _writing(path) as file:
-        _draw(figure, file, path.suffix[1:])
-    return path
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with replacing(path) as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step: int) -> None:
-    """Write pictures as images of a step, each under its name and with its caption, the same as in its PNG."""
+    """Write the PNG of each picture as a TensorBoard image of a step, with its caption."""
     for picture in pictures:
         width, height = (int(_DPI * inches) for inches in picture.figure.get_size_inches())
         image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture.png)
@@ -83,48 +68,26 @@ def add_to_tensorboard(writer: SummaryWriter, pictures: Iterable[Picture], step:
         writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
 
 
-def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -> bool:
-    """Write pictures into a run's directory as TensorBoard images, in place of those written so before.
+def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -> None:
+    """Write TensorBoard images into a run's directory, in place of those written so before.
 
-    They are in an event file of their own, younger than those of the run, since TensorBoard reads a directory's files
-    in the order of their times and does not come back to one. The file before is emptied, as it is when a run goes on.
-
-    Args:
-        pictures: of the run.
-        run_dir: its directory.
-        step: that of the weights which they show.
-
-    Returns:
-        whether they were written; they are not, and that is said, while another process holds the directory.
+    They have an event file of their own, newer than those of the run: TensorBoard reads the files of a directory in
+    the order of their times and does not return to an earlier one. Files with older images are emptied, as they are
+    when a run is resumed. While another process holds the directory, nothing is written but a warning.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: the images cannot be written.
     """
     try:
-        with held(run_dir, "trains"):
-            _replace_events(pictures, run_dir, step)
+        with writing(run_dir), held(run_dir, "trains"):
+            older = list(run_dir.glob(f"events.out.tfevents.*{PICTURES_SUFFIX}"))
+            with SummaryWriter(str(run_dir), filename_suffix=PICTURES_SUFFIX) as writer:
+                add_to_tensorboard(writer, pictures, step)
+            for path in older:
+                # TensorBoard's reader in Python cannot get past a file that disappears while it is at it
+                if path.stat().st_size:
+                    os.truncate(path, 0)
+                else:
+                    path.unlink()
     except HeldError as error:
-        log.warning("%s; TensorBoard has no pictures of it", error)
-        return False
-    except OSError as error:
-        raise UserError(f"{run_dir}: cannot be written: {error.strerror}") from error
-    return True
-
-
-def _replace_events(pictures: Iterable[Picture], run_dir: Path, step: int) -> None:
-    before = list(run_dir.glob(f"events.out.tfevents.*{PICTURES_SUFFIX}"))
-    with SummaryWriter(str(run_dir), filename_suffix=PICTURES_SUFFIX) as writer:
-        add_to_tensorboard(writer, pictures, step)
-    for path in before:
-        # where TensorBoard has no reader of files but Python's, it would not get past one that is gone
-        if path.stat().st_size:
-            os.truncate(path, 0)
-        else:
-            path.unlink()
-
-
-def _draw(figure: Figure, file: IO[bytes], kind: str) -> None:
-    with warnings.catch_warnings():
-        # the font has not all characters; it draws a box
-        warnings.filterwarnings("ignore", "Glyph")
-        figure.savefig(file, format=kind, dpi=_DPI)
+        log.warning("%s; its pictures are not in TensorBoard", error)

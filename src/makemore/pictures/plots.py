@@ -1,4 +1,4 @@
-"""Pictures of a model and of its training, drawn by matplotlib without a display. NLLs are in nats a character."""
+"""Figures of a model and of its training, drawn by matplotlib without a display. NLLs are in nats a character."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,24 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from makemore.inference.diagnosis import Calibration, Diagnosis
-from makemore.pictures.axes import literal
-from makemore.pictures.curves import smoothed, suggested_rate
+from makemore.pictures.axes import escape_mathtext
+from makemore.pictures.curves import Curves, smoothed, suggested_rate
 
 Array = npt.NDArray[np.float64]
 
-# Inches of a cell of the bigram matrix, as in the lessons.
+_NLL = "NLL (nats a character)"
+# inches of a cell of the bigram matrix, as in the lessons
 _CELL = 16 / 27
-# Bars beside each other, more of which leave their labels no room.
-_BARS = 60
+# the most bars whose labels have room side by side
+_MAX_BARS = 60
 
 
 def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
-    """Return the bigram counts as the lessons draw them: each cell its pair and its count (L0, L3).
-
-    Args:
-        counts: (S, S) how often the second token follows the first.
-        labels: (S,) of the tokens.
-    """
+    """Draw bigram counts (S, S), first tokens in the rows, as the lessons do: cells show pair and count (L0, L3)."""
     side = _CELL * len(labels)
     figure = Figure(figsize=(side, side))
     # a layout would measure every text, which takes as long as drawing them
@@ -42,35 +38,32 @@ def bigram_matrix(counts: Array, labels: Sequence[str]) -> Figure:
 
 
 def network_beside_counts(diagnosis: Diagnosis, labels: Sequence[str]) -> Figure:
-    """Return how likely each token is after each other one: as counted, and as the model expects on the same text."""
+    """Draw the probability of each next token after each token: as counted, and as predicted for the same text."""
     figure = Figure(figsize=(15, 7), layout="constrained")
-    matrices = [_rows_to_one(matrix) for matrix in (diagnosis.counted, diagnosis.expected)]
+    counts = (diagnosis.counted, diagnosis.expected)
+    # a character that nothing follows has a row of zeros
+    matrices = [matrix / np.maximum(matrix.sum(1, keepdims=True), 1e-300) for matrix in counts]
     top = max(float(matrix.max()) for matrix in matrices)
-    for axes, matrix, title in zip(figure.subplots(1, 2), matrices, ("counted", "by the model"), strict=True):
+    for axes, matrix, title in zip(figure.subplots(1, 2), matrices, ("counted", "predicted"), strict=True):
         image = _draw_matrix(axes, matrix, labels, top)
         axes.set(title=title, xlabel="next character", ylabel="character")
     figure.colorbar(image, ax=figure.axes, label="probability", shrink=0.8)
-    figure.suptitle(f"What follows what, {diagnosis.split} split")
+    figure.suptitle(f"Probability of the next character, {diagnosis.split} split")
     return figure
 
 
 def confusion(diagnosis: Diagnosis, labels: Sequence[str]) -> Figure:
-    """Return what is predicted where: a row for each character that is right, with the mean probabilities given."""
+    """Draw the mean probability of each token where another is the true one: a row for each true token."""
     figure = Figure(figsize=(8.5, 7.5), layout="constrained")
     axes = figure.subplots()
     image = _draw_matrix(axes, diagnosis.confusion, labels, float(diagnosis.confusion.max()))
-    axes.set(title=f"What is predicted where, {diagnosis.split} split", xlabel="predicted", ylabel="right")
+    axes.set(title=f"Confusion, {diagnosis.split} split", xlabel="predicted character", ylabel="true character")
     figure.colorbar(image, label="mean probability", shrink=0.8)
     return figure
 
 
 def embedding(vectors: Array, labels: Sequence[str]) -> Figure:
-    """Return the characters where the embedding puts them (L2): in its plane, or that of its two main components.
-
-    Args:
-        vectors: (V, E).
-        labels: (V,).
-    """
+    """Draw V characters at their vectors (V, E): in their plane, or in that of the two principal components (L2)."""
     points, shares = plane_of(vectors)
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.subplots()
@@ -78,10 +71,9 @@ def embedding(vectors: Array, labels: Sequence[str]) -> Figure:
     for (x, y), label in zip(points, labels, strict=True):
         axes.text(x, y, _label(label), ha="center", va="center")
     if shares is None:
-        axes.set(title="Embedding of the characters", xlabel="first number", ylabel="second number")
+        axes.set(title="Embedding of the characters", xlabel="dimension 1", ylabel="dimension 2")
     else:
-        what = f"main components of {vectors.shape[1]} numbers"
-        axes.set(title=f"Embedding of the characters, {what}")
+        axes.set(title=f"Embedding of the characters, principal components of {vectors.shape[1]} dimensions")
         axes.set(xlabel=f"first, {shares[0]:.0%} of the variance", ylabel=f"second, {shares[1]:.0%}")
     axes.grid(alpha=0.3)
     return figure
@@ -99,75 +91,69 @@ def plane_of(vectors: Array) -> tuple[Array, Array | None]:
     return points, variances / max(float((sizes**2).sum()), 1e-30)
 
 
-def loss_curve(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Return the NLL against the step: of minibatches, as it is and smoothed, and of validation.
-
-    Args:
-        curves: steps and NLLs, under "train/nll" and "val/nll" where there are any.
-    """
+def loss_curve(curves: Curves) -> Figure:
+    """Draw the curves "train/nll", raw and smoothed, and "val/nll", of which one may be missing."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     steps, nlls = curves.get("train/nll", ([], []))
-    validation = curves.get("val/nll", ([], []))
+    validated, validation = curves.get("val/nll", ([], []))
     if nlls:
-        _draw_smoothed(axes, steps, nlls, "minibatch")
-    if validation[1]:
-        axes.plot(*validation, "o-", color="tab:orange", markersize=3, label="validation")
+        _draw_smoothed(axes, steps, nlls)
+    if validation:
+        axes.plot(validated, validation, "o-", color="tab:orange", markersize=3, label="validation")
     if finite := [nll for nll in nlls if np.isfinite(nll)]:
         # the first steps from large initial weights must not squash the others
-        _limit(axes, [min(finite), float(np.percentile(finite, 98)), *validation[1]])
-    axes.set(title="Training", xlabel="step", ylabel="NLL (nats a character)")
+        _limit(axes, [min(finite), float(np.percentile(finite, 98)), *validation])
+    axes.set(title="Training", xlabel="step", ylabel=_NLL)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
 def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figure:
-    """Return the picture of a learning-rate range test: loss against the rate, and against its exponent (L2).
+    """Draw a learning-rate range test (L2): the NLL of each step against its rate, and against the rate's exponent.
 
-    Args:
-        rates: the learning rate of each step, ascending.
-        losses: the minibatch NLL of each step, nats a character; finite or not.
+    Rates are ascending; losses need not be finite.
     """
     # a rate of 0 has no exponent
     steps = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0]
     rates, losses = [rate for rate, _ in steps], [loss for _, loss in steps]
+    suggested = suggested_rate(rates, losses)
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_rate, by_exponent = figure.subplots(1, 2, sharey=True)
-    by_rate.set(xlabel="learning rate", ylabel="NLL (nats a character)")
+    by_rate.set(xlabel="learning rate", ylabel=_NLL)
     by_exponent.set(xlabel="exponent of the learning rate (log10)")
-    for axes, where in ((by_rate, np.asarray(rates)), (by_exponent, np.log10(rates))):
-        _draw_smoothed(axes, where, losses, "minibatch")
+    for axes, scaled in ((by_rate, np.asarray), (by_exponent, np.log10)):
+        _draw_smoothed(axes, scaled(rates), losses)
+        if suggested is not None:
+            axes.axvline(
+                float(scaled(suggested)), color="tab:red", linestyle="--", label=f"suggested: {suggested:.2g}"
+            )
         axes.grid(alpha=0.3)
-    if (suggested := suggested_rate(rates, losses)) is not None:
-        for axes, place in ((by_rate, suggested), (by_exponent, float(np.log10(suggested)))):
-            axes.axvline(place, color="tab:red", linestyle="--", label=f"suggested: {suggested:.2g}")
-        # what explodes after the fall must not squash it
+    if suggested is not None:
+        # an explosion after the fall must not squash it
         _limit(by_rate, losses[: rates.index(suggested) + 1])
-    # below the fall there is room
+    # there is room below the fall
     by_exponent.legend(loc="lower left")
     figure.suptitle("Learning-rate range test")
     return figure
 
 
 def nll_by_place_and_character(diagnosis: Diagnosis, labels: Mapping[int, str]) -> Figure:
-    """Return the NLL by the place of a character in its item, and by the character, the most common first."""
+    """Draw the NLL by the position of a character in its item, and by character, the most common first."""
     figure = Figure(figsize=(12, 8), layout="constrained")
-    by_place, by_character = figure.subplots(2, 1)
-    places = [(str(place), nll.nats) for place, nll in enumerate(diagnosis.nll_by_place, 1) if nll.characters]
-    _draw_bars(by_place, places)
-    by_place.set(xlabel="place in the item, its end being one", title=f"NLL by place, {diagnosis.split} split")
-    common = sorted(diagnosis.nll_by_token.items(), key=lambda item: -item[1].characters)[:_BARS]
+    by_position, by_character = figure.subplots(2, 1)
+    positions = [(str(place), nll.nats) for place, nll in enumerate(diagnosis.nll_by_place, 1) if nll.characters]
+    _draw_bars(by_position, positions)
+    by_position.set(xlabel="position in the item, its end included", title=f"NLL by position, {diagnosis.split} split")
+    common = sorted(diagnosis.nll_by_token.items(), key=lambda item: -item[1].characters)[:_MAX_BARS]
     _draw_bars(by_character, [(_label(labels[token]), nll.nats) for token, nll in common])
     by_character.set(xlabel="character, the most common first", title="NLL by character")
-    for axes in (by_place, by_character):
-        axes.set(ylabel="NLL (nats a character)")
-        axes.grid(alpha=0.3, axis="y")
     return figure
 
 
 def calibration(found: Calibration, split: str) -> Figure:
-    """Return how often the likeliest character was right, against the probability that it was given."""
+    """Draw how often the likeliest character was right, by its probability, and the number of such predictions."""
     figure = Figure(figsize=(7, 7), layout="constrained")
     curve, sizes = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     filled = found.weight > 0
@@ -183,15 +169,15 @@ def calibration(found: Calibration, split: str) -> Figure:
     return figure
 
 
-def lengths(made_up: Sequence[int], real: Sequence[int]) -> Figure:
-    """Return how long made-up items are beside those of the text, in characters; there are some of both."""
+def lengths(sampled: Sequence[int], real: Sequence[int]) -> Figure:
+    """Draw histograms of the lengths in characters of sampled items and of the text's; neither is empty."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    shortest, longest = min(*made_up, *real), max(*made_up, *real)
-    # lengths a bar
-    width = -(-(longest - shortest + 1) // _BARS)
+    shortest, longest = min(*sampled, *real), max(*sampled, *real)
+    # lengths that share a bar
+    width = -(-(longest - shortest + 1) // _MAX_BARS)
     edges = np.arange(shortest, longest + width + 1, width) - 0.5
-    for name, found, side in (("the text", real, -0.2), ("made up", made_up, 0.2)):
+    for name, found, side in (("text", real, -0.2), ("sampled", sampled, 0.2)):
         shares = np.histogram(found, edges)[0] / len(found)
         label = f"{name}: {len(found):,}, mean {np.mean(found):.2f}"
         axes.bar((edges[:-1] + edges[1:]) / 2 + side * width, shares, width=0.4 * width, label=label)
@@ -202,46 +188,40 @@ def lengths(made_up: Sequence[int], real: Sequence[int]) -> Figure:
     return figure
 
 
-def _draw_smoothed(axes: Axes, places: Sequence[float] | Array, nlls: Sequence[float], name: str) -> None:
-    # a line through one point is not seen
+def _draw_smoothed(axes: Axes, places: Sequence[float] | Array, nlls: Sequence[float]) -> None:
+    # a line through one point is invisible
     marker = "." if len(nlls) == 1 else ""
-    axes.plot(places, nlls, marker=marker, color="tab:blue", alpha=0.25, linewidth=0.8, label=name)
-    axes.plot(places, smoothed(nlls), color="tab:blue", linewidth=1.2, label=f"{name}, smoothed")
+    axes.plot(places, nlls, marker=marker, color="tab:blue", alpha=0.25, linewidth=0.8, label="minibatch")
+    axes.plot(places, smoothed(nlls), color="tab:blue", linewidth=1.2, label="minibatch, smoothed")
 
 
 def _limit(axes: Axes, nlls: Sequence[float]) -> None:
-    """Let what lies far above some NLLs leave the picture."""
+    """Lower the top of an NLL axis that lies far above some NLLs, of which one at least is finite."""
     finite = [nll for nll in nlls if np.isfinite(nll)]
     low, high = min(finite), max(finite)
     axes.set_ylim(top=min(axes.get_ylim()[1], high + 0.5 * (high - low) + 0.1))
 
 
 def _draw_bars(axes: Axes, nlls: Sequence[tuple[str, float]]) -> None:
-    """Draw a labelled bar for each NLL, and say so where one is infinite."""
+    """Draw a labelled bar for each NLL, or an infinity sign."""
+    sign: dict[str, Any] = {"ha": "center", "color": "tab:red", "fontsize": 14}
     for place, (_, nats) in enumerate(nlls):
         if np.isfinite(nats):
             axes.bar(place, nats, color="tab:blue")
         else:
-            axes.text(
-                place, 0.02, "∞", transform=axes.get_xaxis_transform(), ha="center", color="tab:red", fontsize=14
-            )
+            axes.text(place, 0.02, "∞", transform=axes.get_xaxis_transform(), **sign)
     axes.set_xticks(range(len(nlls)), [label for label, _ in nlls])
-
-
-def _rows_to_one(matrix: Array) -> Array:
-    sums = matrix.sum(1, keepdims=True)
-    shares: Array = np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
-    return shares
+    axes.set(ylabel=_NLL)
+    axes.grid(alpha=0.3, axis="y")
 
 
 def _draw_matrix(axes: Axes, matrix: Array, labels: Sequence[str], top: float) -> Any:
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
-    places = range(len(labels))
-    axes.set_xticks(places, [_label(label) for label in labels], fontsize=9)
-    axes.set_yticks(places, [_label(label) for label in labels], fontsize=9)
+    axes.set_xticks(range(len(labels)), [_label(label) for label in labels], fontsize=9)
+    axes.set_yticks(range(len(labels)), [_label(label) for label in labels], fontsize=9)
     return image
 
 
 def _label(label: str) -> str:
-    """Return the label of a token, or of two, as matplotlib shows it; a space as one sees it."""
-    return literal(label.replace(" ", "␣"))
+    """Return the label of a token, or of a pair, for matplotlib, with visible spaces."""
+    return escape_mathtext(label.replace(" ", "␣"))

@@ -1,1 +1,1 @@
-"""Reports: runs, checkpoints and sweeps as one HTML file that needs nothing outside it."""
+"""Reports on runs, checkpoints and sweeps: one HTML file that loads nothing from elsewhere."""

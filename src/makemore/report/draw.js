@@ -1,10 +1,10 @@
-// Draws the charts of a report. Their data stand beside them as JSON.
+// Draws the charts of a report from the JSON beside them.
 "use strict";
 const dark = matchMedia("(prefers-color-scheme: dark)");
-// a finger scrolls the page; the bar above a chart zooms for it
-const touched = matchMedia("(pointer: coarse)").matches;
+// on a touch screen a drag scrolls the page, and the buttons above a chart zoom
+const touch = matchMedia("(pointer: coarse)").matches;
 const charts = [...document.querySelectorAll(".chart")];
-// what A4 and US letter have room for between their margins, in pixels
+// the width between the margins of A4 and US letter, in pixels
 const paper = 660;
 
 function ink(printed) {
@@ -14,14 +14,14 @@ function ink(printed) {
 for (const chart of charts) {
   const figure = JSON.parse(chart.nextElementSibling.textContent);
   figure.layout.font.color = ink(false);
-  if (touched) figure.layout.dragmode = false;
+  if (touch) figure.layout.dragmode = false;
   Plotly.newPlot(chart, figure.data, figure.layout, {
     responsive: true,
     displaylogo: false,
-    // no button that sends a chart to plotly's makers
+    // no button that uploads a chart to plotly's server
     showSendToCloud: false,
     plotlyServerURL: "",
-    displayModeBar: touched || "hover",
+    displayModeBar: touch || "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   });
 }

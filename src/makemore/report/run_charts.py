@@ -1,11 +1,11 @@
-"""Charts of training that one can hover over and zoom into, as plotly figures. NLLs are in nats a character.
+"""Interactive charts of training curves, by plotly. NLLs are in nats a character.
 
-Lines are drawn as SVG, which needs no WebGL; plotly's code for WebGL also needs a page that runs text as code. Texts
-are escaped, as plotly reads them as HTML of a kind.
+Lines are SVG: WebGL is not always there, and plotly's code for it needs a page that evaluates text as code. Texts are
+escaped, as plotly reads them as HTML.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,131 +14,102 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from makemore.pictures.axes import highest_shown
-from makemore.pictures.curves import smoothed
-
-Series = tuple[Sequence[float], Sequence[float]]
-Curves = Mapping[str, Series]
+from makemore.pictures.axes import highest_shown, shortened
+from makemore.pictures.curves import Curve, Curves, smoothed
+from makemore.report.page import Chart
 
 BLUE, ORANGE, GREEN, RED = "#1f77b4", "#e8710a", "#2ca02c", "#d62728"
-# Points of a curve that a browser draws quickly, and of all curves of a chart.
-POINTS = 4000
-_ALL_POINTS = 60_000
-# Curves that a legend has room for, and letters that it shows of each name.
-_NAMED = 12
-_LETTERS = 32
-_GRID = "rgba(128,128,128,0.3)"
-_NLL = "NLL (nats a character)"
+NLL_TITLE = "NLL (nats a character)"
+# the most points that a browser draws quickly: of a curve, and of all curves of a chart
+MAX_POINTS = 4000
+_MAX_POINTS_OF_ALL = 60_000
+# the most curves that a legend has room for
+_MAX_IN_LEGEND = 12
+_HOVER = "%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>"
+_GRID = {"gridcolor": "rgba(128,128,128,0.3)", "zeroline": False, "automargin": True}
 
 
-def training(curves: Curves) -> go.Figure | None:
-    """Return the NLL of minibatches and of validation and the learning rate against the step; None without any.
-
-    Args:
-        curves: steps and values, under "train/nll", "val/nll" and "lr" where there are any.
-    """
-    losses = [name for name in ("train/nll", "val/nll") if name in curves]
-    if not losses:
+def training_chart(name: str, curves: Curves) -> Chart | None:
+    """Return the chart of a run's "train/nll", "val/nll" and "lr" by step; None where it has logged no NLL."""
+    drawn = {key: curves[key] for key in ("train/nll", "val/nll", "lr") if key in curves}
+    if not drawn.keys() - {"lr"}:
         return None
-    rows = 2 if "lr" in curves else 1
+    rows = 2 if "lr" in drawn else 1
     figure = make_subplots(rows, 1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.75, 0.25][:rows])
-    if "train/nll" in curves:
-        steps, nlls = curves["train/nll"]
-        line = {"color": BLUE, "width": 1}
-        figure.add_scatter(**_points(steps, nlls), name="minibatch", mode="lines", opacity=0.45, line=line)
-        means = smoothed(nlls).tolist()
-        line = {"color": BLUE, "width": 2}
-        figure.add_scatter(**_points(steps, means), name="minibatch, smoothed", mode="lines", line=line)
-    if "val/nll" in curves:
+
+    def add(curve: Curve, name: str, mode: str = "lines", row: int = 1, **look: Any) -> None:
+        figure.add_scatter(**_points(curve), name=name, mode=mode, row=row, col=1, **look)
+
+    if "train/nll" in drawn:
+        steps, nlls = drawn["train/nll"]
+        add((steps, nlls), "minibatch", opacity=0.45, line={"color": BLUE, "width": 1})
+        add((steps, smoothed(nlls).tolist()), "minibatch, smoothed", line={"color": BLUE, "width": 2})
+    if "val/nll" in drawn:
         line = {"color": ORANGE, "width": 2}
-        figure.add_scatter(
-            **_points(*curves["val/nll"]), name="validation", mode="lines+markers", marker_size=5, line=line
-        )
-    if "lr" in curves:
-        figure.add_scatter(
-            **_points(*curves["lr"]),
-            row=2,
-            col=1,
-            mode="lines",
-            name="learning rate",
-            line={"color": GREEN, "shape": "hv"},
-        )
+        add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line=line)
+    if "lr" in drawn:
+        add(drawn["lr"], "learning rate", row=2, line={"color": GREEN, "shape": "hv"})
         figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")
-    figure.update_yaxes(title=_NLL, row=1, col=1)
+    figure.update_yaxes(title=NLL_TITLE, row=1, col=1)
     figure.update_xaxes(title="step", row=rows, col=1)
-    # all values of a step at once, wherever the pointer is
-    figure.update_layout(hovermode="x unified", hoversubplots="axis")
-    return styled(figure)
+    # the values of a step in both subplots, wherever the pointer is
+    styled(figure, hovermode="x unified", hoversubplots="axis")
+    return Chart(f"Training of {name}.{omission_note(list(drawn.values()))}", figure)
 
 
-def together(runs: Sequence[tuple[str, Series]]) -> go.Figure | None:
-    """Return the curves of several runs over each other, the best in the darkest colour; None where there is none.
+def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
+    """Return the chart of the NLL curves of runs, given by name, the best first; None where none has a curve.
 
-    What lies far above the ends of the curves is not in sight at first.
-
-    Args:
-        runs: their names and curves, as from `compared`, the best first.
+    Curves are of validation where a run has validated more than once, else of minibatches, smoothed. What lies far
+    above the last values is outside the range at first.
     """
-    if not runs:
+    split, curves = "Validation NLL", [(name, curves["val/nll"]) for name, curves in runs if "val/nll" in curves]
+    if not any(len(steps) > 1 for _, (steps, _) in curves):
+        split, trained = (
+            "Minibatch NLL, smoothed,",
+            [(n, found["train/nll"]) for n, found in runs if "train/nll" in found],
+        )
+        curves = [(name, (steps, smoothed(nlls).tolist())) for name, (steps, nlls) in trained]
+    if not curves:
         return None
-    most = share(len(runs))
-    colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(runs)).tolist())
+    most = max(min(MAX_POINTS, _MAX_POINTS_OF_ALL // len(curves)), 20)
+    colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(curves)).tolist())
+    look = {"line_width": 1.5, "marker_size": 4, "opacity": 0.8, "hovertemplate": _HOVER}
     lines = [
         go.Scatter(
-            **_points(steps, nlls, most),
-            mode="lines+markers" if len(steps) <= POINTS // 100 else "lines",
-            marker_size=4,
-            line={"color": colour, "width": 1.5},
-            name=short(name),
-            meta=[literal(name)],
-            hovertemplate="%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>",
-            opacity=0.8,
+            **_points(curve, most),
+            mode="lines+markers" if len(curve[0]) <= 40 else "lines",
+            line_color=colour,
+            name=label(name),
+            meta=[escape_html(name)],
+            **look,
         )
-        for (name, (steps, nlls)), colour in zip(runs, colours, strict=True)
+        for (name, curve), colour in zip(curves, colours, strict=True)
     ]
-    # the best on top; all at once, as a figure copies what it has for each that is added
+    # the best on top; all in one call, as each call copies the figure
     figure = go.Figure(lines[::-1])
-    ends = [nlls[-1] for _, (_, nlls) in runs]
-    # a run that diverged must not squash the others; an untrained model is 1.3 above a good one
-    top, low = max(highest_shown(ends), min(ends) + 1.5), min(min(nlls) for _, (_, nlls) in runs)
-    if any(max(nlls) > top for _, (_, nlls) in runs):
+    last = [nlls[-1] for _, (_, nlls) in curves]
+    # a diverged run must not squash the others; an untrained model is 1.3 above a good one
+    top, low = max(highest_shown(last), min(last) + 1.5), min(min(nlls) for _, (_, nlls) in curves)
+    if any(max(nlls) > top for _, (_, nlls) in curves):
         figure.update_yaxes(range=[low - 0.05 * (top - low), top])
-    figure.update_layout(showlegend=len(runs) <= _NAMED, legend_traceorder="reversed", hovermode="closest")
-    figure.update_xaxes(title="step")
-    figure.update_yaxes(title=_NLL)
-    return styled(figure)
+    styled(figure, xaxis_title="step", yaxis_title=NLL_TITLE, legend_traceorder="reversed")
+    figure.update_layout(showlegend=len(curves) <= _MAX_IN_LEGEND)
+    missing = f" {len(runs) - len(curves):,} more have none." if len(curves) < len(runs) else ""
+    which = f"{split} of {len(curves):,} runs, the best in the darkest colour; double-click to show all of it."
+    return Chart(f"{which}{missing}{omission_note([curve for _, curve in curves], most)}", figure)
 
 
-def left_out(series: Sequence[Series], most: int = POINTS) -> int:
-    """Return how many points of some curves a chart does not show."""
-    return sum(len(steps) - len(kept(values, most)) for steps, values in series)
+def omission_note(curves: Sequence[Curve], most: int = MAX_POINTS) -> str:
+    """Return the sentence on the points that a chart omits, for its caption; empty where it shows all."""
+    omitted = sum(len(steps) - len(drawn_points(values, most)) for steps, values in curves)
+    return f" {omitted:,} points are omitted, but no lowest or highest of their stretch." if omitted else ""
 
 
-def share(runs: int) -> int:
-    """Return how many points each of several curves may have in one chart."""
-    return max(min(POINTS, _ALL_POINTS // max(runs, 1)), 20)
+def drawn_points(values: Sequence[float], most: int = MAX_POINTS) -> npt.NDArray[np.int64]:
+    """Return the indices of the points of a curve to draw, at the `most` (4 or more) so many.
 
-
-def compared(runs: Sequence[tuple[str, Curves]]) -> tuple[str, list[tuple[str, Series]]]:
-    """Return what runs are compared by, and the curves of those that have it.
-
-    That is validation, where one run at least has seen it more than once, and smoothed minibatches otherwise.
-    """
-    validated = [(name, curves["val/nll"]) for name, curves in runs if "val/nll" in curves]
-    if any(len(steps) > 1 for _, (steps, _) in validated):
-        return "validation", validated
-    trained = [(name, curves["train/nll"]) for name, curves in runs if "train/nll" in curves]
-    return "minibatches, smoothed", [(name, (steps, smoothed(nlls).tolist())) for name, (steps, nlls) in trained]
-
-
-def kept(values: Sequence[float], most: int = POINTS) -> npt.NDArray[np.int64]:
-    """Return the places of the points of a curve to draw: all, or the lowest and the highest of each stretch.
-
-    So no peak is lost. The first and the last point are always there.
-
-    Args:
-        values: of the curve, finite.
-        most: how many points, at the least 4.
+    These are all, or the first, the last, and the lowest and the highest of each stretch.
     """
     if len(values) <= most:
         return np.arange(len(values))
@@ -149,40 +120,33 @@ def kept(values: Sequence[float], most: int = POINTS) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate([[0, len(values) - 1], lowest, highest]))
 
 
-def literal(text: str) -> str:
-    """Return a text that plotly shows as it is."""
+def _points(curve: Curve, most: int = MAX_POINTS) -> dict[str, Any]:
+    steps, values = curve
+    indices = drawn_points(values, most)
+    return {"x": np.asarray(steps)[indices], "y": np.asarray(values)[indices]}
+
+
+def escape_html(text: str) -> str:
+    """Return a text that plotly shows unchanged."""
     return html.escape(text, quote=False)
 
 
-def short(text: str) -> str:
-    """Return as much of a text as a legend or an axis has room for, as plotly shows it."""
-    return literal(text if len(text) <= _LETTERS else f"{text[: _LETTERS // 3]}…{text[-_LETTERS * 2 // 3 :]}")
+def label(text: str) -> str:
+    """Return a text as a label of a legend or an axis: shortened and escaped."""
+    return escape_html(shortened(text, 32))
 
 
-def styled(figure: go.Figure) -> go.Figure:
-    """Return a figure with the looks of the report: no background of its own, the legend above, narrow margins."""
-    figure.update_layout(
-        template="none",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 13, "family": "system-ui, sans-serif"},
-        margin={"l": 56, "r": 12, "t": 36, "b": 44},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        hoverlabel={"namelength": -1, "bgcolor": "#fff", "font": {"color": "#1c1e21"}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": BLUE},
-    )
-    figure.update_xaxes(gridcolor=_GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
-    return figure
-
-
-def _points(steps: Sequence[float], values: Sequence[float], most: int = POINTS) -> dict[str, Any]:
-    places = kept(values, most)
-    return {"x": np.asarray(steps)[places], "y": np.asarray(values)[places]}
-
-
-def thinned(left_out: int) -> str:
-    """Return the sentence that a caption needs where points are left out."""
-    if not left_out:
-        return ""
-    return f" {left_out:,} points are left out; the lowest and the highest of each stretch are there."
+def styled(figure: go.Figure, **layout: Any) -> go.Figure:
+    """Apply the style of the report to a figure: transparent, the legend above, narrow margins; return the figure."""
+    style = {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": 13, "family": "system-ui, sans-serif"},
+        "margin": {"l": 56, "r": 12, "t": 36, "b": 44},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        "hoverlabel": {"namelength": -1, "bgcolor": "#fff", "font": {"color": "#1c1e21"}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": BLUE},
+    }
+    figure.update_layout(style | layout)
+    return figure.update_xaxes(_GRID).update_yaxes(_GRID)

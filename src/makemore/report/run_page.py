@@ -1,4 +1,4 @@
-"""What the page of a run or a checkpoint has on it."""
+"""The sections of a report on a run or a checkpoint."""
 
 import math
 import shlex
@@ -7,137 +7,113 @@ from itertools import chain
 
 from makemore.errors import UserError
 from makemore.inference.likelihood import NLL
+from makemore.models.network import Counted
 from makemore.overrides import override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
-from makemore.report import run_charts
-from makemore.report.page import Block, Chart, Commands, Facts, Image, Names, Note, Section, Table
-from makemore.report.subject import Subject
+from makemore.report.page import CommandList, DataTable, Element, FactTable, NameList, Paragraph, Section
+from makemore.report.run_charts import training_chart
+from makemore.report.run_data import RunData
 
-_DRAWN = 40
-HEADINGS = ("weights", "split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
-
-
-def pictures_of(subject: Subject) -> Iterator[Picture]:
-    """Yield all pictures of a model and of its training; fewer where the text is gone or the weights are no use."""
-    of_model = () if subject.corpus is None or not subject.nlls else pictures_of_model(subject.model, subject.corpus)
-    return chain(pictures_of_training(subject.curves), of_model)
+_NUM_SAMPLES = 40
+NLL_HEADINGS = ("weights", "split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
 
 
-def parts(subject: Subject, pictures: Sequence[Picture]) -> list[Section]:
-    """Return what there is to say of a run or a checkpoint, a section each.
+def pictures_of_run(data: RunData) -> Iterator[Picture]:
+    """Yield the pictures of training, and those of the model where its text is there and it gives probabilities."""
+    of_model = pictures_of_model(data.model, data.corpus) if data.corpus is not None and data.nlls else ()
+    return chain(pictures_of_training(data.curves), of_model)
 
-    Args:
-        subject: it.
-        pictures: of it.
-    """
-    found = [
-        Section("What was run", [*(Note(problem, warning=True) for problem in subject.problems), *_what(subject)]),
-        Section("The text", _text(subject)),
-        Section("NLL", _nlls(subject)),
-        Section("Curves", _curves(subject)),
-        Section("Made-up names", _names(subject)),
-        Section("Pictures", images_of(pictures)),
-        Section("Commands", [Commands(_commands(subject))]),
+
+def run_sections(data: RunData, pictures: Sequence[Picture]) -> list[Section]:
+    """Return the sections on a run or a checkpoint, of which `pictures` are; empty ones are left out."""
+    chart = training_chart(data.name, data.curves)
+    sections = [
+        Section("Model", [*(Paragraph(problem, warning=True) for problem in data.problems), *_model(data)]),
+        Section("Text", _text(data)),
+        Section("NLL", _nlls(data)),
+        Section("Training curves", [] if chart is None else [chart]),
+        Section("Samples", _samples(data)),
+        Section("Pictures", pictures),
+        Section("Commands", [CommandList(_commands(data))]),
     ]
-    return [section for section in found if section.blocks]
+    return [section for section in sections if section.elements]
 
 
-def images_of(pictures: Sequence[Picture]) -> list[Block]:
-    """Return pictures as a page has them."""
-    return [Image(picture.caption, picture.png) for picture in pictures]
-
-
-def rows_of(nlls: dict[str, dict[str, NLL]]) -> list[list[str]]:
-    """Return a row for each weights and split: characters, nats a character, bits, perplexity."""
+def nll_rows(nlls: dict[str, dict[str, NLL]]) -> list[list[str]]:
+    """Return the rows below `NLL_HEADINGS` for each weights and split."""
     return [
-        [
-            weights,
-            split,
-            f"{nll.characters:,}",
-            *(f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}"),
-        ]
+        [weights, split, f"{nll.characters:,}", f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}"]
         for weights, of_splits in nlls.items()
         for split, nll in of_splits.items()
     ]
 
 
-def _what(subject: Subject) -> list[Block]:
-    model = subject.model
-    weights = sum(parameter.numel() for parameter in model.network.parameters())
+def _model(data: RunData) -> list[Element]:
+    parameters = sum(parameter.numel() for parameter in data.model.network.parameters())
     rows = [
-        ("model", str(subject.made_of["architecture"])),
-        *((f"model.{key}", shown(value)) for key, value in subject.made_of["arguments"].items()),
-        ("parameters", f"{weights:,}"),
-        ("optimiser steps", f"{model.step:,}"),
-        *([] if subject.seconds is None else [("seconds in training", f"{subject.seconds:,.1f}")]),
-        ("checkpoint", str(model.path)),
+        ("model", data.architecture),
+        *((f"model.{key}", shown(value)) for key, value in data.arguments.items()),
+        ("parameters", f"{parameters:,}"),
+        ("optimiser steps", f"{data.model.step:,}"),
+        *([] if data.seconds is None else [("seconds in training", f"{data.seconds:,.1f}")]),
+        ("checkpoint", str(data.model.path)),
     ]
     hidden = ("_target_", "_partial_")
-    config = [(key, shown(value)) for key, value in subject.config.items() if key.rpartition(".")[2] not in hidden]
-    return [Facts(rows), *([Facts(config, "The whole config", folded=True)] if config else [])]
+    config = [(key, shown(value)) for key, value in data.config.items() if key.rpartition(".")[2] not in hidden]
+    return [FactTable(rows), *([FactTable(config, "The whole config")] if config else [])]
 
 
-def _text(subject: Subject) -> list[Block]:
-    model = subject.model
+def _text(data: RunData) -> list[Element]:
+    model = data.model
     rows = [(f"sha256, {split}", digest) for split, digest in model.sha256.items()]
-    if subject.corpus is None:
-        return [Facts([*((split, path) for split, path in model.options.paths.items()), *rows])]
-    now = subject.corpus.sha256
-    changed = [split for split, digest in model.sha256.items() if now[split] != digest]
-    notes = [
-        Note(f"The {split} text has changed since training: its sha256 is {now[split]} now.", warning=True)
-        for split in changed
+    if data.corpus is None:
+        return [FactTable([*model.options.paths.items(), *rows])]
+    now = data.corpus.sha256
+    changes = [
+        Paragraph(f"The {split} text has changed since training: its sha256 is {now[split]} now.", warning=True)
+        for split, digest in model.sha256.items()
+        if now[split] != digest
     ]
-    return [*notes, *(Note(line) for line in subject.corpus.report()), Facts(rows)]
+    return [*changes, *map(Paragraph, data.corpus.report()), FactTable(rows)]
 
 
-def _nlls(subject: Subject) -> list[Block]:
-    if not subject.nlls:
+def _nlls(data: RunData) -> list[Element]:
+    if not data.nlls:
         return []
-    rows = rows_of(subject.nlls)
-    infinite = any(math.isinf(nll.nats) for nlls in subject.nlls.values() for nll in nlls.values())
-    note = "inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance."
-    return [Table(HEADINGS, rows), *([Note(note)] if infinite else [])]
+    infinite = any(math.isinf(nll.nats) for nlls in data.nlls.values() for nll in nlls.values())
+    note = "inf: the split contains what was never seen in training; model.fake_count=1 gives it a probability."
+    return [DataTable(NLL_HEADINGS, nll_rows(data.nlls)), *([Paragraph(note)] if infinite else [])]
 
 
-def _curves(subject: Subject) -> list[Block]:
-    figure = run_charts.training(subject.curves)
-    if figure is None:
-        return []
-    shown_curves = [subject.curves[name] for name in ("train/nll", "val/nll", "lr") if name in subject.curves]
-    return [Chart(f"Training of {subject.name}.{run_charts.thinned(run_charts.left_out(shown_curves))}", figure)]
-
-
-def _names(subject: Subject) -> list[Block]:
+def _samples(data: RunData) -> list[Element]:
     try:
-        names = subject.model.sample(_DRAWN)
+        names = data.model.sample(_NUM_SAMPLES)
     except UserError as error:
-        return [Note(str(error), warning=True)]
-    if subject.corpus is None:
-        return [Names([(name, None) for name in names])]
-    seen = set(names) & subject.model.seen()
+        return [Paragraph(str(error), warning=True)]
+    if data.corpus is None:
+        return [NameList([(name, None) for name in names])]
+    seen = data.model.seen()
     new = sum(name not in seen for name in names)
     note = f"{new} of {len(names)} are not in the text; they are green and in bold."
-    return [Names([(name, name in seen) for name in names]), Note(note)]
+    return [NameList([(name, name in seen) for name in names]), Paragraph(note)]
 
 
-def _commands(subject: Subject) -> list[tuple[str, str]]:
-    """Return the lines that one pastes; the text is named as it was, so they are for the same directory."""
+def _commands(data: RunData) -> list[tuple[str, str]]:
+    """Return the commands for a run, with their descriptions; paths are relative to the present directory."""
     rows = []
-    if subject.overrides is not None and subject.run_dir is not None:
-        # what makes a sweep of a command must not make one of a job's
-        of_sweep = ["hydra.mode=RUN"] if (subject.run_dir / "job.json").exists() else []
-        line = shlex.join(["python", "scripts/train.py", *subject.overrides, *of_sweep])
-        rows.append(("Run it again, from the directory that it was started in:", line))
-        if subject.made_of["architecture"] != "ngram":
-            more = f"{override('resume', subject.run_dir)} trainer.max_steps={2 * subject.model.step}"
-            rows.append(("Train on:", f"python scripts/train.py {more}"))
-    path = override("ckpt_path", subject.model.path)
-    names = f"{path} num_samples={_DRAWN}"
+    if data.overrides is not None and data.run_dir is not None:
+        # a job of a sweep is repeated as a single run
+        mode = ["hydra.mode=RUN"] if (data.run_dir / "job.json").exists() else []
+        line = shlex.join(["python", "scripts/train.py", *data.overrides, *mode])
+        rows.append(("Repeat the run, from the directory in which it was started:", line))
+        if not isinstance(data.model.network, Counted):
+            more = f"{override('resume', data.run_dir)} trainer.max_steps={2 * data.model.step}"
+            rows.append(("Resume it for more steps:", f"python scripts/train.py {more}"))
+    path = override("ckpt_path", data.model.path)
     return [
         *rows,
-        ("Its exact NLL:", f"python scripts/evaluate.py {path}"),
-        ("These names, and more where the number is higher:", f"python scripts/sample.py {names}"),
-        ("How likely words are:", f"python scripts/score.py {path} 'words=[anna]'"),
+        ("Evaluate the exact NLL:", f"python scripts/evaluate.py {path}"),
+        ("Sample these names, or more:", f"python scripts/sample.py {path} num_samples={_NUM_SAMPLES}"),
+        ("Score words:", f"python scripts/score.py {path} 'words=[anna]'"),
     ]

@@ -1,101 +1,88 @@
-"""What the page of a sweep, or of several together, has on it; the page of the best run is a part of it."""
+"""The pictures and the sections of a report on a sweep, or on several together."""
 
 import math
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from makemore.errors import UserError
-from makemore.overrides import override, shown
-from makemore.pictures.gallery import Curves, read_curves
+from makemore.overrides import override
+from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
-from makemore.report import run_charts, run_page, sweep_charts
-from makemore.report.comparison import Compared, compared
-from makemore.report.page import Block, Chart, Commands, Facts, Note, Section
-from makemore.report.page import Table as PageTable
-from makemore.report.subject import read_subject
+from makemore.report.job_comparison import JobComparison
+from makemore.report.page import CommandList, DataTable, Element, FactTable, Paragraph, Section
+from makemore.report.run_charts import comparison_chart
+from makemore.report.run_data import read_run_data
+from makemore.report.run_page import pictures_of_run, run_sections
+from makemore.report.sweep_charts import key_chart, parallel_coordinates
+from makemore.report.sweep_plots import key_plot, pair_plot, seed_histogram
 from makemore.sweeps.records import Job
 from makemore.sweeps.table import Sweep, Table
 
 
-def sections(sweeps: Sequence[Sweep], table: Table, pictures: Sequence[Picture]) -> list[Section]:
-    """Return what there is to say of sweeps.
-
-    Args:
-        sweeps: one, or several that are compared.
-        table: of their jobs, of which one at least has finished.
-        pictures: of them.
-    """
-    found = compared(sweeps)
-    finite = found.finite
-    made = [
-        Section("What was run", _what(sweeps, table)),
-        Section("Table", [PageTable(*table.cells()), *map(Note, _failures(table))]),
-        Section("NLL by what was swept", _responses(found, finite)),
-        Section("All keys together", _parallel(found, finite)),
-        Section("Curves", _curves(finite)),
-        Section("Pictures", run_page.images_of(pictures)),
-        Section("Commands", [Commands(_commands(sweeps))]),
-        _best(table.jobs[0]),
-    ]
-    return [section for section in made if section.blocks or section.parts]
+def pictures_of_keys(comparison: JobComparison) -> Iterator[Picture]:
+    """Yield the picture of each key in which jobs differ."""
+    for key in comparison.keys:
+        figure = key_plot(key, comparison.jobs, comparison.references.get(key))
+        yield Picture(f"nll_by_{_in_file_name(key)}", f"NLL by {key}.", figure)
 
 
-def _what(sweeps: Sequence[Sweep], table: Table) -> list[Block]:
+def pictures_of_pairs(comparison: JobComparison) -> Iterator[Picture]:
+    """Yield the picture of each pair of keys; where only the seed differs, that of the NLLs of seeds."""
+    if comparison.keys == ["seed"] and len(comparison.finite) > 1:
+        yield Picture("nll_spread", "Final NLLs of the seeds.", seed_histogram(comparison.finite))
+    for x_key, y_key in combinations(comparison.keys, 2):
+        if any({x_key, y_key} <= set(job.differs) for job in comparison.jobs):
+            name = f"nll_by_{_in_file_name(x_key)}_and_{_in_file_name(y_key)}"
+            yield Picture(name, f"NLL by {x_key} and {y_key}.", pair_plot(x_key, y_key, comparison.jobs))
+
+
+def _in_file_name(key: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", key)[:80]
+
+
+def sweep_sections(
+    sweeps: Sequence[Sweep], table: Table, comparison: JobComparison, pictures: Sequence[Picture]
+) -> list[Section]:
+    """Return the sections on sweeps, of which at least one job has finished; empty sections are left out."""
     facts = []
     for sweep in sweeps:
-        facts += [("directory", str(sweep.directory)), ("swept", ", ".join(sweep.record.keys))]
-        facts += [("begun", f"{len(sweep.jobs):,}{'' if (total := sweep.record.total) is None else f' of {total:,}'}")]
-    best = table.jobs[0]
-    counted = sum(job.status == "finished" for job in table.jobs)
-    differs = " ".join(f"{key}={shown(value)}" for key, value in best.differs.items())
-    note = f"Best of {counted:,} that finished: NLL {best.nll:.7f} with {differs or best.name}."
-    return [Note(note), Facts(facts)]
-
-
-def _failures(table: Table) -> list[str]:
-    return [f"{job.run_dir}: {' '.join(job.message.split())}" for job in table.jobs if job.message]
-
-
-def _responses(found: Compared, finite: Sequence[Job]) -> list[Block]:
-    charted: list[Block] = []
-    for key in found.keys:
-        jobs = [job for job in finite if key in job.differs]
-        if len(jobs) > 1:
-            figure, above = sweep_charts.response(key, jobs, found.references.get(key))
-            more = f" {above:,} lie above what is shown; a double click shows them." if above else ""
-            charted.append(Chart(f"NLL by {key}, {len(jobs):,} jobs.{more}", figure))
-    infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in found.jobs)
-    if charted and infinite:
-        charted.append(Note(f"{infinite:,} with an infinite NLL are not in the charts."))
-    return charted
-
-
-def _parallel(found: Compared, finite: Sequence[Job]) -> list[Block]:
-    if not found.keys or len(finite) < 2:
-        return []
-    return [
-        Chart(
-            f"A line a job, {len(finite):,} of them, through its values to its NLL.",
-            sweep_charts.parallel(found.keys, finite),
-        )
+        begun = f"{len(sweep.jobs):,}{'' if sweep.record.total is None else f' of {sweep.record.total:,}'}"
+        keys = ", ".join(sweep.record.keys)
+        facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
+    finite = comparison.finite
+    several = len(finite) > 1
+    curves = comparison_chart([(job.name, _curves_of(job)) for job in finite]) if several else None
+    sections = [
+        Section("Sweep", [FactTable(facts)]),
+        Section("Jobs", [DataTable(*table.cells()), *map(Paragraph, table.notes())]),
+        Section("NLL by key", _key_charts(comparison)),
+        Section("All keys", [parallel_coordinates(comparison.keys, finite)] if several and comparison.keys else []),
+        Section("Training curves", [] if curves is None else [curves]),
+        Section("Pictures", pictures),
+        Section("Commands", [CommandList(_commands(sweeps))]),
+        _best(table.jobs[0]),
     ]
+    return [section for section in sections if section.elements or section.subsections]
 
 
-def _curves(finite: Sequence[Job]) -> list[Block]:
-    what, runs = run_charts.compared([(job.name, _read(job)) for job in finite])
-    if (figure := run_charts.together(runs)) is None or len(runs) < 2:
-        return []
-    missing = len(finite) - len(runs)
-    without = f" Of {missing:,} more there are none." if missing else ""
-    left_out = run_charts.thinned(run_charts.left_out([curve for _, curve in runs], run_charts.share(len(runs))))
-    caption = f"NLL ({what}) of {len(runs):,} jobs, the best in the darkest colour; a double click shows all."
-    return [Chart(f"{caption}{without}{left_out}", figure)]
+def _key_charts(comparison: JobComparison) -> list[Element]:
+    charts: list[Element] = []
+    for key in comparison.keys:
+        jobs = [job for job in comparison.finite if key in job.differs]
+        if len(jobs) > 1:
+            charts.append(key_chart(key, jobs, comparison.references.get(key)))
+    infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
+    if charts and infinite:
+        charts.append(Paragraph(f"{infinite:,} jobs with an infinite NLL are not in the charts."))
+    return charts
 
 
-def _read(job: Job) -> Curves:
+def _curves_of(job: Job) -> Curves:
     try:
         return read_curves(job.run_dir / "metrics.csv")
-    except Exception:  # whatever a damaged file makes of a number; the table is read from others
+    except Exception:  # a file that is missing, or damaged in whatever way: the table has the results
         return {}
 
 
@@ -104,16 +91,16 @@ def _commands(sweeps: Sequence[Sweep]) -> list[tuple[str, str]]:
     for sweep in sweeps:
         command = [each for each in sweep.record.command if not each.startswith("hydra.sweep.dir=")]
         line = shlex.join(["python", "scripts/train.py", *command])
-        rows.append((f"{sweep.directory.name}, run again:", line))
-        rows.append(("Go on with it where it was stopped:", f"{line} {override('hydra.sweep.dir', sweep.directory)}"))
-    here = shlex.join(str(sweep.directory) for sweep in sweeps)
-    return [*rows, ("This page again:", f"python scripts/report.py {here}")]
+        rows.append((f"Repeat {sweep.directory.name}:", line))
+        rows.append((f"Resume {sweep.directory.name}:", f"{line} {override('hydra.sweep.dir', sweep.directory)}"))
+    paths = shlex.join(str(sweep.directory) for sweep in sweeps)
+    return [*rows, ("Write this report again:", f"python scripts/report.py {paths}")]
 
 
 def _best(job: Job) -> Section:
-    title = f"The best run: {job.name}"
+    title = f"Best run: {job.name}"
     try:
-        subject = read_subject(job.run_dir)
-        return Section(title, [], run_page.parts(subject, list(run_page.pictures_of(subject))))
+        data = read_run_data(job.run_dir)
+        return Section(title, subsections=run_sections(data, list(pictures_of_run(data))))
     except UserError as error:
-        return Section(title, [Note(str(error), warning=True)])
+        return Section(title, [Paragraph(str(error), warning=True)])

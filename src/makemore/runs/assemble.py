@@ -1,7 +1,13 @@
-"""The parts of a training run, built from its composed config: data, model, Trainer, and what has a name."""
+"""Assemble the parts of a training run from its composed config.
 
+The check before a run, the run itself and the vectorised launcher all begin with `assemble`, which writes nothing.
+"""
+
+import inspect
 import logging
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +22,132 @@ from omegaconf import DictConfig
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, real_number, whole_number
-from makemore.runs.saving import AtomicCheckpointIO
-from makemore.runs.watching.watcher import DrawnNames, Watching
-from makemore.training.module import LanguageModel
+from makemore.overrides import set_threads
+from makemore.runs.outcome import Outcome
+from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.runs.watching.watcher import SampledNames, Watchers
+from makemore.training.module import CountingLanguageModel, LanguageModel
 
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
-# Lightning advises srun wherever it is installed; a run has one process (see `build_trainer`)
+# Lightning advises srun wherever it is installed; a run has one process (see `Parts.trainer`)
 warnings.filterwarnings("ignore", "The `srun` command is available")
-# Lightning sets itself to INFO on import and says which devices there are not
+# Lightning sets itself to INFO on import and logs which devices are missing
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
-def build(cfg: DictConfig) -> tuple[TextDataModule, LanguageModel]:
-    """Build the data and the model of a composed config.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a training run; nothing of it is written yet."""
+
+    cfg: DictConfig  # conf/train.yaml, composed
+    run_dir: Path
+    data: TextDataModule
+    model: LanguageModel  # with initial weights
+    watchers: Watchers
+    callbacks: list[Callback]  # those of cfg.callbacks
+    make_loggers: list[Callable[..., Logger]]  # each opens its files in `save_dir`
+    checkpoints: Checkpoints
+    outcome: Outcome
+
+    def trainer(self, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> L.Trainer:
+        """Build a Trainer for this run with the callbacks and open loggers given.
+
+        Raises:
+            UserError: a value out of range, or `trainer._target_` is no Trainer.
+        """
+        cfg = self.cfg.trainer
+        max_steps = whole_number("trainer.max_steps", cfg.max_steps, at_least=1)
+        for key in ("fast_dev_run", "max_time"):
+            if cfg.get(key):
+                raise UserError(
+                    f"trainer.{key}: a run ends after trainer.max_steps, or by early stopping; take it out"
+                )
+        trainer = instantiate(
+            cfg,
+            "trainer",
+            max_steps=1 if isinstance(self.model, CountingLanguageModel) else max_steps,
+            # one run is one device; scaling is by many runs
+            devices=1,
+            num_nodes=1,
+            # an epoch is the steps up to the next validation, so their number is open
+            max_epochs=-1,
+            check_val_every_n_epoch=1,
+            num_sanity_val_steps=0,
+            limit_val_batches=None if self.data.corpus.size("val") else 0,
+            callbacks=list(callbacks),
+            logger=list(loggers),
+            # signals and requeueing are ours (see makemore.signals), under SLURM too
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            default_root_dir=str(self.run_dir),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        if not isinstance(trainer, L.Trainer):
+            raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
+        # Lightning's other precisions convert the inputs, and cannot convert blocks
+        if trainer.precision not in _PRECISIONS:
+            raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
+        return trainer
+
+
+def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None) -> Parts:
+    """Build and check the parts of a run, and set its number of threads; nothing is written.
+
+    Args:
+        cfg: conf/train.yaml, composed.
+        run_dir: the directory of the run.
+        data: of another run on the same text, to share; None reads the text.
 
     Raises:
-        UserError: a value out of range, or a text that cannot be used.
+        UserError: a value out of range, a part of the wrong type, or a text that cannot be used.
     """
-    datamodule = build_data(cfg)
-    return datamodule, build_model(cfg, datamodule.corpus.vocabulary)
+    set_threads(cfg.threads)
+    data = data or _data(cfg)
+    model = _model(cfg, data.corpus.vocabulary)
+    callbacks = _named(cfg.callbacks, "callbacks")
+    if not all(isinstance(callback, Callback) for callback in callbacks):
+        raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
+    # sampled at each validation, while signals wait; sample.py makes more
+    names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
+    # configs saved by the first versions have no `watch`
+    watchers = Watchers(_named(cfg.get("watch") or {}, "watch"), names)
+    make_loggers = _named(cfg.logger, "logger")
+    for make in make_loggers:
+        try:
+            inspect.signature(make).bind(save_dir=str(run_dir))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"logger: {error}; each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
+            ) from error
+    checkpoints = Checkpoints(every=cfg.checkpoint_every)
+    outcome = Outcome(cfg, checkpoints, names, run_dir)
+    return Parts(cfg, run_dir, data, model, watchers, callbacks, make_loggers, checkpoints, outcome)
 
 
-def build_data(cfg: DictConfig) -> TextDataModule:
-    """Build the data of a composed config.
-
-    Raises:
-        UserError: a value out of range, or a known text that is not found.
-    """
-    datamodule = instantiate(
+def _data(cfg: DictConfig) -> TextDataModule:
+    data = instantiate(
         cfg.data,
         "data",
-        seed=whole_number("seed", cfg.seed),
+        seed=cfg.seed,
         steps_per_execution=cfg.steps_per_execution,
         val_every=cfg.val_every,
         checkpoint_every=cfg.checkpoint_every,
     )
-    if not isinstance(datamodule, TextDataModule):
+    if not isinstance(data, TextDataModule):
         raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
-    datamodule.prepare_data()
-    return datamodule
+    data.prepare_data()
+    return data
 
 
-def build_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
-    """Build the model of a composed config, with new weights.
-
-    Raises:
-        UserError: a value out of range.
-    """
+def _model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     make_model = instantiate(cfg.model, "model")
-    arguments = {"vocabulary": vocabulary, "seed": whole_number("seed", cfg.seed), "log_every": cfg.log_every}
-    kind = getattr(make_model, "func", None)
-    if not isinstance(kind, type) or not issubclass(kind, LanguageModel):
+    arguments = {"vocabulary": vocabulary, "seed": cfg.seed, "log_every": cfg.log_every}
+    target = getattr(make_model, "func", None)
+    if not isinstance(target, type) or not issubclass(target, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
-    if not kind.counts:
+    if not issubclass(target, CountingLanguageModel):
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
         schedule = instantiate(cfg.scheduler, "scheduler")
         if not callable(schedule):
@@ -84,62 +161,8 @@ def build_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
         raise UserError(f"model: {first_line(error)}") from error
 
 
-def build_trainer(
-    cfg: DictConfig,
-    counts: bool,
-    datamodule: TextDataModule,
-    run_dir: Path,
-    callbacks: list[Callback],
-    loggers: list[Logger],
-) -> L.Trainer:
-    """Build the Trainer of a run, of a model that `counts` in one step or learns by gradient descent.
-
-    Raises:
-        UserError: a value out of range, or no Trainer at all.
-    """
-    max_steps = whole_number("trainer.max_steps", cfg.trainer.max_steps, at_least=1)
-    for key in ("fast_dev_run", "max_time"):
-        if cfg.trainer.get(key):
-            raise UserError(f"trainer.{key}: a run ends after trainer.max_steps, or by early stopping; take it out")
-    trainer = instantiate(
-        cfg.trainer,
-        "trainer",
-        max_steps=1 if counts else max_steps,
-        # one run is one device; many runs are how one scales
-        devices=1,
-        num_nodes=1,
-        # an epoch is the steps up to the next validation, so there is no telling how many
-        max_epochs=-1,
-        check_val_every_n_epoch=1,
-        num_sanity_val_steps=0,
-        limit_val_batches=None if datamodule.corpus.size("val") else 0,
-        callbacks=callbacks,
-        logger=loggers,
-        # signals and requeueing are ours (see makemore.signals), under SLURM too
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
-        default_root_dir=str(run_dir),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    if not isinstance(trainer, L.Trainer):
-        raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
-    # converting the inputs, as others do, is refused by Lightning for what a block is
-    if trainer.precision not in _PRECISIONS:
-        raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
-    return trainer
-
-
-def build_watching(cfg: DictConfig) -> Watching:
-    """Build what looks at a run while it trains; runs that began before there was such a thing have none.
-
-    Raises:
-        UserError: something else than watchers.
-    """
-    return Watching(named(cfg.get("watch") or {}, "watch"), DrawnNames(cfg.num_samples, cfg.seed))
-
-
-def named(config: Any, key: str) -> list[Any]:
-    """Instantiate a group of named things; `null` under a name switches it off."""
+def _named(config: Any, key: str) -> list[Any]:
+    """Instantiate a group of named objects; `null` under a name switches it off."""
     group = instantiate(config, key)
     if not isinstance(group, dict):
         raise UserError(f"{key} must be things by name, not {group!r}; see conf/{key}/default.yaml")
@@ -147,7 +170,7 @@ def named(config: Any, key: str) -> list[Any]:
 
 
 def instantiate(config: Any, key: str, **arguments: Any) -> Any:
-    """Instantiate a config group; what its target finds wrong becomes a `UserError`."""
+    """Instantiate a config group; an error of its target becomes a `UserError`."""
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:

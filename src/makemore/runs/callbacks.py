@@ -1,4 +1,4 @@
-"""What one sees of training beside what TensorBoard watches: progress, pictures at the end, tables of counts."""
+"""Callbacks for the user: a progress bar, pictures at the end of a run, tables of counts."""
 
 import csv
 import logging
@@ -12,20 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from makemore.console import MESSAGES
-from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError
 from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
-from makemore.models.ngram import NGram
-from makemore.pictures.gallery import (
-    Curves,
-    bigram_picture,
-    pictures_of_model,
-    pictures_of_training,
-    range_test_picture,
-    read_curves,
-)
+from makemore.models.network import Counted
+from makemore.pictures.curves import Curves, read_curves
+from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, add_to_tensorboard, save
 from makemore.training.loggers import MetricsCsv, tensorboards
 from makemore.training.module import LanguageModel, StepOutputs
@@ -37,7 +30,7 @@ class ProgressBar(Callback):
     """A bar of optimiser steps where standard error is a terminal, and a logged line at each validation."""
 
     def __init__(self) -> None:
-        # drawn by its own thread, in time that training would have
+        # redrawn by a thread of its own, which takes time from training
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -56,26 +49,24 @@ class ProgressBar(Callback):
         self.task = self.bar.add_task("training", total=trainer.max_steps, completed=trainer.global_step)
         self.bar.start()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block, batch_idx: int
-    ) -> None:
-        """Move the bar on by the steps of a block, which has none where a validation was interrupted."""
+    def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, *_: Any) -> None:
+        """Advance the bar by the steps of a block, which is empty where a validation was interrupted."""
         self.nll = outputs["nlls"][-1] if outputs["nlls"] else self.nll
         self.bar.update(self.task, completed=trainer.global_step, description=f"train NLL {self.nll:.4f}")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log where training is, after the validation that ends a Lightning epoch."""
+        """Log step and NLLs after the validation that ends a Lightning epoch."""
         line = f"step {trainer.global_step:,} of {trainer.max_steps:,}: NLL before the last update {self.nll:.4f}"
         if (val := trainer.callback_metrics.get("val/nll")) is not None:
             line += f", validation NLL {float(val):.4f}"
         log.info(line)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the bar away."""
+    def on_train_end(self, *_: Any) -> None:
+        """Remove the bar."""
         self.bar.stop()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Take the bar away."""
+    def on_exception(self, *_: Any) -> None:
+        """Remove the bar."""
         self.bar.stop()
 
 
@@ -86,40 +77,35 @@ class LearningRateRangePlot(Callback):
         self.rates: list[float] = []
         self.nlls: list[float] = []
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, *_: Any) -> None:
         """Remember the rate and the loss of every step."""
         steps: StepOutputs = outputs
         self.rates += steps["rates"]
         self.nlls += steps["nlls"]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the steps up to now."""
+        """Return the rate and the loss of every step."""
         return {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("rates", "nlls")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the steps of the run that is resumed."""
+        """Restore those of the resumed run."""
         self.rates, self.nlls = (state_dict[name].tolist() for name in ("rates", "nlls"))
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Draw the picture into the run's directory and TensorBoard."""
-        self._draw(trainer)
+        _show(trainer, [range_test_picture(self.rates, self.nlls)], Path(trainer.default_root_dir))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Draw what there is when the loss has exploded beyond numbers, which is the end of a range test too."""
+        """Draw it when the loss has diverged too, as it may at the end of a range test."""
         if isinstance(exception, DivergedError):
-            self._draw(trainer)
-
-    def _draw(self, trainer: L.Trainer) -> None:
-        _show(trainer, [range_test_picture(self.rates, self.nlls)], Path(trainer.default_root_dir))
+            self.on_fit_end(trainer)
 
 
 class BigramMatrix(Callback):
     """Ends a run with the heat map of the bigrams that it was trained on, `bigrams.png` and `.svg` (L0, L3)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Draw it, when all else is written."""
+        """Draw the heat map after all else is written."""
         run_dir = Path(trainer.default_root_dir)
         model = load(run_dir)
         found = diagnose(model.network, _corpus(trainer), "train")
@@ -130,7 +116,7 @@ class Pictures(Callback):
     """Ends a run with the pictures of its model and of its training, in `pictures/` (see docs/pictures.md)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Draw them, when all else is written."""
+        """Draw the pictures after all else is written."""
         run_dir = Path(trainer.default_root_dir)
         curves: Curves = {}
         for logger in trainer.loggers:
@@ -156,20 +142,21 @@ def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> N
 
 
 class CountTable(Callback):
-    """Writes what an n-gram counted to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
+    """Writes the counts of an n-gram to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the table."""
         assert isinstance(pl_module, LanguageModel)
         network = pl_module.network
-        if not isinstance(network, NGram):
+        if not isinstance(network, Counted):
             return
         labels = pl_module.vocabulary.labels
         rows = [([labels[token] for token in tokens], count) for tokens, count in network.most_common()]
+        places = len(rows[0][0]) if rows else 0
         path = Path(trainer.default_root_dir) / "counts.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([*(f"token_{place}" for place in range(1, network.order + 1)), "count"])
+            writer.writerow([*(f"token_{place}" for place in range(1, places + 1)), "count"])
             writer.writerows([*tokens, count] for tokens, count in rows)
         log.info("most common: %s", ", ".join(f"{''.join(tokens)} {count}" for tokens, count in rows[:10]))
         log.info("all %s counts: %s", f"{len(rows):,}", path)

@@ -1,4 +1,4 @@
-"""The directory of a training run: whether it can be written to, and by whom."""
+"""The directory of a training run: check that it can be written to, and lock it."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from makemore.checkpoints import directory_of
 from makemore.errors import UserError
 from makemore.files import clear_temporaries, held
 
-# by which a job that SLURM runs again knows its run
+# holds the number of the SLURM job, by which a requeued job finds its run
 SLURM_MARKER = Path(".hydra") / "slurm_job"
 
 
@@ -28,7 +28,7 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
         raise UserError(
             f"{run_dir}: cannot be written: {error.strerror}; mend that or choose another hydra.run.dir"
         ) from error
-    # the last two, the best and the one that is being written, each with two moments a weight
+    # the last two, the best and the one being written, each of weights and two moments of AdamW
     needed = 4 * 3 * model_bytes
     if free < needed:
         raise UserError(
@@ -39,10 +39,14 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
 
 @contextmanager
 def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a run's directory within the block.
+    """Lock a run's directory within the block, and clear what killed writers have left there.
+
+    Args:
+        run_dir: the directory, which exists.
+        wait: for another process to end, however long it takes.
 
     Raises:
-        UserError: another process trains there, and one does not `wait` for it.
+        UserError: another process trains there, and we do not `wait`.
     """
     with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):
@@ -54,5 +58,5 @@ def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
 
 
 def slurm_job() -> str | None:
-    """Return the number of the SLURM job that this process is part of; None elsewhere."""
+    """Return the number of the SLURM job that this process belongs to; None outside of SLURM."""
     return os.environ.get("SLURM_JOB_ID")

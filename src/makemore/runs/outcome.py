@@ -1,4 +1,4 @@
-"""What a run ends with: its final NLLs, names and hyperparameters, in files, in TensorBoard and as a value."""
+"""Evaluate a run at its end: NLLs, samples and hyperparameters, in files, in TensorBoard and as a value."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoints import step_of
 from makemore.data.datamodule import TextDataModule
@@ -25,33 +25,24 @@ from makemore.files import replacing
 from makemore.inference.evaluation import metrics_dict, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.trained_model import load
-from makemore.models.ngram import NGram
-from makemore.runs.saved_config import flat, plain
+from makemore.models.network import Counted
+from makemore.runs.saved_config import flat
 from makemore.runs.saving import Checkpoints
-from makemore.runs.watching.watcher import DrawnNames
+from makemore.runs.watching.watcher import SampledNames
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run ended with.
-
-    Args:
-        run_dir: where its files are.
-        checkpoint: of the weights that it ended with.
-        nlls: of those weights, by split.
-        best: the best checkpoint by validation NLL, where it is another one, with its NLLs.
-        names: made-up items.
-        seconds: in training.
-    """
+    """The result of a run."""
 
     run_dir: Path
-    checkpoint: Path
-    nlls: dict[str, NLL]
-    best: tuple[Path, dict[str, NLL]] | None
-    names: list[str]
-    seconds: float
+    checkpoint: Path  # of the final weights
+    nlls: dict[str, NLL]  # of the final weights, by split
+    best: tuple[Path, dict[str, NLL]] | None  # by validation NLL; None where it is that of the final weights
+    names: list[str]  # sampled items
+    seconds: float  # in training
 
     @property
     def objective(self) -> float:
@@ -60,30 +51,30 @@ class TrainingResult:
 
 
 class Outcome(Callback):
-    """Evaluates the weights that training ended with, while the loggers are still open, and writes what came of it.
+    """Evaluates the final weights, while the loggers are still open, and writes the results.
 
     Args:
         cfg: the composed config, for the HPARAMS tab.
-        checkpoints: the callback that has written them.
-        names: of the run.
+        checkpoints: the callback that writes the run's checkpoints.
+        names: the sampled names of the run.
         run_dir: where `metrics.json` and `samples.txt` go.
     """
 
-    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: DrawnNames, run_dir: Path) -> None:
+    def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
         self.cfg = cfg
         self.checkpoints = checkpoints
         self.names = names
         self.run_dir = run_dir
         self.seconds = 0.0
         self.started: float | None = None
-        # training has, or there is nothing left of it: all of a checkpoint is restored
-        self.began = False
+        # all of a checkpoint is restored: an error from here on is not its damage
+        self.restored = False
         self.result: TrainingResult | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
-        self.began = True
+        self.restored = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
@@ -91,11 +82,11 @@ class Outcome(Callback):
         self.started = None
 
     def state_dict(self) -> dict[str, float]:
-        """Return the time that a resumed run has taken already."""
+        """Return the time in training, which a resumed run adds to."""
         return {"seconds": self._seconds_in_training()}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take the time of the run that is resumed."""
+        """Restore the time of the resumed run."""
         self.seconds = state_dict["seconds"]
 
     def _seconds_in_training(self) -> float:
@@ -107,22 +98,22 @@ class Outcome(Callback):
         Raises:
             UserError: fewer steps than planned, a checkpoint that cannot be read back, or an NLL that is not finite.
         """
-        self.began = True
+        self.restored = True
         check_steps(trainer)
         self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
 
     def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
-        """Evaluate the newest checkpoint, which has the final weights, and write what came of it.
+        """Evaluate the newest checkpoint, which has the final weights, and write the results.
 
         Raises:
             UserError: it cannot be read back, or its NLL is not finite.
         """
         assert self.checkpoints.newest is not None
-        # what is reported is what the checkpoint gives when it is evaluated later
+        # so that the results are those that evaluating the checkpoint gives later
         model = load(self.checkpoints.newest)
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
-        if not isinstance(model.network, NGram) and not math.isfinite(nlls["train"].nats):
+        if not isinstance(model.network, Counted) and not math.isfinite(nlls["train"].nats):
             raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
         names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:
@@ -146,9 +137,10 @@ class Outcome(Callback):
             return None
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
-        """Fill TensorBoard's HPARAMS tab: what was configured, beside the final NLLs."""
-        groups = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
-        parameters = _loggable(plain(self.cfg, groups))
+        """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""
+        keys = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
+        config: Any = OmegaConf.to_container(self.cfg, resolve=True)
+        parameters = _loggable({key: config[key] for key in keys})
         # a name of its own: as `val/nll` it would add a point at step 0 to that curve
         metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
         for logger in loggers:
@@ -157,7 +149,7 @@ class Outcome(Callback):
 
 
 def check_steps(trainer: L.Trainer) -> None:
-    """Raise `UserError` where training ended before its last step, though nothing asked it to."""
+    """Raise `UserError` where training ended before its last step without early stopping."""
     if trainer.global_step < trainer.max_steps and not trainer.should_stop:
         raise UserError(
             f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "
@@ -165,15 +157,8 @@ def check_steps(trainer: L.Trainer) -> None:
         )
 
 
-_HOW = ("_partial_", "_target_")
-
-
 def _loggable(config: dict[Any, Any]) -> dict[str, Any]:
-    """Return nested values under dotted keys, without those that only say how they are built."""
-    values = {key: value for key, value in flat(config).items() if key.rpartition(".")[2] not in _HOW}
-    # TensorBoard makes floats of numbers; what is beyond them was not used
-    return {key: str(value) if _is_too_large(value) else value for key, value in values.items()}
-
-
-def _is_too_large(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) > sys.float_info.max
+    """Return nested values under dotted keys, without Hydra's own; whole numbers beyond floats become text."""
+    values = {key: value for key, value in flat(config).items() if not key.endswith(("_partial_", "_target_"))}
+    largest = sys.float_info.max
+    return {key: str(v) if isinstance(v, int) and abs(v) > largest else v for key, v in values.items()}

@@ -1,12 +1,12 @@
-"""The config that a run has left in its directory, read back without trusting it.
+"""Read the config that a run has saved in its directory, without trusting it.
 
-What a user types may name any target; a file may have come with a directory from somewhere else. So a saved config
-may only name what its group is for: classes of this package, torch.optim and lightning, of the right kind; and it
-may only refer to its own values.
+A user may type any target; a file may have come with a directory from somewhere else. So a saved config may only name
+classes of this package, torch.optim and lightning, of the kinds that configs have; and it may only refer to its own
+values.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,21 @@ from omegaconf import DictConfig, OmegaConf
 from makemore.errors import UserError
 
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
-# where modules were whose classes and functions saved configs name
+# present modules of the targets in configs saved before the modules moved
 _MOVED = {
     "makemore.callbacks": "makemore.runs.callbacks",
     "makemore.language_model": "makemore.training.module",
     "makemore.loggers": "makemore.training.loggers",
     "makemore.schedules": "makemore.training.schedules",
     "makemore.watching.numbers": "makemore.runs.watching.health",
-    "makemore.watching.pages": "makemore.runs.watching.showing",
+    "makemore.watching.pages": "makemore.runs.watching.dashboards",
 }
-# ${a.b} and nothing beside it: no resolver, which could read the environment, and no text that becomes one when values
-# are put in their places
+# ${a.b} alone: no resolver, which could read the environment, and no text that interpolation could turn into one
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
 def saved_config_of(run_dir: Path) -> Path:
-    """Return where a run keeps its config."""
+    """Return the path of a run's config."""
     return run_dir / ".hydra" / "config.yaml"
 
 
@@ -40,7 +39,7 @@ def read_saved_config(run_dir: Path) -> DictConfig:
     """Return the config of a run as it was composed.
 
     Raises:
-        UserError: it is missing or damaged, names a target that no run of ours has, or reads something outside it.
+        UserError: it is missing or damaged, names a target that is not allowed, or refers to something outside it.
     """
     config = load_saved_config(run_dir)
     if (reason := untrusted(config)) is not None:
@@ -49,7 +48,7 @@ def read_saved_config(run_dir: Path) -> DictConfig:
 
 
 def load_saved_config(run_dir: Path) -> DictConfig:
-    """Return the config of a run, to compare it with one that is to be trusted.
+    """Return the config of a run without checking its targets, to compare it with a trusted one.
 
     Raises:
         UserError: it is missing or damaged.
@@ -64,14 +63,14 @@ def load_saved_config(run_dir: Path) -> DictConfig:
         ) from error
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
-    # Hydra's own part would say which code to run; a whole file ends with its last line
+    # Hydra's own part could name code to run; a file that is whole ends with a newline
     if not isinstance(config, DictConfig) or "trainer" not in config or "hydra" in config or not text.endswith("\n"):
         raise UserError(f"{path}: is not the config of a run; start the run anew")
     return config
 
 
 def _with_current_targets(value: Any, key: str = "") -> Any:
-    """Return nested values in which each target is named by its present module."""
+    """Return nested values with each target under the present name of its module."""
     if isinstance(value, dict):
         return {name: _with_current_targets(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
@@ -83,7 +82,7 @@ def _with_current_targets(value: Any, key: str = "") -> Any:
 
 
 def untrusted(config: DictConfig) -> str | None:
-    """Return what is in a config that none is resumed with, and how to mend it; None where there is no such thing."""
+    """Return why a config cannot be resumed, and the mend; None where it can."""
     for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
         if isinstance(value, str) and "${" in value and not _REFERENCE.fullmatch(value):
             return f"{key}={value} asks for something outside the file; write the value itself there"
@@ -98,20 +97,6 @@ def refers_to(config: DictConfig, name: str) -> list[str]:
     return [key for key, value in entries if value == f"${{{name}}}"]
 
 
-def plain(config: DictConfig, keys: Iterable[str]) -> dict[str, Any]:
-    """Return the values at some of a config's keys with what they refer to, as builtins.
-
-    Raises:
-        OmegaConfBaseException: something is missing, or refers to what is not there.
-    """
-    return {
-        key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-        if OmegaConf.is_config(value := config[key])
-        else value
-        for key in keys
-    }
-
-
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of nested dicts under dotted keys."""
     values: dict[str, Any] = {}
@@ -122,7 +107,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of everything in nested dicts and lists, and the names in dicts too."""
+    """Yield each dotted key with its value in nested dicts and lists, and the names in dicts too."""
     yield key, value
     if isinstance(value, dict):
         for name, item in value.items():
@@ -134,10 +119,10 @@ def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_ours(target: Any) -> bool:
-    """Say whether a target is a class of a kind that configs have, or a schedule; by what it is, not by its name."""
+    """Say whether a target is a class of a kind that configs have, or a schedule: by the object, not by its name."""
     if not isinstance(target, str) or not target.startswith(_PACKAGES):
         return False
-    # seconds, which a report on a config need not wait for
+    # seconds, which a report on a config does not need
     import lightning as L
     import torch
     from lightning.pytorch.callbacks import Callback

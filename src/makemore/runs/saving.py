@@ -1,4 +1,4 @@
-"""Writing checkpoints: each whole or not at all, the last two and the best by validation NLL kept."""
+"""Write checkpoints: each whole or not at all; the last two and the best by validation NLL are kept."""
 
 import math
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from torch import nn
 
 from makemore import files, signals
 from makemore.checkpoints import checkpoints_of, directory_of, path_of
-from makemore.data.batches import Block, Counts
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError
+from makemore.training.module import CountingLanguageModel
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes sealed checkpoints, whole or not at all; reads with `weights_only=True` alone."""
+    """Lightning's reading and writing of checkpoints: sealed and atomic, and always with `weights_only=True`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path`; a reader sees all of it or nothing."""
+        """Write a checkpoint; a reader sees all of it or nothing."""
         files.write_sealed(checkpoint, Path(path))
 
     def load_checkpoint(
@@ -34,27 +34,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A run at a step, as a checkpoint holds it.
-
-    Args:
-        run_dir: of the run.
-        step: optimiser steps taken.
-        network: what must be finite.
-        write: writes the checkpoint to a path.
-    """
+class RunSnapshot:
+    """The state of a run after a step, which a checkpoint saves."""
 
     run_dir: str | Path
-    step: int
-    network: nn.Module
-    write: Callable[[Path], object]
+    step: int  # optimiser steps taken
+    network: nn.Module  # its parameters must be finite
+    write: Callable[[Path], object]  # writes the checkpoint to a path
 
     def path(self, best: bool = False) -> Path:
-        """Return where its checkpoint belongs."""
+        """Return the path of its checkpoint."""
         return path_of(self.run_dir, self.step, best)
 
     def save(self, best: bool = False) -> Path:
-        """Write its checkpoint, and return where it is.
+        """Write its checkpoint and return the path.
 
         Raises:
             DivergedError: a parameter is not finite.
@@ -69,8 +62,8 @@ class Moment:
 class Checkpoints(Checkpoint):
     """Keeps the last two checkpoints and the best by validation NLL, named after their steps.
 
-    A checkpoint of step s is written when all that belongs to s is done: its validation, its log, what other
-    callbacks remember of it. So a run that goes on from it is the run that was never interrupted.
+    The checkpoint of step s is written once all that belongs to s is done: its validation, its log, and the states of
+    other callbacks. So a run resumed from it is the run that was never interrupted.
 
     Args:
         every: steps between checkpoints; the end of training has one too.
@@ -86,118 +79,114 @@ class Checkpoints(Checkpoint):
         self._max_steps = -1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to know."""
+        """Return the best checkpoint, its NLL, and whether training has stopped early."""
         best = self.best and self.best.name
         return {"best": best, "best_nll": self.best_nll, "stopped_early": self.stopped_early}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what the run knew that is resumed."""
+        """Restore the state of the resumed run."""
         self.best = state_dict["best"] and Path(state_dict["best"])
         self.best_nll = state_dict["best_nll"]
         self.stopped_early = state_dict["stopped_early"]
 
-    def find(self, moment: Moment, unfinished: bool) -> None:
-        """Find the checkpoints of a resumed run where this one has its own; an `unfinished` step is saved anew."""
-        if moment.step and not unfinished:
-            self.newest = moment.path()
-        self.best = self.best and directory_of(moment.run_dir) / self.best.name
+    def locate(self, snapshot: RunSnapshot, unfinished: bool) -> None:
+        """Locate the checkpoints of a resumed run in its directory; an `unfinished` step will be saved anew."""
+        if snapshot.step and not unfinished:
+            self.newest = snapshot.path()
+        self.best = self.best and directory_of(snapshot.run_dir) / self.best.name
 
-    def keep_newest(self, moment: Moment) -> None:
-        """Save a moment that has not been saved yet, and delete the last but two."""
-        if self.newest == moment.path():
+    def keep_newest(self, snapshot: RunSnapshot) -> None:
+        """Save a snapshot, unless it is the newest already, and delete all but the last two."""
+        if self.newest == snapshot.path():
             return
-        self.newest = moment.save()
-        for old in checkpoints_of(moment.run_dir)[:-2]:
+        self.newest = snapshot.save()
+        for old in checkpoints_of(snapshot.run_dir)[:-2]:
             old.unlink()
 
-    def keep_best(self, moment: Moment, nll: float) -> None:
-        """Save a moment as the best, where no validation NLL was lower before."""
+    def keep_best(self, snapshot: RunSnapshot, nll: float) -> None:
+        """Save a snapshot as the best, where its validation NLL is lower than all before."""
         if not nll < self.best_nll:
             return
         self.best_nll = nll
         # before it is saved, as the checkpoint says which one is the best
-        self.best = moment.path(best=True)
-        moment.save(best=True)
-        for old in set(checkpoints_of(moment.run_dir, best=True)) - {self.best}:
+        self.best = snapshot.path(best=True)
+        snapshot.save(best=True)
+        for old in set(checkpoints_of(snapshot.run_dir, best=True)) - {self.best}:
             old.unlink()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Find the checkpoints of a resumed run, and stop again where it had stopped."""
-        # one whose validation is still due is written anew after it
-        self.find_all(trainer, unfinished=_data(trainer).validation_due)
+        """Locate the checkpoints of a resumed run, and stop again where it had stopped early."""
+        # a checkpoint whose validation is still due is written anew after it
+        self.locate_all(trainer, unfinished=_data(trainer).validation_due)
         trainer.should_stop = self.stopped_early
         self._max_steps = trainer.max_steps
         if _data(trainer).validation_due and trainer.global_step == trainer.max_steps:
-            # else the Trainer, which compares the two before it begins, would leave the last validation out
+            # else the Trainer, which compares the two before it starts, would skip the last validation
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hold signals back: from here on there is something to save."""
+        """Hold signals back from here on, as there is something to save."""
         self._training = True
         # Lightning has set its own
         signals.install()
         signals.hold()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | Counts, batch_idx: int
-    ) -> None:
-        """End at the planned step after all, now that the Trainer has begun."""
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Restore the planned end, now that the Trainer has started."""
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Block | Counts, batch_idx: int
-    ) -> None:
-        """Save when the step is a multiple of `every`, unless a validation at the same step is still to come."""
+    def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        """Save at multiples of `every`, unless a validation at the same step is still to come."""
         cut_short = len(outputs["nlls"]) < len(batch)
         if cut_short or trainer.global_step != _data(trainer).end_of_epoch(trainer.global_step - 1):
             self._save_when_due(trainer)
-            signals.answer()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save after the validation that ends a Lightning epoch, the best first, so that the newest knows it."""
+        """Save after the validation that ends a Lightning epoch: the best first, as the newest records it."""
         self.stopped_early = trainer.should_stop
         self.save_best(trainer)
         self._save_when_due(trainer)
-        signals.answer()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the weights that training ended with."""
+        """Save the final weights."""
         self.save_newest(trainer)
         self._training = False
         signals.release()
         signals.answer()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save when a signal stopped training; when it diverged, leave out the weights that gave such a loss."""
+        """Save when a signal stopped training; when it diverged, delete the weights that gave such a loss."""
         signals.release()
         if isinstance(exception, DivergedError):
-            _moment(trainer).path().unlink(missing_ok=True)
+            _snapshot(trainer).path().unlink(missing_ok=True)
         if self._training and isinstance(exception, signals.Stopped):
             _data(trainer).validation_due = bool(trainer.validating)
-            # a model that counts begins anew where its only validation was interrupted
-            if not (trainer.validating and getattr(pl_module, "counts", False)):
+            # counting starts anew where its only validation was interrupted
+            if not (trainer.validating and isinstance(pl_module, CountingLanguageModel)):
                 self.save_newest(trainer)
 
     def _save_when_due(self, trainer: L.Trainer) -> None:
         if trainer.global_step % self.every == 0:
             self.save_newest(trainer)
+        signals.answer()
 
-    def find_all(self, trainer: L.Trainer, unfinished: bool) -> None:
-        """Find the checkpoints of the Trainer's run."""
-        self.find(_moment(trainer), unfinished)
+    def locate_all(self, trainer: L.Trainer, unfinished: bool) -> None:
+        """Locate the checkpoints of the Trainer's run."""
+        self.locate(_snapshot(trainer), unfinished)
 
     def save_newest(self, trainer: L.Trainer) -> None:
-        """Save the Trainer's run as it is now."""
-        self.keep_newest(_moment(trainer))
+        """Save the Trainer's run at its current step."""
+        self.keep_newest(_snapshot(trainer))
 
     def save_best(self, trainer: L.Trainer) -> None:
-        """Save the Trainer's run where it has validated best."""
-        self.keep_best(_moment(trainer), float(trainer.callback_metrics.get("val/nll", math.inf)))
+        """Save the Trainer's run where its validation NLL is the lowest."""
+        self.keep_best(_snapshot(trainer), float(trainer.callback_metrics.get("val/nll", math.inf)))
 
 
-def _moment(trainer: L.Trainer) -> Moment:
-    """Return the Trainer's run as it is now."""
-    return Moment(trainer.default_root_dir, trainer.global_step, trainer.lightning_module, trainer.save_checkpoint)
+def _snapshot(trainer: L.Trainer) -> RunSnapshot:
+    return RunSnapshot(
+        trainer.default_root_dir, trainer.global_step, trainer.lightning_module, trainer.save_checkpoint
+    )
 
 
 def _data(trainer: L.Trainer) -> TextDataModule:

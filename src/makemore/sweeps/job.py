@@ -22,7 +22,7 @@ from makemore.runs.directory import sole_writer
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.resuming import refuse_links
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
-from makemore.runs.train import train_alone
+from makemore.runs.train import train_locked
 from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
@@ -128,7 +128,7 @@ def _run(job: Claim) -> float:
     """Train, and record the status that the job ends with."""
     try:
         with resource_errors():
-            result = train_alone(job.cfg, job.run_dir)
+            result = train_locked(job.cfg, job.run_dir)
     except signals.Stopped:
         job.record("stopped")
         if not signals.is_for_another():

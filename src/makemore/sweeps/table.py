@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from makemore.console import TableColumn, print_table
-from makemore.errors import UserError
-from makemore.files import replacing
+from makemore.files import replacing, writing
 from makemore.overrides import Value, override, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
 
@@ -77,11 +76,8 @@ class Table:
         writer = csv.writer(content)
         writer.writerow(column.name for column in self.columns)
         writer.writerows(zip(*(column.values for column in self.columns), strict=True))
-        try:
-            with replacing(path) as file:
-                file.write(content.getvalue().encode(errors="backslashreplace"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        with writing(path), replacing(path) as file:
+            file.write(content.getvalue().encode(errors="backslashreplace"))
 
     def show(self) -> None:
         """Print the table and its notes on standard output."""

@@ -1,1 +1,1 @@
-"""How a network is trained: the LightningModules, steps, optimisers, schedules, loggers."""
+"""The training of a network: LightningModules, steps, optimisers, schedules, loggers."""

@@ -1,4 +1,4 @@
-"""Where a run's metrics go: TensorBoard, and `metrics.csv` with one row a logged step."""
+"""Loggers of a run's metrics: TensorBoard, and `metrics.csv` with one row a logged step."""
 
 import csv
 import logging
@@ -32,17 +32,16 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir, name="", version="", default_hp_metric=False)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write the metrics of a step as one event: each event wakes the writer's thread."""
+        """Write the metrics of a step as one event, as each event wakes the writer's thread."""
         values = [value for name, metric in metrics.items() for value in scalar(name, metric).value]  # type: ignore[no-untyped-call]
         self.experiment._get_file_writer().add_summary(Summary(value=values), step)
 
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Write what a run was configured with and ended with, for the HPARAMS page.
+        """Write hyperparameters with the final metrics, for the HPARAMS dashboard; nothing without metrics.
 
-        Before there are metrics nothing is written. Without a list of columns in each run, the page makes one from all
-        runs, in which what differs comes first.
+        Without a list of columns in each run, the dashboard makes one from all runs, and puts what differs first.
         """
         if not metrics:
             return
@@ -56,18 +55,18 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
     def state_dict(self) -> dict[str, int]:
-        """Return the names and sizes of the files of events; each start of a run adds one."""
+        """Return the size of each event file, by its name; each start of a run adds a file."""
         self.save()
         return {path.name: _size_on_disk(path) for path in self._files()}
 
     def load_state_dict(self, state: Mapping[str, int] | None) -> None:
-        """Delete and cut off what was written since, before anything else is written."""
+        """Delete event files and parts of them that were written since, before anything else is written."""
         state = state or {}
         for path in self._files():
             if path.name in state:
                 _truncate(path, state[path.name])
             elif path.name.endswith(PICTURES_SUFFIX):
-                # a TensorBoard that has read it would not get past a file that is gone
+                # a running TensorBoard would stop at a file that is gone
                 _truncate(path, 0)
             else:
                 path.unlink()
@@ -83,12 +82,12 @@ def log_row(loggers: Iterable[Any], step: int, row: dict[str, float]) -> None:
 
 
 def states(loggers: Iterable[Any]) -> dict[str, Any]:
-    """Return what has been written by now by the loggers that a resumed run can take back to here, by their kind."""
+    """Return the states of the loggers that `rewind` can take back to here, by class."""
     return {type(logger).__name__: logger.state_dict() for logger in loggers if isinstance(logger, _REWINDABLE)}
 
 
 def rewind(loggers: Iterable[Logger], saved: Mapping[str, Any]) -> None:
-    """Take the files of a run back to what `states` found; to nothing where it found none.
+    """Take the files of a run back to what they were at `states`; delete those of loggers without a state.
 
     Raises:
         OSError: they cannot be changed.
@@ -133,16 +132,16 @@ class MetricsCsv(Logger):
 
     @property
     def name(self) -> str:
-        """What Lightning calls this logger."""
+        """The name, which Lightning asks for."""
         return "metrics.csv"
 
     @property
     def version(self) -> str:
-        """There is one a run."""
+        """None, as a run has one file."""
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
-        """Hyperparameters are in the run's `.hydra` already."""
+        """Log nothing: the config is in the run's `.hydra`."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of `step`; a row is written when a later step comes."""
@@ -152,7 +151,7 @@ class MetricsCsv(Logger):
         self._row |= {name: value for name, value in metrics.items() if name in COLUMNS}
 
     def _write_row(self) -> None:
-        """Write the row at hand; not when Lightning saves its loggers, as more of that step may come."""
+        """Write the current row; not when Lightning saves its loggers, as more of the step may come."""
         if len(self._row) > 1:
             new = not self.path.exists()
             if self._file is None:
@@ -165,7 +164,7 @@ class MetricsCsv(Logger):
         self._row = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the size of the file and the row that is not in it yet."""
+        """Return the size of the file, and the row not yet in it."""
         return {"size": _size_on_disk(self.path) if self.path.exists() else 0, "row": dict(self._row)}
 
     def load_state_dict(self, state: Mapping[str, Any] | None) -> None:

@@ -1,8 +1,8 @@
-"""The LightningModules: how a network is trained, by counting or by gradient descent.
+"""LightningModules that train a network by counting or by gradient descent.
 
-The Trainer is in charge of the run but not of every step: `training_step` is handed a block of up to K minibatches and
-takes K optimiser steps inside (manual optimisation). Steps are optimiser steps everywhere. Row s of the log holds the
-loss before update s, counted from 0; validation at s follows s updates.
+The Trainer runs the loop of blocks: `training_step` takes the optimiser steps of a block of up to K minibatches
+(manual optimisation). Steps are optimiser steps everywhere. Row s of the log holds the loss before update s, counted
+from 0; validation at s follows s updates.
 """
 
 import math
@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
-from makemore.checkpoints import RECORD_KEY, record
-from makemore.data.batches import Block, Counts
+from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.inference.likelihood import exact_nll
-from makemore.models.network import build
-from makemore.models.ngram import NGram
+from makemore.models.network import Counted, build
 from makemore.training.loggers import log_row, states
 from makemore.training.optimizers import has_functional_form
 from makemore.training.schedules import Schedule, constant
@@ -37,18 +36,15 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class LanguageModel(L.LightningModule):
-    """What both ways of training share: the network, exact validation, the log and the record in checkpoints.
+    """The base of both: the network, exact validation, the log and the record in checkpoints.
 
     Args:
         architecture: a registered network (see `makemore.models`).
         vocabulary: gives V, and goes into checkpoints.
         seed: of the initial weights.
         log_every: steps between rows of the log.
-        arguments: what the network's constructor takes, as plain values.
+        arguments: of the network's constructor, as plain values.
     """
-
-    # one step over the whole counted training split is all that there is to do
-    counts = False
 
     def __init__(
         self, architecture: str, vocabulary: Vocabulary, seed: int = 0, log_every: int = 100, **arguments: Any
@@ -73,7 +69,7 @@ class LanguageModel(L.LightningModule):
         return logits
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
-        """Return the optimisers and their schedules: none, where there is nothing to optimise."""
+        """Return the optimisers and their schedules: none for counting."""
         return [], []
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
@@ -85,54 +81,45 @@ class LanguageModel(L.LightningModule):
         self._evaluation_step(windows, "test")
 
     def _evaluation_step(self, windows: CountedWindows, split: str) -> None:
-        # long on a large text, and nothing is logged yet
+        # takes long on a large text, and nothing is logged yet
         with signals.at_once():
             nll = exact_nll(self.network, windows).nats
-        # for callbacks; Lightning would log it at its count of blocks, so the loggers are given the step below
+        # for callbacks alone, as Lightning would log it at its count of blocks
         self.log(f"{split}/nll", nll, logger=False, batch_size=1)
-        self.log_row(self.global_step, {f"{split}/nll": nll})
-
-    def log_row(self, step: int, row: dict[str, float]) -> None:
-        """Give `row` to every logger at an optimiser step."""
-        log_row(self.loggers, step, row)
+        log_row(self.loggers, self.global_step, {f"{split}/nll": nll})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `makemore.inference.trained_model.load` needs, as builtins and tensors."""
+        """Add our record, which `makemore.inference.trained_model.load` reads, as builtins and tensors."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(datamodule, TextDataModule)
         checkpoint[RECORD_KEY] = self.record(datamodule.corpus, self.global_step, self.loggers)
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
-        """Return our record in a checkpoint: of a step of a run on a text, with what its loggers have written."""
-        return record(
-            architecture=self.architecture,
-            arguments=self.arguments,
-            vocabulary=asdict(self.vocabulary),
-            options=corpus.options.as_plain(),
-            sha256=corpus.sha256,
-            step=step,
-            logs=states(loggers),
-        )
+        """Return our record in a checkpoint: the model, the text, the step, and the sizes of the logs."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "model": {"architecture": self.architecture, "arguments": self.arguments},
+            "vocabulary": asdict(self.vocabulary),
+            "data": {"options": corpus.options.as_plain(), "sha256": corpus.sha256},
+            "step": step,
+            "logs": states(loggers),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on at the step of a checkpoint, as if the run began there.
-
-        All that decides a step is a function of it, so what Lightning knows of its epochs and batches is left out.
-        """
+        """Start at the step of a checkpoint; the state of Lightning's loops is dropped, as a step depends on none."""
         del checkpoint["loops"]
         advance_steps(self.trainer, checkpoint[RECORD_KEY]["step"])
 
 
 class CountingLanguageModel(LanguageModel):
-    """An n-gram trained by counting: one step, on the counted windows of the whole training split."""
+    """A `Counted` network: one step, on the counted windows of the whole training split."""
 
-    counts = True
-    network: NGram
+    network: Counted
 
-    def training_step(self, block: Counts, _batch_idx: int) -> StepOutputs:
+    def training_step(self, block: CountedSplit, _batch_idx: int) -> StepOutputs:
         """Log the NLL before counting, then count."""
         nll = exact_nll(self.network, block.counted).nats
-        self.log_row(0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
+        log_row(self.loggers, 0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
         self.network.count(block.counted)
         advance_steps(self.trainer, 1)
         return {"nlls": [nll], "rates": [math.nan]}
@@ -145,9 +132,8 @@ class NeuralLanguageModel(LanguageModel):
         architecture, vocabulary, seed, log_every, arguments: see `LanguageModel`.
         optimizer: makes the optimiser of the parameters.
         schedule: the factor of the learning rate as a function of the step.
-        l2: times the mean of the squares of all entries of weight matrices (biases left out) is added to the loss,
-            as in L0 and L1. It never enters an NLL.
-        compile: take the steps in functions that `torch.compile` made.
+        l2: factor of the penalty, see `Objective`; it never enters an NLL.
+        compile: take the steps in functions compiled by `torch.compile`.
     """
 
     def __init__(
@@ -182,15 +168,14 @@ class NeuralLanguageModel(LanguageModel):
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
 
     def on_train_start(self) -> None:
-        """Gather what the steps need, now that a resumed run has its optimiser's state."""
+        """Make the function that takes steps, now that the optimiser's state is restored."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         make = compiled_steps if self.compile_steps else eager_steps
-        self._take_steps = whole_steps(make(Objective(self.network, self.l2), optimizer), optimizer)
+        take = make(Objective(self.network, self.l2), optimizer, self.seed)
+        self._take_steps = whole_steps(take, optimizer, self.network)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
-        """Take one optimiser step for each minibatch of the block, log those that are due, and return all.
-
-        Fewer are taken where a signal asks to stop.
+        """Take one optimiser step for each minibatch of the block, fewer after a signal, and log those that are due.
 
         Raises:
             DivergedError: a loss that is not finite, before its update.
@@ -211,13 +196,13 @@ class NeuralLanguageModel(LanguageModel):
         penalties: list[float],
         diverged: float | None,
     ) -> StepOutputs:
-        """Move the schedule on by the steps of a block that were taken, log those that are due, and return all.
+        """Advance the schedule by the steps taken of a block, log those that are due, and return all.
 
         Raises:
-            DivergedError: a loss has `diverged`; it is that of the step after those taken.
+            DivergedError: the loss of the step after those taken has `diverged`.
         """
         rates, rate = rates[: len(nlls)], rates[len(nlls) :]
-        # the schedule is a function of the step, so it goes to the last one taken at once
+        # the schedule is a function of the step, so it may jump to the last one taken
         scheduler.optimizer._opt_called = True
         scheduler.last_epoch += len(nlls) - 1
         scheduler.step()
@@ -232,14 +217,14 @@ class NeuralLanguageModel(LanguageModel):
 
 
 def rates_of(scheduler: Any, first_step: int, steps: int) -> list[float]:
-    """Return the learning rates of so many steps from the first on."""
-    # of the first group of parameters; the others have the same schedule
+    """Return the learning rates of `steps` steps from `first_step` on."""
+    # those of the first group of parameters; the others have the same schedule
     base, factor = scheduler.base_lrs[0], scheduler.lr_lambdas[0]
     return [base * factor(step) for step in range(first_step, first_step + steps)]
 
 
 def advance_steps(trainer: L.Trainer, steps: int) -> None:
-    """Tell the Trainer that `steps` optimiser steps were taken: the one place where `global_step` moves."""
+    """Advance the Trainer's `global_step`, which moves nowhere else."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     for tracker in (progress.total, progress.current):
         tracker.ready += steps

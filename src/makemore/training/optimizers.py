@@ -1,8 +1,8 @@
-"""The update rules of torch.optim as functions of gradients and a rate.
+"""The update rules of torch.optim as functions of gradients and a learning rate.
 
-`torch.optim`'s classes find their parameters, gradients, state and options anew at every step, which costs a small
-model more than the update itself. Its functional forms are called here with what the class would find, gathered once.
-The state stays in the optimiser, under the class's own names, so checkpoints hold it as ever.
+`torch.optim`'s classes gather their parameters, gradients, state and options at every step, which costs a small model
+more than the update itself. Here they are gathered once for torch.optim's functional forms. The state stays in the
+optimiser, under its own names, so checkpoints hold it as usual.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
@@ -23,17 +23,11 @@ Rule = Callable[..., None]
 
 @dataclass(frozen=True)
 class FunctionalUpdate:
-    """A step of an optimiser: `rule` applied to its parameters and its state.
+    """A step of an optimiser: `rule` applied to its parameters and its state."""
 
-    Args:
-        rule: a functional form of torch.optim, with its options.
-        parameters: without their graph; they share the memory of the optimiser's.
-        state: lists of tensors, one a parameter, as `rule` takes them; they are the optimiser's own.
-    """
-
-    rule: Rule
-    parameters: list[Tensor]
-    state: tuple[list[Any], ...]
+    rule: Rule  # with its options
+    parameters: list[Tensor]  # detached; they share the memory of the optimiser's
+    state: tuple[list[Any], ...]  # the optimiser's own tensors, a list for each argument of `rule`
 
     def __call__(self, gradients: Gradients, rate: float | Tensor) -> None:
         """Change the parameters and the state by one step."""
@@ -41,15 +35,11 @@ class FunctionalUpdate:
 
 
 class ClassUpdate:
-    """A step of an optimiser that has no functional form here: its own `step`.
-
-    Args:
-        optimizer: any; all its groups follow one schedule.
-    """
+    """A step of an optimiser without a functional form: its own `step`; all its groups follow one schedule."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        # a scheduler keeps them there
+        # where schedulers keep them
         self.bases = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
 
     def __call__(self, gradients: Gradients, rate: float) -> None:
@@ -69,7 +59,7 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def has_functional_form(optimizer: torch.optim.Optimizer) -> bool:
-    """Say whether an optimiser is SGD without dampening, Adam or AdamW itself, with one group of parameters."""
+    """Return whether an optimiser is SGD without dampening, Adam or AdamW, with one group of parameters."""
     group, *others = optimizer.param_groups
     if type(optimizer) is SGD:
         return not others and not (group["momentum"] and group["dampening"])
@@ -77,11 +67,11 @@ def has_functional_form(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) -> FunctionalUpdate | None:
-    """Return the functional update of an optimiser; None where it has no functional form.
+    """Return the functional update of an optimiser, with its state, which is made if missing; None without one.
 
     Args:
-        optimizer: its options are taken as they are; its state is used, and made where there is none yet.
-        compiled: choose the forms that `torch.compile` traces with a rate that is a tensor.
+        optimizer: with its options.
+        compiled: choose the forms that `torch.compile` can trace with a tensor as the rate.
     """
     if not has_functional_form(optimizer):
         return None
@@ -94,7 +84,7 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
         options |= {name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")}
         buffers: list[Any] = [None] * len(parameters)
         if group["momentum"]:
-            # torch.optim begins with the first gradient, which is 0 x momentum + gradient
+            # torch.optim starts with the first gradient, which is the same: 0 x momentum + gradient
             buffers = _state(optimizer, "momentum_buffer", torch.zeros_like)
         return FunctionalUpdate(partial(sgd, **options), _detached(parameters), (buffers,))
     options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
@@ -111,23 +101,26 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
     return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
 
 
-def snapshot(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """Return a function that brings back what parameters and state hold now, in the same tensors."""
+def snapshot(optimizer: torch.optim.Optimizer, network: nn.Module) -> Callable[[], None]:
+    """Return a function that restores the present values of parameters, state and buffers, in the same tensors."""
     values = [(parameter, parameter.detach().clone()) for parameter in parameters_of(optimizer)]
     states = {
         parameter: {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
         for parameter, state in optimizer.state.items()
     }
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
 
     @torch.no_grad()
     def take_back() -> None:
         for parameter, value in values:
             parameter.copy_(value)
+        for name, buffer in network.named_buffers():
+            buffer.copy_(buffers[name])
         for parameter, state in optimizer.state.items():
             kept = states.get(parameter, {})
             for name in list(state):
                 if name not in kept:
-                    # made since
+                    # new since the snapshot
                     del state[name]
                 elif isinstance(state[name], Tensor):
                     state[name].copy_(kept[name])
@@ -138,7 +131,7 @@ def snapshot(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Return what the optimiser keeps under `name`, one a parameter, made where there is none yet."""
+    """Return the state of each parameter under `name`, made if missing."""
     kept = []
     for parameter in optimizer.param_groups[0]["params"]:
         state = optimizer.state[parameter]

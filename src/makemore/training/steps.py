@@ -1,7 +1,7 @@
-"""K optimiser steps at once: eagerly, or as one compiled function.
+"""Take the K optimiser steps of a block, eagerly or compiled.
 
 The Trainer's loop costs a small model several times its arithmetic, and so does Python between the operators. The
-first is paid once a block; the second is what `torch.compile` takes away.
+first is paid once a block; `torch.compile` removes the second.
 """
 
 import logging
@@ -21,29 +21,30 @@ from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block
 from makemore.models.network import Network
+from makemore.training.draws import DRAWS, StepDraws, side_effects
 from makemore.training.optimizers import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
 
 log = logging.getLogger(__name__)
 
-# NLL and penalty of each step of a block, (K,) or of each member of a group, (K, N); fewer where a signal asks to stop
+# NLL and penalty of each step of a block, (K,), or of each member of a group, (K, N); fewer after a signal
 Losses = tuple[Tensor, Tensor]
-# the second argument is the learning rate of each step, of each member in a group
+# (block, the learning rate of each step, or of each member in a group) -> losses
 TakeSteps = Callable[[Block, Sequence[Any]], Losses]
 # (parameters, a block's `nll`, a batch of it) -> gradients, in the order of the parameters, and (NLL, penalty)
 Gradients = Callable[[list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses]]
-# NLL and penalty of each step that was taken, and the loss that is not finite where that was the end
+# (block, rates) -> NLL and penalty of each step taken, and the loss that was not finite, if any
 WholeSteps = Callable[[Block, Sequence[float]], tuple[list[float], list[float], float | None]]
 
-# Steps in one compiled function; docs/performance.md has what others cost.
+# steps in one compiled function; docs/performance.md has the cost of other numbers
 _UNROLLED = 10
 
 
 class Objective(nn.Module):
-    """What a step lowers: the NLL of a minibatch plus an L2 penalty.
+    """The loss of a step: the NLL of a minibatch plus an L2 penalty.
 
     Args:
         network: any.
-        l2: times the mean of the squares of all entries of weight matrices (biases left out), as in L0 and L1.
+        l2: factor of the mean square of all entries of weight matrices, without biases, as in L0 and L1.
     """
 
     l2: Tensor
@@ -59,7 +60,7 @@ class Objective(nn.Module):
         self.register_buffer("no_penalty", like.new_zeros(()))
 
     def forward(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return NLL and penalty, nats a character, of one batch of a block whose `nll` is given."""
+        """Return NLL and penalty, in nats a character, of one batch of a block, given the block's `nll`."""
         nll = nll_of(self.network, *batch)
         return nll, self.penalty() if self.penalised else self.no_penalty
 
@@ -70,15 +71,15 @@ class Objective(nn.Module):
         return self.l2 * squares / sum(weight.numel() for weight in weights)
 
 
-def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps:
-    """Return the function that takes only steps with a finite loss, and leaves the state of the last whole one.
+def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.Module) -> WholeSteps:
+    """Return a function that takes only steps with a finite loss.
 
-    Where a loss is not finite, its block is taken back, and taken anew up to there. Where a signal comes in between,
-    the block is taken back.
+    A block with a loss that is not finite is taken back, and taken anew up to there. A block that a signal has
+    interrupted is taken back.
     """
 
     def whole(block: Block, rates: Sequence[float]) -> tuple[list[float], list[float], float | None]:
-        take_back = snapshot(optimizer)
+        take_back = snapshot(optimizer, network)
         try:
             nlls, penalties = take(block, rates)
         except signals.Stopped:
@@ -96,40 +97,52 @@ def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer) -> WholeSteps
     return whole
 
 
-def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
-    """Return the function that takes the steps of a block one after another."""
+def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
+    """Return a function that takes the steps of a block one after another; `seed` is that of the network's draws."""
     update = functional_update(optimizer) or ClassUpdate(optimizer)
     parameters = tuple(parameters_of(optimizer))
     one = torch.ones((), device=parameters[0].device)
-    # what torch.autograd.grad calls after checks that cost a tenth of a small model's step
+    # seeding costs a tenth of a small model's step
+    draws = StepDraws(seed, one.device) if DRAWS in side_effects(objective.network) else None
+    # torch.autograd.grad without its checks, which cost a tenth of a small model's step
     run_backward = Variable._execution_engine.run_backward
 
     def take(block: Block, rates: Sequence[float]) -> Losses:
-        nlls, penalties = [], []
+        nlls: list[Tensor] = []
+        penalties: list[Tensor] = []
         batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
-        for batch, rate in zip(batches, rates, strict=True):
-            if signals.requested():
-                break
-            nll, penalty = objective.forward(block.nll, batch)
-            loss = nll + penalty if objective.penalised else nll
-            update(list(run_backward((loss,), (one,), False, False, parameters, False, accumulate_grad=False)), rate)
-            nlls.append(nll.detach())
-            penalties.append(penalty.detach())
+        with nullcontext() if draws is None else draws.restored():
+            for batch, rate in zip(batches, rates, strict=True):
+                if signals.requested():
+                    break
+                if draws is not None:
+                    draws.begin(block.first_step + len(nlls))
+                nll, penalty = objective.forward(block.nll, batch)
+                loss = nll + penalty if objective.penalised else nll
+                backward = (loss,), (one,), False, False, parameters, False
+                update(list(run_backward(*backward, accumulate_grad=False)), rate)
+                nlls.append(nll.detach())
+                penalties.append(penalty.detach())
         return (torch.stack(nlls), torch.stack(penalties)) if nlls else no_losses(one.device)
 
     return take
 
 
 def no_losses(device: torch.device) -> Losses:
-    """Return what no steps at all give."""
+    """Return the losses of no steps."""
     return torch.zeros(0, device=device), torch.zeros(0, device=device)
 
 
-def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> TakeSteps:
-    """Return the function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
+def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
+    """Return a function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
-    Compiled steps differ from eager ones in the last bits.
+    Compiled steps differ from eager ones in the last bits. A network with side effects is not compiled, and a warning
+    says so.
     """
+    if effects := side_effects(objective.network):
+        what = f"{type(objective.network).__name__} {' and '.join(effects)} in training"
+        log.warning("compile=true: %s; training continues without", what)
+        return eager_steps(objective, optimizer, seed)
     known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     names = [known[parameter] for parameter in parameters_of(optimizer)]
     update = functional_update(optimizer, compiled=True)
@@ -143,23 +156,23 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer) -> Ta
         found, (_, losses) = grad_and_value(loss, has_aux=True)(parameters, batch)
         return found, losses
 
-    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer))
+    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer, seed))
 
 
 def compiled_update(
     update: FunctionalUpdate, gradients_of: Gradients, otherwise: Callable[[], TakeSteps]
 ) -> TakeSteps:
-    """Return the function that takes the steps of a block in calls of compiled ones, ten or one at a time.
+    """Return a function that takes the steps of a block in calls of compiled ones, ten or one at a time.
 
-    Where something cannot be compiled, for want of a C++ compiler perhaps, one line says so and the steps from there
-    on are taken in the other way. On CUDA the compiled functions are captured as graphs.
+    Where compiling fails, for want of a C++ compiler perhaps, a warning says so and the other steps are taken without.
+    On CUDA the compiled functions are captured as graphs.
 
     Args:
-        update: what changes parameters and state.
-        gradients_of: what it is changed by; it is traced.
-        otherwise: makes the function that takes the steps without compiling.
+        update: of parameters and state.
+        gradients_of: gives the gradients; it is traced.
+        otherwise: makes the function that takes steps without compiling.
     """
-    from torch._dynamo.exc import TorchDynamoException  # half a second, and of no use otherwise
+    from torch._dynamo.exc import TorchDynamoException  # half a second, which others need not wait for
 
     eager: TakeSteps | None = None
     compiled_lengths: set[int] = set()
@@ -181,13 +194,13 @@ def compiled_update(
         return torch.stack(nlls), torch.stack(penalties)
 
     _keep_compiled()
-    # else the runs of one process would share a limit of eight shapes
+    # else all runs of a process share a limit of eight shapes
     torch.compiler.reset()
     device = update.parameters[0].device
     if device.type == "cuda":
         for tensor in chain(update.parameters, *update.state):
             if tensor is not None:
-                # a captured graph may change only what stays where it is
+                # a captured graph may change only tensors with a static address
                 torch._dynamo.mark_static_address(tensor)
     mode = "reduce-overhead" if device.type == "cuda" else None
     compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
@@ -199,18 +212,19 @@ def compiled_update(
         while eager is None and first < len(block) and not signals.requested():
             last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
             steps = [tensor[first:last] for tensor in stacked]
-            # the first call compiles, which takes long; what it leaves half done is taken back
+            # the first call compiles, which takes long; an interrupted block is taken back
             interruptible = nullcontext() if last - first in compiled_lengths else signals.at_once()
             try:
                 with torch.no_grad(), interruptible:
                     part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
             except TorchDynamoException as error:
-                # nothing was changed: a function is compiled before it runs
-                log.warning("compile=true: %s; training goes on without", _first_sentence(error))
+                # nothing has changed yet: a function is compiled before it runs
+                reason = " ".join(str(error).split("\n\n")[0].split())
+                log.warning("compile=true: %s; training continues without", reason)
                 eager = otherwise()
             else:
                 compiled_lengths.add(last - first)
-                # a captured graph writes its next results over these
+                # a captured graph overwrites these with its next results
                 losses.append((part[0].clone(), part[1].clone()))
                 first = last
         if eager is not None:
@@ -222,17 +236,13 @@ def compiled_update(
 
 
 def _keep_compiled() -> None:
-    """Let inductor keep what it compiles in the user's caches, where nobody chose another place."""
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # of use here alone
+    """Let inductor keep compiled code in the user's cache, unless another place was chosen."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # used here alone
 
     # importing Lightning sets the variable to the default, which a reboot empties
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
-        # compiled for the processor of this machine, and a home may be shared
+        # code is compiled for the processor of this machine, and a home may be shared
         directory = cache.directory("inductor") / platform.node()
         with suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory)
-
-
-def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split("\n\n")[0].split())

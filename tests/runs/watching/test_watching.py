@@ -5,13 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
+import fitting
 import pytest
 import torch
 from google.protobuf import text_format
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
@@ -20,12 +21,12 @@ from torch.nn.functional import cross_entropy
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.inference.sampling import sample
-from makemore.runs.assemble import build_watching
+from makemore.runs.assemble import assemble
 from makemore.runs.saved_config import saved_config_of
-from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.runs.saving import Checkpoints
+from makemore.runs.watching.dashboards import CHARTS, Charts, Config, Embedding, Graph, Names
 from makemore.runs.watching.health import Activations, Gradients, Speed, Weights
-from makemore.runs.watching.showing import CHARTS, Charts, Config, Embedding, Graph, Names
-from makemore.runs.watching.watcher import DrawnNames, Sight, Watcher, Watching
+from makemore.runs.watching.watcher import RunState, SampledNames, Watcher, Watchers
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 
@@ -44,25 +45,12 @@ def mlp(data: TextDataModule, optimizer: Any = None, l2: float = 0.1) -> NeuralL
 
 def fit(
     directory: Path, model: LanguageModel, data: TextDataModule, steps: int, *watchers: Watcher, **more: Any
-) -> Watching:
-    watching = Watching(watchers, DrawnNames(3, seed=9))
+) -> Watchers:
+    watching = Watchers(watchers, SampledNames(3, seed=9))
     saved_config_of(directory).parent.mkdir(parents=True, exist_ok=True)
     saved_config_of(directory).write_text(CONFIG)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        max_epochs=-1,
-        num_sanity_val_steps=0,
-        limit_val_batches=1.0 if data.corpus.size("val") else 0.0,
-        logger=[TensorBoard(directory)],
-        callbacks=[watching, *more.get("callbacks", [])],
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=directory,
-        enable_checkpointing="callbacks" in more,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=data)
+    callbacks = [watching, *more.get("callbacks", [])]
+    fitting.fit(model, data, steps, *callbacks, directory=directory, loggers=[TensorBoard(directory)])
     return watching
 
 
@@ -75,14 +63,14 @@ class Steps(Watcher):
 
     def __init__(self, every: int | None = None) -> None:
         super().__init__(every)
-        self.sights: list[Sight] = []
+        self.states: list[RunState] = []
 
-    def look(self, sight: Sight) -> None:
-        self.sights.append(sight)
+    def observe(self, state: RunState) -> None:
+        self.states.append(state)
 
     @property
     def steps(self) -> list[int]:
-        return [sight.step for sight in self.sights]
+        return [state.step for state in self.states]
 
 
 @settings(max_examples=10, deadline=None)
@@ -96,7 +84,7 @@ def test_one_looks_before_the_first_step_at_multiples_and_at_the_end(
     assert watcher.steps == sorted({*range(0, steps, every), steps})
     assert once.steps == [0]
     # with the step to come, but for the last
-    coming = [None if sight.next is None else sight.next.block.first_step for sight in watcher.sights]
+    coming = [None if state.next is None else state.next.block.first_step for state in watcher.states]
     assert coming == [*watcher.steps[:-1], None]
 
 
@@ -128,14 +116,34 @@ def test_looking_changes_nothing(text: Path, tmp_path: Path, optimizer: Any, bat
     assert (watched_nll.step, watched_nll.value) == (plain_nll.step, plain_nll.value)
 
 
+def test_looking_changes_nothing_of_compiled_steps(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    for name, chosen in (("plain", []), ("watched", [Gradients(2)])):
+        # blocks of one step: what ten unrolled ones are takes several times as long to compile
+        data = data_of(text, steps_per_execution=1)
+        optimizer = partial(torch.optim.AdamW, lr=0.1, fused=True)
+        model = NeuralLanguageModel("bigram", data.corpus.vocabulary, optimizer, compile=True)
+        fit(tmp_path / name, model, data, 5, *chosen, callbacks=[Checkpoints(every=4)])
+        state = torch.load(tmp_path / name / "checkpoints" / "step-00000005.ckpt", weights_only=True)
+        found.append((state["state_dict"], state["optimizer_states"]))
+    # nothing says that the steps were eager after all
+    assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    updates = events(tmp_path / "watched").Scalars("update_to_weight/W")
+    assert [event.step for event in updates] == [0, 2, 4]
+    assert all(event.value > 0 for event in updates)
+
+
 def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)
     weights = {name: weight.detach().clone() for name, weight in model.network.named_parameters()}
     watcher = Steps(1)
     fit(tmp_path, model, data, 1, Gradients(1), watcher)
-    assert watcher.sights[0].next is not None
-    contexts, targets = (tensor[0] for tensor in watcher.sights[0].next.block.stacked())
+    assert watcher.states[0].next is not None
+    contexts, targets = (tensor[0] for tensor in watcher.states[0].next.block.stacked())
     fresh = mlp(data).network
     squares = sum(weight.square().sum() for weight in fresh.parameters() if weight.ndim > 1)
     entries = sum(weight.numel() for weight in fresh.parameters() if weight.ndim > 1)
@@ -263,9 +271,9 @@ def test_graph_config_and_charts_are_there_once(text: Path, tmp_path: Path) -> N
 
 def test_a_run_without_a_config_of_its_own_shows_none(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
-    sight = Sight(0, mlp(data), data, tmp_path, DrawnNames(1, 0), [TensorBoard(tmp_path)])
-    Config().look(sight)
-    sight.loggers[0].save()
+    state = RunState(0, mlp(data), data, tmp_path, SampledNames(1, 0), [TensorBoard(tmp_path)])
+    Config().observe(state)
+    state.loggers[0].save()
     assert events(tmp_path).Tags()["tensors"] == []
 
 
@@ -275,21 +283,28 @@ def test_speed_is_steps_over_the_time_between_two_looks(
     times = iter(range(0, 1000, 2))
     monkeypatch.setattr("makemore.runs.watching.health.time.perf_counter", lambda: next(times))
     speed, data = Speed(4), data_of(text)
-    sights = [
-        Sight(step, mlp(data), data, tmp_path, DrawnNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)
+    states = [
+        RunState(step, mlp(data), data, tmp_path, SampledNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)
     ]
-    for sight in sights:
-        speed.look(sight)
-    sights[0].loggers[0].save()
+    for state in states:
+        speed.observe(state)
+    states[0].loggers[0].save()
     shown = events(tmp_path).Scalars("speed/steps_per_second")
     assert [(event.step, event.value) for event in shown] == [(4, 2.0), (7, 1.5)]
 
 
-def test_each_is_switched_off_by_null_and_an_old_run_has_none() -> None:
+def composed(text: Path, **values: Any) -> DictConfig:
+    """Return the default config on a text with other values at the top, `watch` among them."""
+    with initialize_config_dir(str(Path(__file__).parents[3] / "conf"), version_base="1.3"):
+        config = compose("train", ["data=text", f"data.path={text}"])
+    return OmegaConf.create({key: value for key, value in config.items() if key != "watch"} | values)
+
+
+def test_each_is_switched_off_by_null_and_an_old_run_has_none(text: Path, tmp_path: Path) -> None:
     group = {"_target_": "makemore.runs.watching.health.Speed", "every": 7}
-    watching = build_watching(OmegaConf.create({"seed": 0, "num_samples": 1, "watch": {"a": group, "b": None}}))
+    watching = assemble(composed(text, watch={"a": group, "b": None}), tmp_path).watchers
     assert watching.intervals == [7]
-    assert build_watching(OmegaConf.create({"seed": 0, "num_samples": 1})).watchers == []
+    assert assemble(composed(text), tmp_path).watchers.watchers == []
 
 
 @pytest.mark.parametrize(
@@ -299,9 +314,9 @@ def test_each_is_switched_off_by_null_and_an_old_run_has_none() -> None:
         ({"_target_": "torch.nn.Identity"}, "watch: each must be a watcher"),
     ],
 )
-def test_what_is_no_watcher_is_named(what: dict[str, Any], message: str) -> None:
+def test_what_is_no_watcher_is_named(what: dict[str, Any], message: str, text: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        build_watching(OmegaConf.create({"seed": 0, "num_samples": 1, "watch": {"a": what}}))
+        assemble(composed(text, watch={"a": what}), tmp_path)
 
 
 def test_charts_have_what_a_run_logs(text: Path, tmp_path: Path) -> None:

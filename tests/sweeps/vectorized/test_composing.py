@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from makemore.models import network
 from makemore.models.network import Network
-from makemore.sweeps.vectorized.composing import Composed, Composer, groups_of
+from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -42,7 +42,7 @@ def composer(master: DictConfig) -> Composer:
     return Composer(GlobalHydra.instance().config_loader(), master)
 
 
-def composed(master: DictConfig, *jobs: list[str]) -> list[Composed]:
+def composed(master: DictConfig, *jobs: list[str]) -> list[ComposedJob]:
     one = composer(master)
     return [one.compose(number, job) for number, job in enumerate(jobs)]
 
@@ -65,12 +65,12 @@ def test_a_job_is_composed_as_hydra_composes_it(given: list[str], master: DictCo
     keys = [key for key in VALUES if "bigram" not in str(given) or not key.startswith("scheduler")]
     jobs = [[*given, *(f"{key}={VALUES[key][which]}" for key in keys)] for which in (0, 1, 0)]
     ours = composed(master, *jobs)
-    assert len({id(job.kind) for job in ours}) == 1
+    assert len({id(job.template) for job in ours}) == 1
     loader = GlobalHydra.instance().config_loader()
     for job, overrides in zip(ours, jobs, strict=True):
         wanted = loader.load_sweep_config(master, overrides)
-        job.kind.turn_to(job)
-        for config in (job.kind.config, job.kind.hydra):
+        job.template.fill_in(job)
+        for config in (job.template.config, job.template.hydra):
             assert config.hydra.overrides == wanted.hydra.overrides
             assert config.hydra.job.override_dirname == wanted.hydra.job.override_dirname
             assert config.hydra.job.num == job.number
@@ -165,7 +165,7 @@ def test_hydra_has_the_config_of_the_current_job_and_its_own_again_after_it(
     before = HydraConfig.instance().cfg
     jobs = composed(master, ["optimizer.lr=0.1"], ["optimizer.lr=0.2"])
     for job, name in zip([*jobs, jobs[0]], ["a_0.1_0", "a_0.2_1", "a_0.1_0"], strict=True):
-        with job.kind.current(job) as run_dir:
+        with job.active() as run_dir:
             assert run_dir == tmp_path / "S" / name
             assert run_dir.is_dir()
             assert HydraConfig.get().runtime.output_dir == str(run_dir)

@@ -14,10 +14,11 @@ from torch import Tensor
 from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import windows_of_lines
+from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
 from makemore.sweeps.vectorized.layout import Layout, layout_of
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.training import steps as steps_module
 from makemore.training.steps import Objective, eager_steps
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -47,7 +48,12 @@ def full_batches(block_size: int, steps: int) -> FullBatches:
     lines = "abc\nbag\ncafe\nface\ndeaf\ngab\nfad\nbeef\n"
     tokens = VOCABULARY.encode_lines(lines, "it")
     lengths = np.array([len(line) + 1 for line in lines.split()])
-    windows = windows_of_lines(tokens, lengths, np.ones(len(tokens), dtype=bool), block_size, VOCABULARY)
+    windows = Windows(
+        padded(tokens, lengths, block_size, VOCABULARY.start),
+        positions_of(np.ones(len(tokens), dtype=bool), lengths, block_size),
+        block_size,
+        VOCABULARY.size,
+    )
     return replace(FullBatches.of(windows.counted(), VOCABULARY.size), length=steps)
 
 
@@ -178,7 +184,11 @@ def test_a_signal_ends_a_block_after_a_whole_step(monkeypatch: pytest.MonkeyPatc
     assert nlls.shape == penalties.shape == (3, 2)
 
 
-def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks() -> None:
+def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # ten unrolled take several times as long to compile
+    monkeypatch.setattr(steps_module, "_UNROLLED", 2)
     seeds, steps = [3, 4, 5], 24
     block, rates, found = minibatches(1, steps, seeds), [[0.5, 0.1, 1.0]] * steps, []
     for cuts in ([], [4, 17]):
@@ -188,6 +198,7 @@ def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks() -> 
         bounds = [0, *cuts, steps]
         parts = [take(block.steps(a, b), rates[a:b])[0] for a, b in pairwise(bounds)]
         found.append(torch.cat(parts))
+    assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
     assert torch.equal(*found)
     nets = networks("bigram", seeds)
     stack = Stack(nets, [OPTIMIZERS["momentum"](net.parameters()) for net in nets], [0.0, 0.1, 0.2], 0, dense(3))

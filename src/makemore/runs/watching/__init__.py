@@ -1,1 +1,1 @@
-"""What TensorBoard shows while a run trains, beside its NLLs (conf/watch)."""
+"""Watchers: what TensorBoard shows of a run in training, beside its NLLs (conf/watch)."""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run's health: speed, gradients, updates, weights and activations."""
+"""Watchers of a run's health: speed, gradients, updates, weights and activations, as scalars and histograms."""
 
 import time
 from collections.abc import Iterator
@@ -6,57 +6,63 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from makemore.runs.watching.watcher import NextStep, Sight, Watcher
+from makemore.models.network import evaluating, tanh_activations
+from makemore.runs.watching.watcher import NextStep, RunState, Watcher
+from makemore.training.draws import StepDraws
 from makemore.training.module import NeuralLanguageModel
 from makemore.training.optimizers import ClassUpdate, functional_update, parameters_of, snapshot
 from makemore.training.steps import Objective
 
-# Beyond it a tanh unit learns at less than a tenth of its greatest slope: 1 - 0.95^2.
+# beyond it the slope of tanh is less than a tenth of its greatest: 1 - 0.95^2
 _SATURATED = 0.95
-# Examples whose activations are looked at, and bars of a histogram.
+# examples whose activations are shown, and bars of a histogram
 _EXAMPLES = 512
 _BINS = 64
 
 
 class Speed(Watcher):
-    """Steps a second since the last look, with validation, checkpoints and all else: `speed/steps_per_second`."""
+    """Steps a second since the last observation, validation and checkpoints included: `speed/steps_per_second`."""
 
     def __init__(self, every: int) -> None:
         super().__init__(every)
         self._last: tuple[int, float] | None = None
 
-    def look(self, sight: Sight) -> None:
-        """Log it."""
+    def observe(self, state: RunState) -> None:
+        """Log the speed."""
         now = time.perf_counter()
-        if self._last is not None and sight.step > self._last[0]:
+        if self._last is not None and state.step > self._last[0]:
             step, then = self._last
-            sight.log({"speed/steps_per_second": (sight.step - step) / (now - then)})
-        self._last = sight.step, now
+            state.log({"speed/steps_per_second": (state.step - step) / (now - then)})
+        self._last = state.step, now
 
 
 class Gradients(Watcher):
-    """How large gradient and update are beside the weights, layer by layer, at the step to come.
+    """The sizes of gradient and update relative to the weights, by parameter, at the step to come.
 
     `gradient_to_weight/<name>` and `update_to_weight/<name>` are ratios of Euclidean norms; a weight that is 0 has
     none. The update is the optimiser's own, with momentum and decay.
     """
 
-    def look(self, sight: Sight) -> None:
-        """Take the step, log the ratios, and take it back."""
-        if sight.next is not None:
-            assert isinstance(sight.model, NeuralLanguageModel)
-            sight.log(dict(_ratios(sight.model, sight.next)))
+    def observe(self, state: RunState) -> None:
+        """Take the step, log the ratios, and undo it."""
+        if state.next is not None:
+            assert isinstance(state.model, NeuralLanguageModel)
+            state.log(dict(_ratios(state.model, state.next)))
 
 
 def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, float]]:
     parameters = parameters_of(step.optimizer)
     objective = Objective(model.network, model.l2)
-    nll, penalty = objective(step.block.nll, tuple(tensor[0] for tensor in step.block.stacked()))
-    gradients = list(torch.autograd.grad(nll + penalty, parameters))
+    draws = StepDraws(model.seed, parameters[0].device)
+    take_back = snapshot(step.optimizer, model.network)
     before = [parameter.detach().clone() for parameter in parameters]
-    take_back = snapshot(step.optimizer)
-    update = functional_update(step.optimizer, model.compile_steps) or ClassUpdate(step.optimizer)
+    # eager even in a compiled run, as the optimiser's state serves both
+    update = functional_update(step.optimizer) or ClassUpdate(step.optimizer)
     try:
+        with draws.restored():
+            draws.begin(step.block.first_step)
+            nll, penalty = objective(step.block.nll, tuple(tensor[0] for tensor in step.block.stacked()))
+            gradients = list(torch.autograd.grad(nll + penalty, parameters))
         with torch.no_grad():
             update(gradients, step.rate)
             changes = [parameter - was for parameter, was in zip(parameters, before, strict=True)]
@@ -74,31 +80,33 @@ def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, f
 class Weights(Watcher):
     """Histograms of the weights: `weights/<name>`."""
 
-    def look(self, sight: Sight) -> None:
-        """Show them."""
-        for name, weight in sight.model.network.named_parameters():
-            _show_histogram(sight, f"weights/{name}", weight)
+    def observe(self, state: RunState) -> None:
+        """Log the histograms."""
+        for name, weight in state.model.network.named_parameters():
+            _show_histogram(state, f"weights/{name}", weight)
 
 
 class Activations(Watcher):
-    """What tanh units give on a few examples of validation (training, where there is no such split).
+    """The outputs of tanh units on a few examples of the validation split (training, where there is none).
 
-    Histograms `activations/<layer>`, and `saturated/<layer>`, the share beyond 0.95 to either side, where a unit
-    learns at less than a tenth of its greatest slope.
+    Histograms `activations/<layer>`, and `saturated/<layer>`, the share beyond 0.95 to either side, where the slope is
+    less than a tenth of the greatest.
     """
 
     @torch.no_grad()
-    def look(self, sight: Sight) -> None:
-        """Show histograms and shares."""
-        windows = sight.data.windows("val" if sight.data.corpus.size("val") else "train")
-        # spread over the text, and the same at each look
+    def observe(self, state: RunState) -> None:
+        """Log histograms and shares."""
+        windows = state.data.windows("val" if state.data.corpus.size("val") else "train")
+        # spread over the text, and always the same
         rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
         contexts, _ = windows.batch(rows)
-        for layer, values in sight.model.network.activations(contexts.to(sight.model.device)).items():
-            _show_histogram(sight, f"activations/{layer}", values)
-            sight.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
+        with evaluating(state.model.network):
+            activations = tanh_activations(state.model.network, contexts.to(state.model.device))
+        for layer, values in activations.items():
+            _show_histogram(state, f"activations/{layer}", values)
+            state.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
 
 
-def _show_histogram(sight: Sight, tag: str, values: Tensor) -> None:
-    for writer in sight.writers:
-        writer.add_histogram(tag, values.detach().cpu(), sight.step, bins=_BINS)
+def _show_histogram(state: RunState, tag: str, values: Tensor) -> None:
+    for writer in state.writers:
+        writer.add_histogram(tag, values.detach().cpu(), state.step, bins=_BINS)

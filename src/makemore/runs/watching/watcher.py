@@ -1,4 +1,4 @@
-"""Looking at a run while it trains: at which steps, and what there is to be seen then."""
+"""Watchers observe a run while it trains: at which steps, and what of the run they are given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.data.batches import Block, Counts
+from makemore.data.batches import Block, CountedSplit
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, whole_number
@@ -22,62 +22,46 @@ from makemore.training.loggers import log_row, tensorboards
 from makemore.training.module import LanguageModel, rates_of
 
 
-class DrawnNames:
-    """The made-up names of a run, drawn once a step: it shows them, and ends with them.
+class SampledNames:
+    """The names that a run samples, once a step, for TensorBoard and for its results.
 
     Args:
-        num_samples: how many.
-        seed: of their stream; the same at each step, so that one sees the model change.
+        num_samples: names a step.
+        seed: of their random numbers, the same at each step, so that only the model differs.
     """
 
     def __init__(self, num_samples: int, seed: int) -> None:
         self.num_samples = num_samples
         self.seed = seed
-        self._drawn: tuple[int, list[str]] | None = None
+        self._sampled: tuple[int, list[str]] | None = None
 
     def at(self, step: int, network: Network, vocabulary: Vocabulary) -> list[str]:
-        """Return the names that a network makes up at a step of the run."""
-        if self._drawn is None or self._drawn[0] != step:
-            self._drawn = step, sample(network, vocabulary, self.num_samples, self.seed)
-        return self._drawn[1]
+        """Return the names that the network samples at a step of the run."""
+        if self._sampled is None or self._sampled[0] != step:
+            self._sampled = step, sample(network, vocabulary, self.num_samples, self.seed)
+        return self._sampled[1]
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """The step that a run is about to take.
+    """The step that a run is about to take."""
 
-    Args:
-        block: on whose first minibatch.
-        optimizer: by which rule.
-        rate: its learning rate.
-    """
-
-    block: Block
+    block: Block  # the first minibatch is that of the step
     optimizer: torch.optim.Optimizer
-    rate: float
+    rate: float  # the learning rate
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A run between two steps.
+class RunState:
+    """The state of a run between two steps."""
 
-    Args:
-        step: how many it has taken.
-        model: as it is now.
-        data: that it is trained on.
-        run_dir: its directory.
-        names: that it makes up.
-        loggers: where its metrics go.
-        next: the step to come; None at the end, and for a model that counts.
-    """
-
-    step: int
+    step: int  # optimiser steps taken
     model: LanguageModel
     data: TextDataModule
     run_dir: Path
-    names: DrawnNames
+    names: SampledNames
     loggers: Sequence[Logger]
-    next: NextStep | None = None
+    next: NextStep | None = None  # None at the end, and for counting models
 
     @property
     def writers(self) -> list[SummaryWriter]:
@@ -85,89 +69,93 @@ class Sight:
         return tensorboards(self.loggers)
 
     def log(self, row: dict[str, float]) -> None:
-        """Give numbers to every logger at this step."""
+        """Log scalars at this step."""
         log_row(self.loggers, self.step, row)
 
 
 class Watcher(ABC):
-    """Looks at a run before its first step, at each multiple of `every`, and at its end.
+    """Observes a run before its first step, at each multiple of `every`, and at its end.
 
     Args:
-        every: steps between two looks, at which blocks of steps end too; None for one look, before the first step.
+        every: steps between two observations, at which blocks of steps end too; None for one observation, before the
+            first step.
     """
 
     def __init__(self, every: int | None = None) -> None:
         what = f"watch: every of {type(self).__name__}"
         self.every = None if every is None else whole_number(what, every, at_least=1)
 
-    def is_due(self, sight: Sight) -> bool:
-        """Say whether to look."""
+    def is_due(self, state: RunState) -> bool:
+        """Return whether to observe a run in this state."""
         if self.every is None:
-            return sight.step == 0
-        return sight.step % self.every == 0 or sight.next is None
+            return state.step == 0
+        return state.step % self.every == 0 or state.next is None
 
     @abstractmethod
-    def look(self, sight: Sight) -> None:
-        """Show what there is to be seen."""
+    def observe(self, state: RunState) -> None:
+        """Log what there is to show of the run."""
 
 
-class Watching(Callback):
-    """Lets watchers look at one run, each once a step.
+class Watchers(Callback):
+    """Calls the watchers of a run, each at most once a step.
 
     Args:
-        watchers: they.
-        names: of the run.
+        watchers: those of the config.
+        names: the sampled names of the run.
     """
 
-    def __init__(self, watchers: Sequence[Any], names: DrawnNames) -> None:
+    def __init__(self, watchers: Sequence[Any], names: SampledNames) -> None:
         if not all(isinstance(watcher, Watcher) for watcher in watchers):
             raise UserError("watch: each must be a watcher of makemore.runs.watching; see conf/watch/default.yaml")
         self.watchers: Sequence[Watcher] = watchers
         self.names = names
-        self.looked = -1
+        self.last_step = -1
+
+    @property
+    def state_key(self) -> str:
+        """The key of its state in checkpoints, which is older than the name of this class."""
+        return "Watching"
 
     @property
     def intervals(self) -> list[int]:
-        """Steps between the looks of each, at which blocks of steps end."""
+        """Steps between the observations of each watcher, at which blocks of steps end."""
         return [watcher.every for watcher in self.watchers if watcher.every is not None]
 
     def state_dict(self) -> dict[str, int]:
-        """Return the last step that was looked at, whose events are in the log by now."""
-        return {"looked": self.looked}
+        """Return the last step observed, whose events are in the log."""
+        return {"looked": self.last_step}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the step of the run that is resumed."""
-        self.looked = state_dict["looked"]
+        """Restore the last step observed of the resumed run."""
+        self.last_step = state_dict["looked"]
 
-    def look(self, sight: Sight) -> None:
-        """Let those watchers look that are due."""
-        due = [watcher for watcher in self.watchers if watcher.is_due(sight)]
-        if sight.step == self.looked or not due:
+    def observe(self, state: RunState) -> None:
+        """Call the watchers that are due."""
+        due = [watcher for watcher in self.watchers if watcher.is_due(state)]
+        if state.step == self.last_step or not due:
             return
-        self.looked = sight.step
+        self.last_step = state.step
         for watcher in due:
-            watcher.look(sight)
+            watcher.observe(state)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let blocks end where someone looks."""
+        """Let blocks end where a watcher is due."""
         trainer.datamodule.looks = self.intervals  # type: ignore[attr-defined]
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Block | Counts, batch_idx: int
-    ) -> None:
-        """Look before a block of steps."""
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | CountedSplit, *_: Any) -> None:
+        """Observe the run before a block of steps."""
         if len(batch):
-            self._look(trainer, None if isinstance(batch, Counts) else _next_step(pl_module, batch))
+            self._observe(trainer, None if isinstance(batch, CountedSplit) else _next_step(pl_module, batch))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look once more, after the last checkpoint, which a run that goes on from it takes up without."""
-        self._look(trainer, None)
+        """Observe the final state, after the last checkpoint: a run resumed from there does it anew."""
+        self._observe(trainer, None)
 
-    def _look(self, trainer: L.Trainer, next_step: NextStep | None) -> None:
+    def _observe(self, trainer: L.Trainer, next_step: NextStep | None) -> None:
         model, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(model, LanguageModel)
         run_dir = Path(trainer.default_root_dir)
-        self.look(Sight(trainer.global_step, model, data, run_dir, self.names, trainer.loggers, next_step))
+        self.observe(RunState(trainer.global_step, model, data, run_dir, self.names, trainer.loggers, next_step))
 
 
 def _next_step(model: Any, block: Block) -> NextStep:

@@ -1,4 +1,4 @@
-"""The configs of a batch of jobs, each kind of them composed once, and which jobs can be members of one group."""
+"""Compose the configs of a batch of jobs, and find the jobs that can be members of one group."""
 
 import json
 import logging
@@ -22,42 +22,49 @@ from makemore.data.batches import Minibatches
 from makemore.errors import UserError, first_line
 from makemore.models.network import Network, build
 from makemore.runs.assemble import instantiate
-from makemore.runs.saved_config import flat, plain
+from makemore.runs.saved_config import flat
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
-from makemore.sweeps.vectorized.stack import Stack
+from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
+from makemore.training.draws import side_effects
 from makemore.training.module import NeuralLanguageModel
 from makemore.training.optimizers import has_functional_form
 
 log = logging.getLogger(__name__)
 
 
-class Kind:
-    """Jobs whose configs differ in the values of MEMBER_KEYS alone, and the config of the one that it is turned to.
+class ConfigTemplate:
+    """The config of jobs that differ in the values of MEMBER_KEYS alone, filled in for one of them at a time.
 
-    Composing takes Hydra 0.1 s, most of it for the defaults list, on which these values have no influence; so one job
-    of a kind is composed, and the others by giving its config their values.
+    Composing a config takes Hydra 0.1 s, most of it for the defaults list, which these values do not change. So one
+    job is composed, and the others are made from its config by setting their values.
 
     Args:
-        config: as Hydra composed it for one of them.
+        config: as Hydra composed it for one of the jobs.
     """
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
-        self.turned_to: int | None = None
+        self.filled_in_for: int | None = None
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
-        # a copy of Hydra's part, below the config
+        # a copy of Hydra's part, without the rest of the config
         self.hydra: Any = HydraConfig.instance().cfg
         HydraConfig.instance().cfg = before
+        shared = flat(OmegaConf.to_container(OmegaConf.masked_copy(config, _keys(config)), resolve=False))
+        shared = {key: value for key, value in shared.items() if key not in MEMBER_KEYS}
+        self.references = [key for key, value in shared.items() if "${" in repr(value)]
+        constants = {key: value for key, value in shared.items() if key not in self.references}
+        self.constants = json.dumps(constants, sort_keys=True, default=repr)
+        self.is_complete = "???" not in constants.values()
 
-    def turn_to(self, job: "Composed") -> None:
-        """Let the config, and what `HydraConfig` is to have, be those of a job."""
-        if self.turned_to == job.number:
+    def fill_in(self, job: "ComposedJob") -> None:
+        """Set the values of a job in the config and in what `HydraConfig` will hold."""
+        if self.filled_in_for == job.number:
             return
-        self.turned_to = job.number
+        self.filled_in_for = job.number
         with read_write(self.config), open_dict(self.config):
-            for override in filter(_of_member, job.overrides):
+            for override in filter(_sets_member_key, job.overrides):
                 OmegaConf.update(self.config, override.key_or_group, override.value(), merge=True)
         task = [each for each in job.overrides if not each.key_or_group.startswith("hydra.")]
         for config in (self.config, self.hydra):
@@ -69,15 +76,56 @@ class Kind:
                 )
                 config.hydra.job.id = config.hydra.job.num = job.number
 
-    @contextmanager
-    def current(self, job: "Composed") -> Iterator[Path]:
-        """Let Hydra's config and the log be a job's within the block, as Hydra has it; yields its directory."""
-        self.turn_to(job)
-        before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, self.hydra
+
+@dataclass(frozen=True)
+class ComposedJob:
+    """A job of a batch with its config.
+
+    Args:
+        number: of the job in the sweep.
+        overrides: as Hydra parsed them.
+        template: has the job's config when it is filled in.
+    """
+
+    number: int
+    overrides: list[Override]
+    template: ConfigTemplate
+
+    @property
+    def lines(self) -> list[str]:
+        """The overrides as they were given."""
+        return [str(override.input_line) for override in self.overrides]
+
+    def cfg(self) -> DictConfig:
+        """Return a copy of its config, without Hydra's part."""
+        self.template.fill_in(self)
+        config = self.template.config
+        copied = OmegaConf.masked_copy(config, _keys(config))
+        OmegaConf.copy_cache(from_config=config, to_config=copied)
+        return copied
+
+    def shared(self) -> str | None:
+        """Return its config but for MEMBER_KEYS, with references resolved, as JSON; None where a value is missing."""
+        self.template.fill_in(self)
+        config = self.template.config
         try:
-            hydra = self.hydra.hydra
+            values = {
+                key: repr(OmegaConf.select(config, key, throw_on_missing=True)) for key in self.template.references
+            }
+        except OmegaConfBaseException:
+            return None
+        return self.template.constants + json.dumps(values, sort_keys=True) if self.template.is_complete else None
+
+    @contextmanager
+    def active(self) -> Iterator[Path]:
+        """Make Hydra's config and the log those of the job within the block; yields the job's directory."""
+        self.template.fill_in(self)
+        config, own = self.template.config.hydra, self.template.hydra
+        before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, own
+        try:
+            hydra = own.hydra
             run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
-            for runtime in (self.config.hydra.runtime, hydra.runtime):
+            for runtime in (config.runtime, hydra.runtime):
                 with read_write(runtime), open_dict(runtime):
                     runtime.output_dir = str(run_dir)
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -87,36 +135,8 @@ class Kind:
             HydraConfig.instance().cfg = before
 
 
-@dataclass(frozen=True)
-class Composed:
-    """A job of a batch.
-
-    Args:
-        number: of the job in the sweep.
-        overrides: as they are understood.
-        kind: with its config among others.
-    """
-
-    number: int
-    overrides: list[Override]
-    kind: Kind
-
-    @property
-    def lines(self) -> list[str]:
-        """The overrides as they were given."""
-        return [str(override.input_line) for override in self.overrides]
-
-    def cfg(self) -> DictConfig:
-        """Return a copy of its config, without Hydra's part."""
-        self.kind.turn_to(self)
-        config = self.kind.config
-        copied = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        OmegaConf.copy_cache(from_config=config, to_config=copied)
-        return copied
-
-
 class Composer:
-    """Composes configs as Hydra does, those of a kind once.
+    """Composes configs as Hydra does, once for all jobs that share a template.
 
     Args:
         loader: Hydra's.
@@ -127,23 +147,27 @@ class Composer:
         self.loader = loader
         self.master = master
         self.parser = OverridesParser.create(config_loader=loader)
-        self.kinds: dict[tuple[str, ...], Kind] = {}
+        self.templates: dict[tuple[str, ...], ConfigTemplate] = {}
 
-    def compose(self, number: int, overrides: Sequence[str]) -> Composed:
+    def compose(self, number: int, overrides: Sequence[str]) -> ComposedJob:
         """Return a job.
 
         Raises:
             HydraException: it cannot be composed.
         """
         parsed = self.parser.parse_overrides(list(overrides))
-        kind = tuple(each.key_or_group if _of_member(each) else str(each.input_line) for each in parsed)
-        if kind not in self.kinds:
-            self.kinds[kind] = Kind(self.loader.load_sweep_config(self.master, list(overrides)))
-        return Composed(number, parsed, self.kinds[kind])
+        key = tuple(each.key_or_group if _sets_member_key(each) else str(each.input_line) for each in parsed)
+        if key not in self.templates:
+            self.templates[key] = ConfigTemplate(self.loader.load_sweep_config(self.master, list(overrides)))
+        return ComposedJob(number, parsed, self.templates[key])
 
 
-def _of_member(override: Override) -> bool:
-    """Say whether an override only gives a key a value that members may differ in."""
+def _keys(config: DictConfig) -> list[str]:
+    return [str(key) for key in config if key != "hydra"]
+
+
+def _sets_member_key(override: Override) -> bool:
+    """Return whether an override only sets a key in which members may differ."""
     return (
         override.key_or_group in MEMBER_KEYS
         and not (override.is_add() or override.is_force_add() or override.is_delete())
@@ -151,33 +175,21 @@ def _of_member(override: Override) -> bool:
     )
 
 
-def groups_of(jobs: Sequence[Composed]) -> list[list[Composed]]:
-    """Return the jobs that can be members of one group together; one that fits no group is alone."""
-    groups: dict[str, list[Composed]] = {}
+def groups_of(jobs: Sequence[ComposedJob]) -> list[list[ComposedJob]]:
+    """Return the jobs in groups that can be trained together; a job that fits no group is one of its own."""
+    groups: dict[str, list[ComposedJob]] = {}
     for job in jobs:
-        groups.setdefault(_shared(job) or f"alone: {job.number}", []).append(job)
+        groups.setdefault(job.shared() or f"alone: {job.number}", []).append(job)
     found = []
     for group in groups.values():
-        found += [group] if len(group) == 1 or _fits(group[0].kind.config) else [[job] for job in group]
+        found += [group] if len(group) == 1 or _fits(group[0].template.config) else [[job] for job in group]
     return found
 
 
-def _shared(job: Composed) -> str | None:
-    """Return all but the values of MEMBER_KEYS, what refers to them included; None where something is missing."""
-    job.kind.turn_to(job)
-    config = job.kind.config
-    try:
-        values = flat(plain(config, [str(key) for key in config if key != "hydra"]))
-    except OmegaConfBaseException:
-        return None
-    shared = {key: value for key, value in values.items() if key not in MEMBER_KEYS}
-    return json.dumps(shared, sort_keys=True, default=repr)
-
-
 def _fits(config: DictConfig) -> bool:
-    """Say whether jobs with such a config can be members: they learn by gradient descent, by rules that we have."""
+    """Return whether jobs with such a config can be members: trained by gradient descent, with rules that we have."""
     hydra = config.hydra
-    # what is called around a job, or at each step of one run
+    # callbacks and settings that act on one job or one run
     if set(hydra.callbacks) != {"check"} or hydra.job.env_set or hydra.job.chdir or config.callbacks:
         return False
     if config.trainer.get("precision") not in (None, 32, "32", "32-true"):
@@ -191,18 +203,20 @@ def _fits(config: DictConfig) -> bool:
         # whatever the rates of the members are
         optimizer = make_optimizer(network.parameters(), lr=0.1)
     except (UserError, LookupError, TypeError, ValueError, RuntimeError):
-        # by itself it says what is wrong
+        # a job by itself reports the error
         return False
     return has_functional_form(optimizer) and _can_be_mapped(network, optimizer)
 
 
 def _can_be_mapped(network: Network, optimizer: torch.optim.Optimizer) -> bool:
+    what = type(network).__name__
+    if effects := side_effects(network):
+        log.warning("%s %s in training; its jobs run one by one", what, " and ".join(effects))
+        return False
     stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, Layout([0], 1))
-    tokens = torch.zeros((1, 1, 2, network.block_size + 1), dtype=torch.int64)
     try:
-        stack.eager_steps()(Minibatches(0, tokens[..., :-1], tokens[..., -1]), [[0.1]])
+        stack.eager_steps()(blank_minibatches(2, network.block_size), [[0.1]])
     except RuntimeError as error:
-        what = type(network).__name__
         log.warning("%s cannot be mapped over members (%s); its jobs run one by one", what, first_line(error))
         return False
     return True

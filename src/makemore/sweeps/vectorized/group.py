@@ -1,4 +1,4 @@
-"""A group of members as one model of a Trainer: their steps taken at once, all else for each in turn."""
+"""A group of members as one LightningModule: it takes their steps together, and does all else for each in turn."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,17 +20,15 @@ from makemore.training.module import advance_steps, rates_of
 
 
 class Group(L.LightningModule):
-    """What the Trainer sees of members that are at the same step of runs that differ in MEMBER_KEYS alone.
+    """The LightningModule of members at the same step, whose runs differ in MEMBER_KEYS alone.
 
-    A member whose loss is no longer finite is left behind: nothing of it is logged or saved any more, though its row
-    of the stack goes on, which the others do not notice.
+    A member whose loss is no longer finite has ended: nothing of it is logged or saved any more. Its row of the stack
+    is still computed, without effect on the others.
 
     Args:
         members: at least one.
-        data: that of all of them.
+        data: shared by all.
     """
-
-    counts = False
 
     def __init__(self, members: Sequence[Member], data: TextDataModule) -> None:
         super().__init__()
@@ -38,31 +36,31 @@ class Group(L.LightningModule):
         self.members = members
         self.data = data
         self.block_size = members[0].model.block_size
-        # whose checkpoint the Trainer is writing
+        # the member whose checkpoint the Trainer writes
         self.saving = members[0]
 
     def alive(self) -> Iterator[Member]:
-        """Yield the members that have not failed by now."""
+        """Yield the members that have not failed."""
         yield from (member for member in self.members if member.error is None)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return no optimisers: the members have theirs."""
+        """Return no optimisers, as each member has its own."""
         return []
 
     def setup(self, stage: str) -> None:
-        """Begin at the members' step."""
+        """Start at the step of the members."""
         advance_steps(self.trainer, self.members[0].step)
         self.data.validation_due = self.members[0].validation_due
-        self.data.looks = self.members[0].run.watching.intervals
+        self.data.looks = self.members[0].parts.watchers.intervals
 
     def on_fit_start(self) -> None:
-        """Let each row of the stack draw the examples of its member."""
+        """Assign rows to the members, and let each row draw the examples of its member."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         self.layout = layout_of([member.place for member in self.members], threads)
         self.data.member_seeds = self.layout.spread([member.model.seed for member in self.members])
 
     def on_train_start(self) -> None:
-        """Stack the members where the Trainer trains."""
+        """Stack the members on the Trainer's device."""
         models = [member.to(self.device) for member in self.members]
         optimizers = [member.optimizer for member in self.members]
         members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
@@ -79,7 +77,7 @@ class Group(L.LightningModule):
         try:
             nlls, penalties = self._take_steps(block, list(zip(*rates_by_row, strict=True)))
         except signals.Stopped:
-            # while it was being compiled; eager steps end after a whole one
+            # while compiling; eager steps end after a whole one
             assert take_back is not None
             take_back()
             raise
@@ -96,27 +94,27 @@ class Group(L.LightningModule):
     def _account(
         self, member: Member, first_step: int, rates: list[float], nlls: list[float], penalties: list[float]
     ) -> None:
-        """Log the steps of a member; where a loss was not finite, those before it, and the member has ended."""
+        """Log the steps of a member, up to a loss that is not finite, which ends the member."""
         diverged = None
         for step, (nll, penalty) in enumerate(zip(nlls, penalties, strict=True)):
             if not math.isfinite(nll + penalty):
                 diverged, nlls, penalties = nll + penalty, nlls[:step], penalties[:step]
                 break
-        with member.surviving(first_step + len(nlls)):
-            member.model.account(member.scheduler, member.run.loggers, first_step, rates, nlls, penalties, diverged)
+        with member.isolating_errors(first_step + len(nlls)):
+            member.model.account(member.scheduler, member.loggers, first_step, rates, nlls, penalties, diverged)
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation split for each member at the current step."""
         step = self.trainer.global_step
-        # a signal leaves all of them without, or none
+        # after a signal, all members validate anew
         with signals.at_once():
             for member in self.alive():
-                with member.surviving(step):
+                with member.isolating_errors(step):
                     member.val_nll = exact_nll(member.model.network, windows).nats
         for member in self.alive():
-            with member.surviving(step):
-                log_row(member.run.loggers, step, {"val/nll": member.val_nll})
+            with member.isolating_errors(step):
+                log_row(member.loggers, step, {"val/nll": member.val_nll})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make the Trainer's checkpoint that of the run of one member."""
-        checkpoint.update(self.saving.checkpoint(self.data.corpus, self.trainer.global_step))
+        """Replace the Trainer's state by that of the member being saved."""
+        checkpoint.update(self.saving.checkpoint(self.trainer.global_step))

@@ -1,70 +1,66 @@
-"""The training of a group: one run of a Trainer, whose checkpoints and ends are those of each member."""
+"""Train a group by one Trainer, with the checkpoints and the results of each member."""
 
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from omegaconf import DictConfig
 
 from makemore.data.batches import Block
-from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError, first_line
-from makemore.runs.assemble import build_trainer
 from makemore.runs.outcome import check_steps
-from makemore.runs.saving import Checkpoints
+from makemore.runs.saving import Checkpoints, RunSnapshot
 from makemore.sweeps.progress import GroupProgress, show_group
 from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.member import Member
 
 
 class GroupCheckpoints(Checkpoints):
-    """Keeps the checkpoints of each member, when those of a single run are kept.
+    """Keeps the checkpoints of each member, at the steps at which a single run saves.
 
     Args:
-        every: as there.
-        group: whose.
+        every: steps between checkpoints.
+        group: the group.
     """
 
     def __init__(self, every: int, group: Group) -> None:
         super().__init__(every)
         self.group = group
 
-    def find_all(self, trainer: L.Trainer, unfinished: bool) -> None:
-        """Find the checkpoints of each member."""
-        for member in self.group.alive():
-            member.run.checkpoints.find(member.moment(trainer.global_step, None), unfinished)
+    def locate_all(self, trainer: L.Trainer, unfinished: bool) -> None:
+        """Locate the checkpoints of each member."""
+        for member, snapshot in self._snapshots(trainer):
+            member.parts.checkpoints.locate(snapshot, unfinished)
 
     def save_newest(self, trainer: L.Trainer) -> None:
-        """Save each member as it is now."""
-        for member, moment in self._moments(trainer):
-            with member.surviving(moment.step):
-                member.run.checkpoints.keep_newest(moment)
+        """Save each member at its current step."""
+        for member, snapshot in self._snapshots(trainer):
+            with member.isolating_errors(snapshot.step):
+                member.parts.checkpoints.keep_newest(snapshot)
 
     def save_best(self, trainer: L.Trainer) -> None:
-        """Save each member that has validated best."""
-        for member, moment in self._moments(trainer):
-            with member.surviving(moment.step):
-                # rounded as the Trainer of a single run has it
-                member.run.checkpoints.keep_best(moment, float(torch.tensor(member.val_nll)))
+        """Save each member whose validation NLL is its lowest."""
+        for member, snapshot in self._snapshots(trainer):
+            with member.isolating_errors(snapshot.step):
+                # rounded to float32, as the Trainer rounds that of a single run
+                member.parts.checkpoints.keep_best(snapshot, float(torch.tensor(member.val_nll)))
 
-    def _moments(self, trainer: L.Trainer) -> Iterator[Any]:
+    def _snapshots(self, trainer: L.Trainer) -> Iterator[tuple[Member, RunSnapshot]]:
         for member in self.group.alive():
             self.group.saving = member
-            yield member, member.moment(trainer.global_step, trainer.save_checkpoint)
+            yield member, member.snapshot(trainer.global_step, trainer.save_checkpoint)
 
 
 class GroupOutcome(Callback):
-    """Shows where a group is, and ends it as the runs of its members would end.
+    """Reports the progress of a group, and ends it as the runs of its members would end.
 
     Args:
-        group: it.
+        group: the group.
     """
 
     def __init__(self, group: Group) -> None:
@@ -75,73 +71,66 @@ class GroupOutcome(Callback):
         """Start the clocks."""
         self.started = time.perf_counter()
         for member in self.group.members:
-            member.run.outcome.on_train_start(trainer, pl_module)
+            member.parts.outcome.on_train_start(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: L.Trainer, _module: Any, block: Block, _batch_idx: int) -> None:
-        """Look at each member before a block of steps."""
+        """Observe each member before a block of steps."""
         for row, member in zip(self.group.layout.own, self.group.members, strict=True):
             if member.error is None and len(block):
-                with member.surviving(trainer.global_step):
-                    member.look(self.group.data, trainer.global_step, block.of_member(row))
+                with member.isolating_errors(trainer.global_step):
+                    member.observe(trainer.global_step, block.of_member(row))
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Show where the group is."""
-        show_group(self.progress(trainer, lasting=False))
+        """Report the progress."""
+        self._report(trainer, lasting=False)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show where the group is after a validation."""
-        show_group(self.progress(trainer, lasting=True))
+        """Report the progress after a validation."""
+        self._report(trainer, lasting=True)
 
-    def progress(self, trainer: L.Trainer, lasting: bool) -> GroupProgress:
-        """Return how many members are where, how fast each is, and the best of them by validation."""
+    def _report(self, trainer: L.Trainer, lasting: bool) -> None:
         alive = list(self.group.alive())
         speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
         best = min((member.val_nll for member in alive), default=math.inf)
-        return GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting)
+        show_group(GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clocks."""
         for member in self.group.members:
-            member.run.outcome.on_train_end(trainer, pl_module)
+            member.parts.outcome.on_train_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look once more, evaluate, sample and write, for each member that is left.
+        """Observe, evaluate and sample each member that has not failed, and write its results.
 
         Raises:
             UserError: fewer steps than planned.
         """
         for member in self.group.alive():
-            with member.surviving(trainer.global_step):
-                member.look(self.group.data, trainer.global_step, None)
+            with member.isolating_errors(trainer.global_step):
+                member.observe(trainer.global_step, None)
                 check_steps(trainer)
-                member.run.outcome.write(self.group.data, member.run.loggers)
+                member.parts.outcome.write(member.parts.data, member.loggers)
                 member.close("success")
 
 
-def train_group(members: Sequence[Member], data: TextDataModule, cfg: DictConfig, directory: Path) -> None:
-    """Train members that are at the same step; what became of each is in its outcome, or its error.
-
-    Args:
-        members: alike but for MEMBER_KEYS.
-        data: of all of them.
-        cfg: of any of them.
-        directory: for the Trainer, which writes nothing there.
+def train_group(members: Sequence[Member]) -> None:
+    """Train members that are at the same step; the result of each is in its outcome, or in its `error`.
 
     Raises:
-        UserError: the Trainer cannot be built, or does not take the training.
-        Stopped: a signal; what has been learnt is saved.
+        UserError: the Trainer cannot be built, or refuses the training.
+        Stopped: a signal; the members are saved.
     """
-    group = Group(members, data)
-    callbacks = [GroupOutcome(group), GroupCheckpoints(cfg.checkpoint_every, group)]
-    trainer = build_trainer(cfg, False, data, directory, callbacks, [])
+    parts = members[0].parts
+    group = Group(members, parts.data)
+    trainer = parts.trainer([GroupOutcome(group), GroupCheckpoints(parts.cfg.checkpoint_every, group)])
     try:
-        trainer.fit(group, datamodule=data)
+        trainer.fit(group, datamodule=parts.data)
     except MisconfigurationException as error:
         raise UserError(f"trainer: {first_line(error)}") from error
     finally:
         show_group(None)
         for member in members:
-            if member.run.outcome.result is None:
-                # nothing must come before what ended the training
+            if member.parts.outcome.result is None:
+                # errors in closing must not hide what ended the training
                 with suppress(OSError):
                     member.close("failed")

@@ -1,14 +1,13 @@
-"""A batch of jobs, as a sweeper hands it over: those that can be trained at once in groups, the others one by one."""
+"""Launch a batch of jobs, as a sweeper hands it over: in groups that are trained together, the others one by one."""
 
 import gc
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -17,13 +16,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from makemore import signals
-from makemore.data.datamodule import TextDataModule
 from makemore.errors import DivergedError, UserError
-from makemore.overrides import describe, resource_errors, set_threads
-from makemore.runs.assemble import build_data, build_trainer
-from makemore.runs.train import log_stopped, prepare, with_last_good
+from makemore.overrides import describe, resource_errors
+from makemore.runs.assemble import assemble
+from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
-from makemore.sweeps.vectorized.composing import Composed, Composer, groups_of
+from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
 from makemore.sweeps.vectorized.group_training import train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
@@ -32,20 +30,16 @@ from makemore.sweeps.vectorized.workers import can_fork, run_parts
 
 @dataclass
 class _Job:
-    """A job of a group with its place there: claimed, then a member, and what came of it."""
+    """A job of a group at its place there: claimed, then a member, and at last its outcome."""
 
-    composed: Composed
+    composed: ComposedJob
     place: int
     claim: Claim | None = None
     member: Member | None = None
     outcome: float | JobError | None = None
 
-    def current(self) -> AbstractContextManager[Path]:
-        """See `Kind.current`."""
-        return self.composed.kind.current(self.composed)
-
     def keep(self, outcome: Callable[[], float]) -> None:
-        """Keep what a call returns as what comes of the job, or that it raises JobError; the first one counts."""
+        """Keep what a call returns, or the JobError that it raises, as the outcome; the first one counts."""
         if self.outcome is None:
             try:
                 self.outcome = outcome()
@@ -53,10 +47,10 @@ class _Job:
                 self.outcome = error
 
     def fail(self, error: Exception) -> None:
-        """End the job by what went wrong."""
+        """End the job with the error that ended its run."""
         assert self.claim is not None
         if isinstance(error, DivergedError | OSError):
-            error = with_last_good(error, self.claim.run_dir)
+            error = naming_last_checkpoint(error, self.claim.run_dir)
         self.keep(partial(self.claim.failed, error))
 
 
@@ -67,27 +61,27 @@ def launch(
     batch: Sequence[Sequence[str]],
     first_number: int,
 ) -> list[JobReturn]:
-    """Run the jobs of a batch, and return what came of each, in their order.
+    """Run the jobs of a batch, and return their results in order.
 
     Args:
         context: Hydra's.
-        config: of the sweep; see `hydra_plugins.makemore_vectorized` for what its launcher holds.
-        task: what runs one job by itself.
+        config: of the sweep; see `hydra_plugins.makemore_vectorized` for its launcher's part.
+        task: the function that runs one job by itself.
         batch: the overrides of each job.
-        first_number: of the jobs.
+        first_number: the number of the first job in the sweep.
 
     Raises:
         UserError: the directory of a job is that of another.
-        Stopped: a signal; what has been learnt is saved.
+        Stopped: a signal; the members are saved.
     """
     setup_globals()
     keep_freed_memory()
-    # what has been imported stays; else each collection would look at all of it, here and in what is forked
+    # imported modules stay; else each collection would go through them, here and in forked processes
     gc.freeze()
     composer = Composer(context.config_loader, config)
     jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
-    # a search may try the same twice
-    first_alike: dict[frozenset[str], Composed] = {}
+    # a search may try the same values twice
+    first_alike: dict[frozenset[str], ComposedJob] = {}
     for job in jobs:
         first_alike.setdefault(frozenset(job.lines), job)
     results: dict[int, JobReturn] = {}
@@ -98,19 +92,19 @@ def launch(
             launcher.setup(hydra_context=context, task_function=task, config=config)
             (results[group[0].number],) = launcher.launch([group[0].lines], group[0].number)
         else:
-            # threads of torch's own would be lost in a process that is forked, and waited for without end
-            workers = min(most_workers, len(group)) if group[0].cfg().threads == 1 else 1
+            # a forked process has none of torch's own threads, and would wait for them without end
+            workers = min(most_workers, len(group)) if group[0].template.config.threads == 1 else 1
             bounds = [len(group) * worker // workers for worker in range(workers + 1)]
             parts = [group[first:last] for first, last in pairwise(bounds)]
-            run = partial(_run_part, max_members=config.hydra.launcher.max_members, parts=len(parts))
+            run = partial(_run_part, max_members=config.hydra.launcher.max_members, processes=workers)
             outcomes = run(group) if len(parts) == 1 else run_parts(parts, run)
             results |= {job.number: _returned(job, outcomes[job.number]) for job in group}
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return [results[first_alike[frozenset(job.lines)].number] for job in jobs]
 
 
-def _returned(job: Composed, outcome: float | JobError) -> JobReturn:
-    """Return an outcome as Hydra has it: what the task has returned or raised."""
+def _returned(job: ComposedJob, outcome: float | JobError) -> JobReturn:
+    """Return an outcome in Hydra's form."""
     result = JobReturn(
         overrides=job.lines,
         working_dir=os.getcwd(),
@@ -121,45 +115,44 @@ def _returned(job: Composed, outcome: float | JobError) -> JobReturn:
     return result
 
 
-def _run_part(group: Sequence[Composed], max_members: int | None, parts: int) -> dict[int, float | JobError]:
-    """Run jobs of one group in waves of as many members as fit, while so many parts of it run at a time.
+def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: int) -> dict[int, float | JobError]:
+    """Run jobs of one group in waves of as many members as fit, beside other processes that do so.
 
     Returns:
-        What comes of each job, by its number.
+        The outcome of each job, by its number.
     """
     jobs = [_Job(job, place) for place, job in enumerate(group)]
     waiting = deque(jobs)
     try:
         while waiting:
-            _run_wave(waiting, max_members, parts)
+            _run_wave(waiting, max_members, processes)
     except signals.Stopped:
         if not signals.is_for_another():
             raise
         for job in jobs:
-            with job.current():
+            with job.composed.active():
                 job.keep(partial(not_finished, "it was asked to stop"))
     return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
 
 
-def _run_wave(waiting: deque[_Job], max_members: int | None, parts: int) -> None:
+def _run_wave(waiting: deque[_Job], max_members: int | None, processes: int) -> None:
     """Run the first of the jobs that wait, as many as fit."""
     begun: list[_Job] = []
-    # one that something else came before
+    # a signal since the last wave
     signals.answer()
-    with ExitStack() as held:
+    with ExitStack() as locks:
         try:
-            data = _begin(waiting, max_members, parts, begun, held)
+            _begin(waiting, max_members, processes, begun, locks)
             by_step = defaultdict(list)
             for job in begun:
                 if job.member is not None:
                     by_step[job.member.step, job.member.validation_due].append(job)
             for _, members in sorted(by_step.items()):
-                assert data is not None
-                _train(members, data)
+                _train(members)
         except signals.Stopped as stopped:
             for job in begun:
                 if job.claim is not None and job.outcome is None:
-                    with job.current() as run_dir:
+                    with job.composed.active() as run_dir:
                         if job.member is not None and job.member.error is not None:
                             job.fail(job.member.error)
                         else:
@@ -168,21 +161,19 @@ def _run_wave(waiting: deque[_Job], max_members: int | None, parts: int) -> None
             raise
 
 
-def _begin(
-    waiting: deque[_Job], max_members: int | None, parts: int, begun: list[_Job], held: ExitStack
-) -> TextDataModule | None:
-    """Begin or go on with the first jobs, as many as fit, and return their data: None where none has begun."""
+def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack) -> None:
+    """Start or resume the first jobs that wait, as many as fit; `begun` and `locks` gain those that could be."""
     data, members = None, 0
     while waiting and (max_members is None or members < max_members):
         job = waiting.popleft()
-        with ExitStack() as current:
+        with ExitStack() as active:
             try:
-                run_dir = current.enter_context(job.current())
+                run_dir = active.enter_context(job.composed.active())
                 if run_dir in [other.claim.run_dir for other in begun if other.claim is not None]:
-                    # which we would wait for, and it is ours
+                    # its lock is ours already
                     raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
                 begun.append(job)
-                claimed = held.enter_context(claim(job.composed.cfg(), run_dir))
+                claimed = locks.enter_context(claim(job.composed.cfg(), run_dir))
             except JobError as error:
                 job.outcome = error
                 continue
@@ -196,35 +187,33 @@ def _begin(
             job.claim = claimed
             try:
                 with resource_errors():
-                    set_threads(claimed.cfg.threads)
-                    data = data or build_data(claimed.cfg)
-                    job.member = Member(prepare(claimed.cfg, run_dir, data.corpus), job.place)
+                    parts = assemble(claimed.cfg, run_dir, data)
+                    data = parts.data
+                    member = Member(parts, job.place, *open_run(parts))
                     if max_members is None:
-                        trainer = build_trainer(claimed.cfg, False, data, run_dir, [], [])
-                        max_members = most_members(job.member, data, trainer.strategy.root_device, parts)
-                    members += 1
+                        max_members = most_members(member, parts.trainer().strategy.root_device, processes)
             except Exception as error:
-                job.member = None
                 job.fail(error)
-    return data
+            else:
+                job.member = member
+                members += 1
 
 
-def _train(jobs: Sequence[_Job], data: TextDataModule) -> None:
+def _train(jobs: Sequence[_Job]) -> None:
     """Train the members of one group that are at the same step."""
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
         with resource_errors("lower hydra.launcher.max_members"):
-            assert jobs[0].claim is not None
-            train_group(members, data, jobs[0].claim.cfg, jobs[0].claim.run_dir.parent)
+            train_group(members)
     except Exception as error:
         failure = error
     for job, member in zip(jobs, members, strict=True):
-        if (result := member.run.outcome.result) is not None and member.error is None:
+        if (result := member.parts.outcome.result) is not None and member.error is None:
             assert job.claim is not None
             job.keep(partial(job.claim.finished, result))
             continue
         ended_by = member.error or failure
         assert ended_by is not None
-        with job.current():
+        with job.composed.active():
             job.fail(ended_by)

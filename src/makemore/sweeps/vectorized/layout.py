@@ -1,8 +1,8 @@
-"""In which row of the stacked tensors each member of a group is.
+"""Assign the members of a group to rows of the stacked tensors.
 
-On the CPU the last bits of a product depend on where its factors begin in memory, to 64 bytes, and on how many threads
-divide it. So a member has a row of its own modulo 16 (float32 numbers are 4 bytes), whoever else is left of its group
-when a sweep goes on, and each of torch's threads gets as many rows. The rows between are copies that nobody sees.
+On the CPU the last bits of a product depend on the alignment of its factors to 64 bytes, and on the number of threads
+that share it. So a member keeps its row modulo 16 (float32 numbers are 4 bytes), whichever members of its group a
+resumed sweep still has, and all threads get the same number of rows. The rows between are unused copies.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,13 @@ PERIOD = 16
 
 @dataclass(frozen=True)
 class Layout:
-    """The rows of N members.
+    """The rows of N members."""
 
-    Args:
-        own: of each member, ascending.
-        total: of the stack, N or more.
-    """
-
-    own: list[int]
-    total: int
+    own: list[int]  # the row of each member, ascending
+    total: int  # rows of the stack, N or more
 
     def spread(self, values: Sequence[T]) -> list[T]:
-        """Return one of N values a row: the member's own, or that of the first member in a row that is nobody's."""
+        """Return the values of N members by row; unused rows have that of the first member."""
         spread = [values[0]] * self.total
         for row, value in zip(self.own, values, strict=True):
             spread[row] = value
@@ -36,7 +31,7 @@ class Layout:
 
 
 def layout_of(places: Sequence[int], threads: int) -> Layout:
-    """Return the rows of members with these places in their group, ascending, where so many threads share the work."""
+    """Return the rows of members with the given places in their group, ascending, for a number of threads."""
     own: list[int] = []
     for place in places:
         row = own[-1] + 1 if own else 0

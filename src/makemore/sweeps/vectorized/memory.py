@@ -1,4 +1,4 @@
-"""How many members fit: what one costs in memory and open files, and how much of both there is."""
+"""Estimate how many members fit: the memory and open files that one takes, and how much of both is free."""
 
 import ctypes
 from contextlib import suppress
@@ -9,27 +9,26 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from makemore.data.batches import Block, FullBatches, Minibatches
-from makemore.data.datamodule import TextDataModule
+from makemore.data.batches import Block, FullBatches
 from makemore.sweeps.vectorized.layout import PERIOD, Layout
 from makemore.sweeps.vectorized.member import Member
-from makemore.sweeps.vectorized.stack import Stack
+from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
 
-# of the memory that is free, what a group may take: the rest is for the text, blocks, and an estimate that is too low
+# share of the free memory that a group may take; the rest is for the text, blocks, and errors of the estimate
 _SHARE = 0.5
-# bytes of a group's tensors on a CPU: where there are more, each operator waits for memory (docs/vectorized.md)
+# most bytes of a group's tensors on a CPU: beyond them each operator waits for memory (docs/vectorized.md)
 _TENSORS = 2**28
-# bytes of Python's objects a member: configs, the model, TensorBoard's writer and its thread
+# bytes of Python objects a member: configs, the model, TensorBoard's writer and its thread
 _OBJECTS = 3 * 2**20
-# open files a member: TensorBoard's, metrics.csv, the lock, and one that is being written
+# open files a member: TensorBoard's, metrics.csv, the lock, and one being written
 _FILES = 4
-# that the process has beside
+# open files of the process beside those of its members
 _OTHER_FILES = 128
 
 
-def most_members(member: Member, data: TextDataModule, device: torch.device, parts: int) -> int:
-    """Return how many members like this one fit on a device where so many parts run at a time; at least one."""
-    tensors, free = tensor_bytes(member, data), _SHARE * psutil.virtual_memory().available / parts
+def most_members(member: Member, device: torch.device, processes: int) -> int:
+    """Return how many members like this one fit on a device that so many processes share; at least one."""
+    tensors, free = tensor_bytes(member), _SHARE * psutil.virtual_memory().available / processes
     if device.type == "cuda":
         on_device = _SHARE * torch.cuda.mem_get_info(device)[0] / tensors
         most = min(on_device, free / _OBJECTS)
@@ -40,28 +39,27 @@ def most_members(member: Member, data: TextDataModule, device: torch.device, par
     return most - most % PERIOD if most > PERIOD else most
 
 
-def tensor_bytes(member: Member, data: TextDataModule) -> int:
-    """Return what a member's tensors take: its state three times, and all that a step makes.
+def tensor_bytes(member: Member) -> int:
+    """Return the bytes of a member's tensors: its state three times, and all that a step makes.
 
-    The state stands in the stack, in what a block is taken back to, and for a moment in what the stack is made of. Of
-    what a step makes, a part is free again before its end, so this is more than there is at once.
+    The state is in the stack, in the snapshot before a block, and for a moment in what the stack is made of. A part of
+    what a step makes is freed before its end, so this is more than there is at once.
     """
-    model = member.model
+    model, data = member.model, member.parts.data
     block: Block
     if data.batch_size is None:
         counted = data.corpus.windows("train", model.block_size).counted()
         block = FullBatches.of(counted, model.vocabulary.size)
     else:
-        tokens = torch.zeros((1, 1, data.batch_size, model.block_size + 1), dtype=torch.int64)
-        block = Minibatches(0, tokens[..., :-1], tokens[..., -1])
+        block = blank_minibatches(data.batch_size, model.block_size)
     stack = Stack([model.network], [member.optimizer], [model.l2], block.members_dim, Layout([0], 1))
     batch = tuple(tensor[0] for tensor in block.stacked())
-    with _Made() as made, torch.no_grad():
+    with _AllocationCounter() as made, torch.no_grad():
         stack.gradients(stack.update.parameters, stack.constants, block.nll, batch)
     return 3 * sum(tensor.nbytes for tensor in stack.changing()) + int(made.nbytes)
 
 
-class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that operators make."""
 
     def __init__(self) -> None:
@@ -76,20 +74,20 @@ class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, where it is GNU's.
+    """Let the GNU C library keep freed memory.
 
-    It would give the temporary tensors of each step back to the system, which clears every page of the next step's.
+    It would return the temporary tensors of each step to the system, which clears each page anew for the next step.
     """
     trim_threshold, mmap_threshold = -1, -3
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(trim_threshold, 2**31 - 1)
-        # the most that it takes
+        # its upper limit
         libc.mallopt(mmap_threshold, 2**25)
 
 
 def _files() -> int:
-    """Return how many files a group may open, after asking for as many as the system allows."""
+    """Return how many files a group may open, after raising the limit as far as the system allows."""
     try:
         import resource  # not on Windows
     except ImportError:

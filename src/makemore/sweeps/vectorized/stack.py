@@ -1,4 +1,4 @@
-"""The networks and optimiser states of N members as stacked tensors, and the step of one mapped over all of them."""
+"""Stack the networks and optimiser states of N members, and map a step over them."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.shape_prop import ShapeProp
 
 from makemore import signals
-from makemore.data.batches import Block
+from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
@@ -21,16 +21,16 @@ from makemore.training.steps import Losses, Objective, TakeSteps, compiled_updat
 
 
 class Stack:
-    """The weights and optimiser states of members, whose own are views of them.
+    """The stacked weights and optimiser states of members, of which the members' own become views.
 
-    What becomes of a member does not depend on the others: to the bit, in eager steps, for the same row modulo 16.
+    A member does not depend on the others: to the bit, in eager steps, for the same row modulo 16.
 
     Args:
-        networks: one a member, of one kind and size, on the device where they are trained.
-        optimizers: theirs, alike but for their learning rates.
+        networks: one a member, of one class and size, on the device where they are trained.
+        optimizers: one a member, alike but for their learning rates.
         l2: of each member, see `Objective`.
-        members_dim: of the blocks that they are trained on, see `makemore.data.batches.Minibatches`.
-        layout: in which rows they are.
+        members_dim: of the blocks, see `makemore.data.batches.Minibatches`.
+        layout: the rows of the members.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Stack:
         self.update = stacked_update(optimizers, layout)
         self.device = self.update.parameters[0].device
         self.members_dim = members_dim
-        # which numbers it has does not matter: it is called with those of the members
+        # without numbers: it is called with those of the members
         self._objective = Objective(copy.deepcopy(networks[0]).to("meta"), max(l2))
         buffers = zip(*(network.named_buffers() for network in networks), strict=True)
         self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], layout) for each in buffers}
@@ -59,7 +59,7 @@ class Stack:
         return [tensor for tensor in tensors if tensor is not None]
 
     def snapshot(self) -> Callable[[], None]:
-        """Return a function that brings back what all members are now, in the same tensors."""
+        """Return a function that restores the present state of all members, in the same tensors."""
         kept = [(tensor, tensor.clone()) for tensor in self.changing()]
 
         def take_back() -> None:
@@ -69,9 +69,9 @@ class Stack:
         return take_back
 
     def eager_steps(self) -> TakeSteps:
-        """Return the function that takes the steps of a block one after another.
+        """Return a function that takes the steps of a block one after another.
 
-        The step is traced once, as it is the same operators again and again, without what maps them.
+        The mapped step is traced once, so that only its operators run.
         """
         traced: Callable[..., Any] | None = None
 
@@ -94,7 +94,7 @@ class Stack:
         return take
 
     def compiled_steps(self) -> TakeSteps:
-        """Return the function that takes the steps of a block in calls of compiled ones."""
+        """Return a function that takes the steps of a block in calls of compiled ones."""
 
         def gradients(
             parameters: list[Tensor], nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]
@@ -126,13 +126,13 @@ class Stack:
         def step(parameters: list[Tensor], constants: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Any:
             return self.gradients(parameters, constants, nll_of, batch)
 
-        # on copies, as the step is taken
+        # on copies, as tracing takes the step
         parameters = [parameter.clone() for parameter in self.update.parameters]
         constants = {name: constant.clone() for name, constant in self.constants.items()}
         graph = make_fx(step)(parameters, constants, batch)
         ShapeProp(graph).propagate(parameters, constants, batch)
         for node in graph.graph.nodes:
-            # what maps a step leaves many a view of a tensor as it was, and each costs a call
+            # vmap leaves many views that change nothing, and each costs a call
             if node.target in _VIEWS and _shape(node) == _shape(node.args[0]):
                 node.replace_all_uses_with(node.args[0])
         graph.graph.eliminate_dead_code()
@@ -146,3 +146,9 @@ _VIEWS = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.
 def _shape(node: Any) -> tuple[Any, ...]:
     meta = node.meta["tensor_meta"]
     return meta.shape, meta.stride
+
+
+def blank_minibatches(batch_size: int, block_size: int) -> Minibatches:
+    """Return the minibatch of one step of one member with tokens of zero, to try a step with."""
+    tokens = torch.zeros((1, 1, batch_size, block_size + 1), dtype=torch.int64)
+    return Minibatches(0, tokens[..., :-1], tokens[..., -1])

@@ -1,4 +1,4 @@
-"""The update rules of SGD, Adam and AdamW for members with a learning rate each.
+"""The update rules of SGD, Adam and AdamW for stacked members, each with its own learning rate.
 
 torch.optim's functional forms take one learning rate, which `vmap` cannot map. Here, and only here, the rules are
 ours: those of torch.optim's documentation, on tensors with a leading dimension of N members.
@@ -26,9 +26,9 @@ def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:
 
 
 def stacked_update(optimizers: Sequence[torch.optim.Optimizer], layout: Layout) -> FunctionalUpdate:
-    """Return the update of N members at once, whose learning rate is a tensor (N,).
+    """Return the update of N members at once, with a tensor (N,) of learning rates.
 
-    The members' own parameters and states become views of those that it changes.
+    The members' own parameters and states become views of the stacked ones.
 
     Args:
         optimizers: one a member, alike but for their rates, each with a functional form.
@@ -65,7 +65,7 @@ def sgd(
         if weight_decay:
             change = change + weight_decay * parameter
         if momentum:
-            # before the first step it is zero, where torch.optim has none
+            # zero before the first step, where torch.optim has none
             buffer.mul_(momentum).add_(change)
             change = change + momentum * buffer if nesterov else buffer
         parameter.addcmul_(change, _by_member(lr, parameter), value=-1)
@@ -111,5 +111,5 @@ def adam(
 
 
 def _by_member(values: Tensor, like: Tensor) -> Tensor:
-    """Return values (N,) so that they broadcast over a tensor (N, ...)."""
+    """Return values (N,) in a shape that broadcasts over a tensor (N, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))

@@ -1,7 +1,7 @@
-"""Processes that train parts of a group at the same time, a core each.
+"""Train parts of a group in processes of their own, a core each.
 
-They are forked, as importing torch and Lightning anew would take longer than many a group: on Linux, and where no GPU
-is in use. Elsewhere the launching process trains.
+They are forked, as importing torch and Lightning anew would take longer than many groups: on Linux without a GPU.
+Elsewhere the launching process trains.
 """
 
 import ctypes
@@ -22,24 +22,24 @@ from makemore import signals
 from makemore.errors import UserError, first_line
 from makemore.sweeps import progress
 
-# seconds that a process has to end, once it has told all or was asked to stop
+# seconds that a process has to end, once it has sent its outcomes or was asked to stop
 _GRACE = 60.0
-# what a part's function returns: the outcome of each job, by its number
+# the outcome of each job of a part, by its number
 Outcomes = dict[int, Any]
 
 
 def can_fork() -> bool:
-    """Say whether this process may be forked: elsewhere than on Linux, libraries do not bear it, nor does CUDA."""
+    """Return whether this process may be forked: outside of Linux, libraries do not support it, nor does CUDA."""
     return sys.platform == "linux" and not torch.cuda.is_available()
 
 
 def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
-    """Return what `run` gives for all parts, each run in a process of its own.
+    """Return the outcomes that `run` gives for all parts, each in a process of its own.
 
     Raises:
         UserError: as `run` raised in one of them, once all have ended.
-        RuntimeError: a process has ended without a word: somebody has killed it.
-        Stopped: a signal came; the processes have been told by then (see `makemore.sweeps.lifecycle`).
+        RuntimeError: a process was killed.
+        Stopped: a signal, which `makemore.sweeps.lifecycle` has passed on to the processes.
     """
     context = multiprocessing.get_context("fork")
     started: dict[Connection, Any] = {}
@@ -50,7 +50,7 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(part, run, sender, [*started, receiver], os.getpid()))
             process.start()
-            # else its end would not be seen
+            # else the end of the process would not close the pipe
             sender.close()
             started[receiver] = process
         listening = list(started)
@@ -75,7 +75,7 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
         progress.forget_groups()
         for receiver, process in started.items():
             receiver.close()
-            # they have told all, or were asked to stop; who does not is stuck
+            # all have sent their outcomes or were asked to stop; one that does not end is stuck
             process.join(_GRACE)
             if process.is_alive():
                 process.kill()
@@ -88,31 +88,31 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
 def _work(
     part: Any, run: Callable[[Any], Outcomes], sender: Connection, others: Sequence[Connection], parent: int
 ) -> None:
-    """Run a part, and send what comes of it to the process that has started this one."""
+    """Run a part, and send its outcomes to the process that started this one."""
     with signals.answering(for_another=True):
         _end_with(parent)
         for receiver in others:
             receiver.close()
-        progress.forward_groups(partial(_tell, sender))
+        progress.forward_groups(partial(_send, sender))
         try:
             said: Any = run(part)
         except UserError as error:
             said = UserError(str(error))
         except Exception as error:
             said = RuntimeError(f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
-        _tell(sender, said)
+        _send(sender, said)
 
 
-def _tell(sender: Connection, said: Any) -> None:
-    # a process that was asked to stop does not listen any more
+def _send(sender: Connection, said: Any) -> None:
+    # a parent that was asked to stop does not listen any more
     with suppress(BrokenPipeError):
         sender.send(said)
 
 
 def _end_with(parent: int) -> None:
-    """Let this process be asked to stop when the one that started it is killed: nobody would take its results."""
+    """Send SIGTERM to this process when the one that started it is killed, as nobody would take its results."""
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     if os.getppid() != parent:
-        # killed before it was heard
+        # the parent was killed before that
         os._exit(0)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside numbers: made-up names, embedding, graph, config, the layout of charts."""
+"""Watchers for TensorBoard's dashboards of text, embeddings, graphs and charts; those of numbers are in `health`."""
 
 import json
 import warnings
@@ -12,11 +12,11 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
-from makemore.models.network import build
+from makemore.models.network import Counted, build
 from makemore.runs.saved_config import saved_config_of
-from makemore.runs.watching.watcher import Sight, Watcher
+from makemore.runs.watching.watcher import RunState, Watcher
 
-# The Custom Scalars page: charts by category, with patterns of what is on each, in an order that tells the story.
+# the Custom Scalars dashboard: charts by category, with patterns of the tags in each
 CHARTS = {
     "Does it learn?": {
         "NLL of training and validation": ["train/nll", "val/nll"],
@@ -34,40 +34,42 @@ CHARTS = {
 
 
 class Names(Watcher):
-    """Made-up names as text, `samples`, and what share of them is not in the text, and came before among them.
+    """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`. An untrained model is not asked.
+    The shares are scalars, `samples/unseen` and `samples/repeated`. An untrained model is not sampled.
     """
 
-    def look(self, sight: Sight) -> None:
-        """Show them."""
-        if not sight.step:
+    def observe(self, state: RunState) -> None:
+        """Log the names and the shares."""
+        if not state.step:
             return
-        names = sight.names.at(sight.step, sight.model.network, sight.model.vocabulary)
-        seen = sight.data.corpus.lines_among(names)
+        names = state.names.at(state.step, state.model.network, state.model.vocabulary)
+        seen = state.data.corpus.lines_among(names)
         unseen = sum(name not in seen for name in names)
         repeated = len(names) - len(set(names))
-        # indented, Markdown shows them as they are
+        # indented, Markdown shows names verbatim
         shown = "\n".join(f"    {name}" for name in names)
-        for writer in sight.writers:
-            writer.add_text("samples", shown, sight.step)
+        for writer in state.writers:
+            writer.add_text("samples", shown, state.step)
         if names:
-            sight.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
+            state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
 
 
 class Embedding(Watcher):
-    """The vectors of the tokens in the projector, labelled, where a model has such: files in `projector/`."""
+    """The embedding of the tokens in the projector, with labels, where a model has one: files in `projector/`."""
 
-    def look(self, sight: Sight) -> None:
-        """Show them as they are now, beside those of earlier looks."""
-        vectors = sight.model.network.embedding
-        if vectors is not None and sight.writers:
-            labels = [_printable(label) for label in sight.model.vocabulary.labels]
-            _project(sight.run_dir, sight.step, vectors.tolist(), labels)
+    def observe(self, state: RunState) -> None:
+        """Add the current vectors to those of earlier steps."""
+        vectors = state.model.network.embedding
+        if vectors is not None and state.writers:
+            labels = state.model.vocabulary.labels
+            # without the separators of lines and columns
+            shown = [each if each.isprintable() and not each.isspace() else repr(each) for each in labels]
+            _project(state.run_dir, state.step, vectors.tolist(), shown)
 
 
 def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[str]) -> None:
-    """Write what the projector reads; TensorBoard's own writer would not take a run back to an earlier step."""
+    """Write the projector's files; TensorBoard's own writer would keep those of later steps after a resume."""
     directory = run_dir / "projector"
     directory.mkdir(exist_ok=True)
     for later in directory.glob("embedding-*.tsv"):
@@ -78,7 +80,7 @@ def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[
     (directory / f"{_stem(step)}.tsv").write_text("".join(rows))
     config = ProjectorConfig()
     for path in sorted(directory.glob("embedding-*.tsv"), reverse=True):
-        # the page opens with the name that sorts first
+        # the dashboard opens with the name that sorts first
         name = path.stem if config.embeddings else "embedding"
         config.embeddings.add(
             tensor_name=name, tensor_path=f"projector/{path.name}", metadata_path="projector/labels.tsv"
@@ -91,23 +93,23 @@ def _stem(step: int) -> str:
 
 
 class Graph(Watcher):
-    """The operators of a model that learns by gradient descent."""
+    """The graph of operators of a neural model."""
 
-    def look(self, sight: Sight) -> None:
-        """Show them."""
-        model = sight.model
-        if not model.counts:
+    def observe(self, state: RunState) -> None:
+        """Log the graph."""
+        model = state.model
+        if not isinstance(model.network, Counted):
             found = _graph(model.architecture, model.vocabulary.size, json.dumps(model.arguments, sort_keys=True))
-            for writer in sight.writers:
+            for writer in state.writers:
                 writer._get_file_writer().add_event(Event(graph_def=found), step=0)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=8)
 def _graph(architecture: str, vocab_size: int, arguments: str) -> bytes:
-    """Return the graph of a network, the same bytes in any process; the jobs of a sweep mostly have the same."""
+    """Return the graph of a network, the same bytes in any process; kept, as the jobs of a sweep mostly share it."""
     network = build(architecture, vocab_size, json.loads(arguments), seed=0)
     with warnings.catch_warnings():
-        # which is how TensorBoard's writer finds it
+        # TensorBoard's writer uses it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         contexts = torch.zeros((1, network.block_size), dtype=torch.int64)
         found: GraphDef = graph(network, contexts)[0]  # type: ignore[no-untyped-call]
@@ -116,34 +118,29 @@ def _graph(architecture: str, vocab_size: int, arguments: str) -> bytes:
 
 
 class Config(Watcher):
-    """What the run was configured with, as its directory has it, as text: `config`."""
+    """The run's config as text, from its directory: `config`."""
 
-    def look(self, sight: Sight) -> None:
-        """Show it."""
-        path = saved_config_of(sight.run_dir)
+    def observe(self, state: RunState) -> None:
+        """Log the config."""
+        path = saved_config_of(state.run_dir)
         if not path.exists():
-            # started from Python
+            # the run was started from Python
             return
         lines = path.read_text(encoding="utf-8").splitlines()
-        # indented, Markdown shows it as it is
+        # indented, Markdown shows it verbatim
         text = "".join(f"    {line}\n" for line in lines)
-        for writer in sight.writers:
-            writer.add_text("config", text, sight.step)
+        for writer in state.writers:
+            writer.add_text("config", text, state.step)
 
 
 class Charts(Watcher):
-    """The layout of the Custom Scalars page: see `CHARTS`."""
+    """The layout of the Custom Scalars dashboard: see `CHARTS`."""
 
-    def look(self, sight: Sight) -> None:
-        """Lay them out."""
+    def observe(self, state: RunState) -> None:
+        """Write the layout."""
         layout = {
             category: {title: ["Multiline", tags] for title, tags in charts.items()}
             for category, charts in CHARTS.items()
         }
-        for writer in sight.writers:
+        for writer in state.writers:
             writer.add_custom_scalars(layout)
-
-
-def _printable(label: str) -> str:
-    """Return a label that has a line and a column of a table to itself."""
-    return label if label.isprintable() and not label.isspace() else repr(label)

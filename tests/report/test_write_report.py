@@ -12,7 +12,7 @@ import fabricated
 import pytest
 from fabricated import job
 
-from makemore.report.writing import report
+from makemore.report.write_report import write_report
 from makemore.sweeps.records import Job, Reference
 
 ROOT = Path(__file__).parents[2]
@@ -184,12 +184,12 @@ def test_what_is_no_sweep_is_one_line(run: Run) -> None:
 def test_a_directory_of_sweeps_says_which_there_are(run: Run) -> None:
     for name in ("b", "a"):
         fabricated.write(Path("logs") / name, grid())
-    assert error(run("logs")) == "error: logs: holds sweeps and is none; give one or more of logs/a, logs/b"
+    assert error(run("logs")) == "error: logs: is a directory of sweeps; give one or more of logs/a, logs/b"
 
 
 def test_a_sweep_without_a_finished_job_is_one_line(run: Run) -> None:
     fabricated.write(Path("s"), [job({"seed": 1}, status="failed"), job({"seed": 2}, status="running")])
-    assert error(run("s")) == "error: s: no job has finished; wait for one, or start the sweep again"
+    assert error(run("s")) == "error: s: no job has finished; wait for one, or resume the sweep"
     assert files(Path("s")) == {"sweep.json"}
 
 
@@ -242,6 +242,6 @@ def test_help_is_shown_without_heavy_imports(tmp_path: Path) -> None:
 
 
 def test_it_is_a_function_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report([fabricated.write(tmp_path / "s", grid())], tmp_path / "out")
+    write_report([fabricated.write(tmp_path / "s", grid())], tmp_path / "out")
     assert files(tmp_path / "out") == WRITTEN
     assert str(tmp_path / "out" / "sweep.csv") in capsys.readouterr().out.splitlines()

@@ -1,0 +1,65 @@
+"""The ended jobs of one or several sweeps, for pictures and charts that compare them. NLLs are in nats a character."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TypeVar
+
+from makemore.overrides import spelt
+from makemore.sweeps.records import Job, Reference
+from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
+
+Place = TypeVar("Place", float, tuple[int, int])
+
+
+@dataclass(frozen=True)
+class JobComparison:
+    """Jobs that are compared.
+
+    Args:
+        keys: the keys in which they differ; of several sweeps, "sweep" is one more.
+        jobs: those that have finished or failed.
+        references: known figures to show beside them, by the key that they depend on.
+    """
+
+    keys: list[str]
+    jobs: list[Job]
+    references: dict[str, Reference]
+
+    @property
+    def finite(self) -> list[Job]:
+        """The finished jobs with a finite NLL, the best first."""
+        finished = [job for job in sorted_jobs(self.jobs) if job.status == "finished"]
+        return [job for job in finished if math.isfinite(job.nll)]
+
+
+def compare_jobs(sweeps: Sequence[Sweep]) -> JobComparison:
+    """Return the ended jobs of sweeps and the keys in which these differ."""
+    keys, jobs = swept_keys(sweeps), [job for sweep in sweeps for job in sweep.jobs]
+    if len(sweeps) > 1:
+        names = labels(sweeps)
+        keys.append("sweep")
+        jobs = [
+            replace(job, differs=job.differs | {"sweep": names[sweep.directory]})
+            for sweep in sweeps
+            for job in sweep.jobs
+        ]
+    ended = [job for job in jobs if job.status in ("finished", "failed")]
+    varying = [key for key in keys if len({spelt(job.differs[key]) for job in ended if key in job.differs}) > 1]
+    references = {reference.key: reference for sweep in sweeps if (reference := sweep.record.reference) is not None}
+    return JobComparison(varying, ended, references)
+
+
+def compared_split(jobs: Sequence[Job]) -> str:
+    """Return the split whose NLL is the objective of finished jobs."""
+    return "validation" if any("val" in job.nlls for job in jobs) else "training"
+
+
+def medians(nlls: Iterable[tuple[Place, float]]) -> dict[Place, float]:
+    """Return the median NLL at each place, the places ascending."""
+    at = defaultdict(list)
+    for place, nll in nlls:
+        at[place].append(nll)
+    return {place: median(at[place]) for place in sorted(at)}

@@ -1,0 +1,121 @@
+"""The data of a report on a run or a checkpoint: the model, its text, and the files in the run's directory."""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from makemore.checkpoints import RECORD_KEY, checkpoints_of, directory_of, find, read
+from makemore.data.corpus import Corpus, read_corpus
+from makemore.errors import UserError, first_line
+from makemore.inference.evaluation import counted_splits, split_nlls
+from makemore.inference.likelihood import NLL
+from makemore.inference.trained_model import TrainedModel, load
+from makemore.pictures.curves import Curves, read_curves
+from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
+
+
+@dataclass
+class RunData:
+    """A trained model with what there is beside it.
+
+    Args:
+        model: the model of the checkpoint.
+        architecture: the registered name of its network.
+        arguments: those of the network.
+        run_dir: the directory of its run; None for a checkpoint outside a run.
+        config: of the run, under dotted keys.
+        overrides: with which the run was started; None where they are unknown.
+        curves: of `metrics.csv`.
+        seconds: spent in training; None where unknown.
+        corpus: the text; None where it cannot be read.
+        nlls: of each split, by the name of the weights: the model's, and the best by validation where they differ.
+        problems: a sentence for each of these that is missing or damaged.
+    """
+
+    model: TrainedModel
+    architecture: str
+    arguments: dict[str, Any]
+    run_dir: Path | None
+    config: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] | None = None
+    curves: Curves = field(default_factory=dict)
+    seconds: float | None = None
+    corpus: Corpus | None = None
+    nlls: dict[str, dict[str, NLL]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of the run's directory, or of the checkpoint outside a run."""
+        return self.model.path.stem if self.run_dir is None else self.run_dir.resolve().name
+
+    @property
+    def objective(self) -> float:
+        """The NLL by which runs are ordered: of validation, or of training without such a split; inf if unknown."""
+        nlls = next(iter(self.nlls.values()), {})
+        found = nlls.get("val", nlls.get("train"))
+        return math.inf if found is None else found.nats
+
+
+def read_run_data(path: Path) -> RunData:
+    """Read a checkpoint, or the newest one of a run's directory, and all that there is to report of it.
+
+    Raises:
+        UserError: there is no checkpoint, or no undamaged one.
+    """
+    path = find(path)
+    model = load(path)
+    run_dir = path.parent.parent if path.parent.name == directory_of("").name else None
+    record = read(path)[RECORD_KEY]["model"]
+    data = RunData(model, record["architecture"], record["arguments"], run_dir)
+    if run_dir is not None:
+        _read_run_dir(data, run_dir)
+    try:
+        data.corpus = read_corpus(model.options, model.vocabulary)
+    except UserError as error:
+        missing = "NLLs and pictures of the model are missing, and new names are not marked"
+        data.problems.append(f"The text cannot be used ({error}): {missing}")
+        return data
+    try:
+        windows = counted_splits(data.corpus, model.network.block_size)
+        data.nlls[f"step {model.step:,}"] = split_nlls(model.network, windows)
+        for best_path in checkpoints_of(run_dir, best=True)[-1:] if run_dir is not None else []:
+            best = load(best_path)
+            if best.step != model.step:
+                data.nlls[f"best by validation, step {best.step:,}"] = split_nlls(best.network, windows)
+    except UserError as error:
+        data.problems.append(str(error))
+    return data
+
+
+def _read_run_dir(data: RunData, run_dir: Path) -> None:
+    """Read the files of a run, as far as they are there and undamaged."""
+    with _noting_problems(data, saved_config_of(run_dir), "the config is unknown"):
+        # references to other keys and to the environment stay as they are written
+        data.config = flat(OmegaConf.to_container(load_saved_config(run_dir), resolve=False))
+    with _noting_problems(data, path := run_dir / ".hydra" / "overrides.yaml", "the command is unknown"):
+        overrides = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        if not isinstance(overrides, list):
+            raise ValueError("not a list")
+        data.overrides = list(map(str, overrides))
+    with _noting_problems(data, path := run_dir / "metrics.csv", "there are no curves"):
+        data.curves = read_curves(path)
+    with _noting_problems(data, path := run_dir / "metrics.json", "the run is not complete"):
+        data.seconds = float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+
+
+@contextmanager
+def _noting_problems(data: RunData, path: Path, consequence: str) -> Iterator[None]:
+    """Note what cannot be read in the block, whatever error a damaged file makes a parser raise."""
+    try:
+        yield
+    except UserError as error:
+        data.problems.append(str(error))
+    except Exception as error:
+        data.problems.append(f"{path}: cannot be read ({first_line(error)}): {consequence}")

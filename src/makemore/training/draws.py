@@ -1,0 +1,70 @@
+"""Seed the random numbers of a network in training, such as dropout's, as a function of (seed, step).
+
+Layers of torch.nn draw from torch's own generators, whose states depend on how often a run was resumed, watched or cut
+into blocks. So these are seeded before each step, and their states are restored afterwards.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from makemore.models.network import Network
+
+# separates these streams from those of examples (`makemore.data.batches`), whose keys have one number
+_KEY = 1
+# side effects of a forward pass, as dropout and batch norm have them
+DRAWS, CHANGES_BUFFERS = "draws random numbers", "changes its buffers"
+
+
+class StepDraws:
+    """torch's own generators, seeded for the steps of a run.
+
+    Args:
+        seed: of the run.
+        device: of the network.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed = seed
+        # some networks draw on the CPU and move the numbers
+        self.generators = [torch.default_generator]
+        if device.type == "cuda":
+            self.generators.append(torch.cuda.default_generators[device.index])
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Restore the states of the generators after the block."""
+        states = [generator.get_state() for generator in self.generators]
+        try:
+            yield
+        finally:
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.set_state(state)
+
+    def begin(self, step: int) -> None:
+        """Seed the generators for a step."""
+        (number,) = np.random.SeedSequence(self.seed, spawn_key=(_KEY, step)).generate_state(1)
+        for generator in self.generators:
+            generator.manual_seed(int(number))
+
+
+def side_effects(network: Network) -> list[str]:
+    """Return what else a forward pass of a network does in its present mode: DRAWS, CHANGES_BUFFERS, both or nothing.
+
+    It is found in a forward pass that leaves no trace.
+    """
+    device = next(network.parameters()).device
+    draws = StepDraws(0, device)
+    # batch norm needs two contexts
+    contexts = torch.arange(2 * network.block_size, device=device).view(2, -1) % network.vocab_size
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with draws.restored(), torch.no_grad():
+        before = [generator.get_state() for generator in draws.generators]
+        functional_call(network, buffers, (contexts,))
+        after = [generator.get_state() for generator in draws.generators]
+    drawn = not all(map(torch.equal, before, after))
+    changed = not all(torch.equal(buffers[name], buffer) for name, buffer in network.named_buffers())
+    return [effect for effect, found in ((DRAWS, drawn), (CHANGES_BUFFERS, changed)) if found]

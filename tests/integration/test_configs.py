@@ -1,15 +1,19 @@
 """Checks that every YAML file composes and runs, and that every command in the documents does."""
 
-import csv
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from trials import run
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from trials import run, table
 
+from makemore.runs.preflight import check
 from makemore.runs.train import train
+from makemore.sweeps.plan import check_jobs, make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -29,8 +33,8 @@ def options() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("option", options())
-def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def overrides_of(option: str) -> list[str]:
+    """The option, and what lets it train anywhere."""
     overrides = [option, *SHORT]
     if option == "trainer=gpu":
         overrides.append("trainer.accelerator=auto")
@@ -39,9 +43,22 @@ def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.Mo
         overrides += [f"data.path={ROOT / 'data' / 'names.txt'}"]
     if option == "data=makemore":
         overrides += ["data.sha256=null"]
+    return overrides
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_passes_the_check_before_a_run(option: str, tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        check(compose("train", overrides_of(option)), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("option", options())
+def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        result = train(compose("train", overrides), tmp_path)
+        result = train(compose("train", overrides_of(option)), tmp_path)
     assert result.objective > 0
     assert len(result.names) > 0
 
@@ -56,7 +73,23 @@ def test_every_experiment_opens_with_its_command_and_what_to_expect(path: Path) 
     assert "Expect" in "".join(line for line in rest if line.startswith("#"))
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_every_sweep_has_jobs_that_could_run(name: str, tmp_path: Path) -> None:
+    def check_job(config: DictConfig) -> None:
+        check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), tmp_path / "job")
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("train", [f"sweep={name}"], run_mode=RunMode.MULTIRUN)
+        plan = make_plan(config)
+        assert plan.keys
+        assert plan.total is not None
+        assert plan.total > 2
+        check_jobs(config, plan, check_job)
+
+
 # sweep=slurm is in test_launchers.py, as far as it goes without SLURM
+@pytest.mark.full
 @pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "sweep").glob("*.yaml")} - {"slurm"}))
 def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
     fewer = {
@@ -68,8 +101,7 @@ def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
     line = ["-m", f"sweep={name}", *SHORT, *fewer, "data.max_lines=50", "hydra.sweep.dir=S"]
     outcome = run("train", *line, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
-    with (tmp_path / "S" / "sweep.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = table(tmp_path / "S")
     assert len(rows) > 2
     assert {row["status"] for row in rows} == {"finished"}
     assert run("report", "S", cwd=tmp_path).code == 0

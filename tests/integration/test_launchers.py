@@ -1,18 +1,15 @@
 """Sweeps by each launcher and by Optuna, as a user starts them: the same results, also when stopped or killed."""
 
-import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import ROOT, Outcome, ending, trials_of
+from trials import Child, Outcome, endings, records, start, statuses, table, trials_of, with_status
 
 TIMEOUT = 240
 
@@ -23,26 +20,23 @@ LONG = (*SMALL, "trainer.max_steps=5000", "val_every=2500", "log_every=500", "op
 
 
 class Sweep:
-    """A sweep in a process of its own, with a process group as a terminal's."""
+    """A sweep in a process of its own, with a session and a process group as a terminal's."""
 
     def __init__(self, cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
-        cwd.mkdir(parents=True, exist_ok=True)
         self.dir = cwd / "sweep"
-        line = [sys.executable, str(ROOT / "scripts" / "train.py"), "-m", f"hydra.sweep.dir={self.dir}", *arguments]
-        self.out, self.err = cwd / "out", cwd / "err"
-        with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(
-                line, cwd=cwd, stdout=out, stderr=err, start_new_session=True, env=dict(os.environ) | (env or {})
-            )
+        line = ("-m", f"hydra.sweep.dir={self.dir}", *arguments)
+        self.child: Child = start("train", *line, cwd=cwd, prepare=_lead_session, env=env)
+        assert self.child.process.pid is not None
+        self.pid: int = self.child.process.pid
 
     def wait(self) -> Outcome:
         """Wait until it ends, and all processes that it started have."""
-        code = self.process.wait(TIMEOUT)
+        outcome = self.child.wait()
         until = time.monotonic() + TIMEOUT
         while (left := self.processes()) and time.monotonic() < until:
             time.sleep(0.1)
         assert not left, left
-        return Outcome(code, self.out.read_text(), self.err.read_text())
+        return outcome
 
     def processes(self) -> list[int]:
         """Return its processes and those that it started, those of Ray, which leave its group, too."""
@@ -52,25 +46,21 @@ class Sweep:
                 fields = status.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == self.process.pid and fields[0] != "Z":
+            if int(fields[3]) == self.pid and fields[0] != "Z":
                 found.append(int(status.parent.name))
         return found
-
-    def job_records(self) -> dict[str, dict[str, Any]]:
-        """Return the records of the jobs that have begun, by the names of their directories."""
-        return {path.parent.name: json.loads(path.read_text()) for path in self.dir.glob("*/job.json")}
-
-    def statuses(self) -> list[str]:
-        """Return what has become of its jobs."""
-        return sorted(job["status"] for job in self.job_records().values())
 
     def wait_until_training(self) -> None:
         """Wait until a job has taken a thousand steps or so."""
         until = time.monotonic() + TIMEOUT
         while not any(len(path.read_text().splitlines()) > 3 for path in self.dir.glob("*/metrics.csv")):
-            assert self.process.poll() is None, self.err.read_text()
-            assert time.monotonic() < until, self.err.read_text()
+            assert self.child.process.is_alive(), self.child.err.read_text()
+            assert time.monotonic() < until, self.child.err.read_text()
             time.sleep(0.02)
+
+
+def _lead_session() -> None:
+    os.setsid()
 
 
 @pytest.fixture
@@ -81,17 +71,6 @@ def sweeps() -> Iterator[list[Sweep]]:
     for sweep in started:
         for pid in sweep.processes():
             os.kill(pid, signal.SIGKILL)
-
-
-def table(sweep_dir: Path) -> list[dict[str, str]]:
-    """Return the rows of a sweep's table, but for the seconds."""
-    with (sweep_dir / "sweep.csv").open(newline="") as file:
-        return [row | {"seconds": ""} for row in csv.DictReader(file)]
-
-
-def results(sweep_dir: Path, jobs: list[str]) -> dict[str, Any]:
-    """Return all that jobs ended with, to the bit."""
-    return {job: ending(sweep_dir / job) for job in jobs}
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +86,10 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What two longer jobs end with, by the basic launcher."""
     sweep = Sweep(tmp_path_factory.mktemp("long"), *LONG)
     assert sweep.wait().code == 0
-    return results(sweep.dir, list(sweep.job_records()))
+    return endings(sweep.dir)
 
 
-SLOW = pytest.mark.slow
+FULL, SLOW = pytest.mark.full, pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -124,13 +103,17 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     outcome = sweep.wait()
     assert outcome.code == 1
     assert "Traceback" not in outcome.err + outcome.out
-    finished = [path.parent.name for path in short.glob("*/job.json")]
-    assert results(sweep.dir, finished) == results(short, finished)
-    assert [row for row in table(sweep.dir) if row["job"] in finished] == table(short)
-    failed = {name: job for name, job in sweep.job_records().items() if job["status"] == "failed"}
+    finished = set(records(short))
     assert len(finished) == 2
-    assert failed.keys() == sweep.job_records().keys() - set(finished)
+    assert {path.name for path in with_status(sweep.dir, "finished")} == finished
+    failed = {name: job for name, job in records(sweep.dir).items() if job["status"] == "failed"}
+    assert failed.keys() == records(sweep.dir).keys() - finished
     assert len(failed) == 1
+    assert {row["job"]: row for row in table(sweep.dir) if row["job"] in finished} == {
+        row["job"]: row for row in table(short)
+    }
+    ended = endings(sweep.dir, finished)
+    assert ended == endings(short)
     for name, job in failed.items():
         assert "the loss is nan" in job["message"]
         assert job["message"] in (sweep.dir / name / "train.log").read_text()
@@ -139,7 +122,7 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
 @pytest.mark.parametrize(
     ("launcher", "signum"),
     [
-        ("joblib", signal.SIGINT),
+        pytest.param("joblib", signal.SIGINT, marks=FULL),
         pytest.param("joblib", signal.SIGTERM, marks=SLOW),
         pytest.param("ray", signal.SIGINT, marks=SLOW),
         pytest.param("ray", signal.SIGTERM, marks=SLOW),
@@ -147,7 +130,7 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
         pytest.param("submitit_local", signal.SIGTERM, marks=SLOW),
     ],
 )
-def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(
+def test_a_signal_saves_the_running_jobs_and_the_same_command_resumes_them(
     launcher: str, signum: int, long: dict[str, Any], tmp_path: Path, sweeps: list[Sweep]
 ) -> None:
     arguments = (*LONG, f"hydra/launcher={launcher}")
@@ -156,67 +139,64 @@ def test_a_signal_saves_the_running_jobs_and_the_same_command_goes_on(
     stopped.wait_until_training()
     if signum == signal.SIGINT:
         # as a terminal sends Ctrl-C
-        os.killpg(stopped.process.pid, signum)
+        os.killpg(stopped.pid, signum)
     else:
-        stopped.process.send_signal(signum)
+        os.kill(stopped.pid, signum)
     outcome = stopped.wait()
     assert outcome.code == 128 + signum, outcome.err
     assert "Traceback" not in outcome.err + outcome.out
     assert "hydra.sweep.dir=" in outcome.out
     # how far the other job has come is the machine's to say
-    assert "stopped" in stopped.statuses()
-    assert set(stopped.statuses()) <= {"stopped", "finished"}
-    half_done = [name for name, job in stopped.job_records().items() if job["status"] == "stopped"]
-    for name in half_done:
-        assert (stopped.dir / name / "train.log").read_text().count("stopped by") <= 1
-    assert [path for name in half_done for path in (stopped.dir / name / "checkpoints").glob("step-*.ckpt")]
-    on = Sweep(tmp_path, *arguments)
-    sweeps.append(on)
-    assert on.wait().code == 0
-    assert results(on.dir, list(long)) == long
-    logs = [(on.dir / name / "train.log").read_text() for name in half_done]
+    half_done = with_status(stopped.dir, "stopped")
+    assert half_done
+    assert set(statuses(stopped.dir).values()) <= {"stopped", "finished"}
+    for job in half_done:
+        assert (job / "train.log").read_text().count("stopped by") <= 1
+    assert [path for job in half_done for path in (job / "checkpoints").glob("step-*.ckpt")]
+    resumed = Sweep(tmp_path, *arguments)
+    sweeps.append(resumed)
+    assert resumed.wait().code == 0
+    assert endings(resumed.dir) == long
+    logs = [(job / "train.log").read_text() for job in half_done]
     assert any("resuming from step" in log for log in logs)
 
 
+@FULL
 def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path: Path, sweeps: list[Sweep]) -> None:
     arguments = (*SHORT, "optimizer.lr=0.003,0.01", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     killed = Sweep(tmp_path, *arguments)
     sweeps.append(killed)
-    while "finished" not in killed.statuses():
-        assert killed.process.poll() is None
+    while not with_status(killed.dir, "finished"):
+        assert killed.child.process.is_alive()
         time.sleep(0.01)
-    os.kill(killed.process.pid, signal.SIGKILL)
-    killed.process.wait()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.child.process.join()
     # its worker goes on for a while
-    logs = {
-        name: (killed.dir / name / "train.log").stat().st_mtime_ns
-        for name, job in killed.job_records().items()
-        if job["status"] == "finished"
-    }
-    on = Sweep(tmp_path, *arguments)
-    sweeps.append(on)
-    assert on.wait().code == 0
-    names = [path.parent.name for path in short.glob("*/job.json")]
-    assert results(on.dir, names) == results(short, names)
-    assert {name: (on.dir / name / "train.log").stat().st_mtime_ns for name in logs} == logs
+    logs = [job / "train.log" for job in with_status(killed.dir, "finished")]
+    written = [log.stat().st_mtime_ns for log in logs]
+    resumed = Sweep(tmp_path, *arguments)
+    sweeps.append(resumed)
+    assert resumed.wait().code == 0
+    assert endings(resumed.dir) == endings(short)
+    assert [log.stat().st_mtime_ns for log in logs] == written
 
 
 @SLOW  # the short form is in tests/test_signals.py
-def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_goes_on(
+def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_resumed(
     long: dict[str, Any], tmp_path: Path, sweeps: list[Sweep]
 ) -> None:
     sweep = Sweep(tmp_path, *LONG, "hydra/launcher=submitit_local")
     sweeps.append(sweep)
     sweep.wait_until_training()
-    told = [name for name, job in sweep.job_records().items() if job["status"] == "running"]
-    for name in told:
+    told = with_status(sweep.dir, "running")
+    for job in told:
         # what SLURM sends for submitit, here and there
-        os.kill(sweep.job_records()[name]["pid"], signal.SIGUSR2)
+        os.kill(records(sweep.dir)[job.name]["pid"], signal.SIGUSR2)
     assert sweep.wait().code == 0
-    assert results(sweep.dir, list(long)) == long
+    assert endings(sweep.dir) == long
     assert told
-    for name in told:
-        log = (sweep.dir / name / "train.log").read_text()
+    for job in told:
+        log = (job / "train.log").read_text()
         assert log.index("stopped by SIGUSR2") < log.index("Requeued job") < log.index("resuming from step")
 
 
@@ -250,7 +230,7 @@ def test_a_search_survives_failing_trials_in_a_storage_of_ones_own(tmp_path: Pat
     for params, value, state in found:
         (job,) = [
             search.dir / name
-            for name, record in search.job_records().items()
+            for name, record in records(search.dir).items()
             if record["differs"]["optimizer.lr"] == params["optimizer.lr"]
         ]
         assert (state == "FAIL") == (params["optimizer.lr"] == 1e30)

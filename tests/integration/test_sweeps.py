@@ -147,7 +147,7 @@ def test_a_job_is_a_run_like_any_other(copied: Path, command: Command, tmp_path:
 def test_jobs_that_raise_stop_no_others(forked: Sweep, sweep: Sweep, tmp_path: Path) -> None:
     """One meets a bug, one diverges, one has a wrong value; the sweep is completed but for them."""
     arguments = ["optimizer.lr=0.001,0.002,1e30,-1,0.004", "trainer.max_steps=12"]
-    outcome = forked(tmp_path, *arguments, prepare=partial(at_call, MOMENTS[2], 3, _bug))
+    outcome = forked(tmp_path, *arguments, prepare=partial(at_call, MOMENTS[2], 2, _bug))
     assert outcome.code == 1
     assert len(with_status(tmp_path / "S", "finished")) == 2
     failed = {
@@ -302,6 +302,8 @@ def test_a_job_whose_directory_another_process_holds_is_waited_for(
     given: list[str], copied: Path, whole: Path, tmp_path: Path
 ) -> None:
     last = sorted(records(copied))[-1]
+    job = copied / last / "job.json"
+    job.write_text(job.read_text().replace("finished", "stopped"))
     with held(copied / last, "trains"):
         child = start("train", *given, *GRID, cwd=tmp_path)
         child.wait_for("3 complete, 0 running")
@@ -320,7 +322,7 @@ def test_a_job_that_another_process_trains_is_waited_for(
     assert forked(tmp_path, *GRID, prepare=signal_at_step(55)).code == 143
     (stopped,) = with_status(tmp_path / "S", "stopped")
     orphan = start("train", f"resume={stopped}", cwd=tmp_path, prepare=signal_at_step(10, signal.SIGSTOP))
-    orphan.wait_for("from step")
+    orphan.wait_for("resuming from step")
     child = start("train", *given, *GRID, cwd=tmp_path)
     child.wait_for("1 complete, 0 running")
     assert child.process.is_alive()

@@ -3,14 +3,18 @@
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from trials import ROOT, SHORT, Outcome
+from trials import ROOT, SHORT, Outcome, start
+
+from makemore.console import MESSAGES
 
 BOXES = re.compile("[\u2500-\u257f]")
 ESCAPE = "\x1b"
@@ -24,23 +28,27 @@ Command = Callable[..., Outcome]
 def in_terminal(cwd: Path, script: str, *arguments: object, **environment: str) -> str:
     """Run a script as if from a terminal of 80 columns, and return all that it shows there."""
     master, slave = pty.openpty()
-    line = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
     # what would decide it against the terminal
-    unset = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-    variables = {name: value for name, value in os.environ.items() if name not in unset}
-    variables |= {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **environment}
-    with subprocess.Popen(line, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, env=variables) as process:
-        os.close(slave)
-        shown = b""
-        try:
-            while part := os.read(master, 65536):
-                shown += part
-        except OSError:  # Linux has no other way to say that the terminal has closed
-            pass
-        finally:
-            os.close(master)
-        assert process.wait() == 0, shown.decode()
+    unset = {"FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"} - environment.keys()
+    env = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **environment}
+    prepare = partial(_see_terminal, unset)
+    child = start(script, *arguments, cwd=cwd, prepare=prepare, env=env, terminal=os.ttyname(slave))
+    shown = b""
+    while (is_alive := child.process.is_alive()) or select.select([master], [], [], 0)[0]:
+        if select.select([master], [], [], 0.02 if is_alive else 0)[0]:
+            shown += os.read(master, 65536)
+    for descriptor in (master, slave):
+        os.close(descriptor)
+    assert child.process.exitcode == 0, shown.decode()
     return shown.decode().replace("\r\n", "\n")
+
+
+def _see_terminal(unset: set[str]) -> None:
+    """Open the streams, and the console of messages, which were made where there is no terminal, anew."""
+    sys.stdout, sys.stderr = (open(descriptor, "w", buffering=1, closefd=False) for descriptor in (1, 2))  # noqa: SIM115
+    for name in unset:
+        os.environ.pop(name, None)
+    MESSAGES.__init__(stderr=True)  # type: ignore[misc]
 
 
 def plain_rows(output: str, title: str) -> list[list[str]]:
@@ -115,7 +123,7 @@ def test_a_sweep_shows_its_table_in_both(process: Command, tmp_path: Path) -> No
     # nothing is cut or left out, however long a line becomes
     assert sorted(row[1] for row in rows) == sorted(2 * [str(path) for path in paths])
     # the live line
-    assert "4 done" in piped.err
+    assert "4 complete" in piped.err
     # what has finished is kept, and only the table is shown
     shown = in_terminal(tmp_path, "train", *arguments)
     headings_in_terminal, *rows_in_terminal = drawn_rows(shown)

@@ -14,7 +14,21 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from trials import SHORT, Outcome, at_call, ending, points, run, send_myself, signal_at_step, start
+from trials import (
+    SHORT,
+    Outcome,
+    assert_same,
+    at_call,
+    ending,
+    points,
+    records,
+    run,
+    send_myself,
+    signal_at_step,
+    start,
+    statuses,
+    table,
+)
 
 GRID = ("optimizer.lr=0.003,0.01", "model.l2=0,0.1", "seed=0,1")
 # all in the launching process, where signals can be aimed at a step
@@ -69,12 +83,6 @@ def odd(sweeps: Sweeps, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd / "S"
 
 
-def rows(sweep_dir: Path) -> list[dict[str, str]]:
-    """Return the rows of a sweep's table, without what no two sweeps share."""
-    with (sweep_dir / "sweep.csv").open(newline="") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
 def logged(run_dir: Path) -> list[dict[str, float]]:
     """Return the rows of a run's log."""
     lines = (run_dir / "metrics.csv").read_text().splitlines()
@@ -82,19 +90,7 @@ def logged(run_dir: Path) -> list[dict[str, float]]:
 
 
 def job_dirs(sweep_dir: Path) -> dict[str, Path]:
-    return {path.parent.name: path.parent for path in sorted(sweep_dir.glob("*/job.json"))}
-
-
-def statuses(sweep_dir: Path) -> dict[str, str]:
-    return {name: json.loads((path / "job.json").read_text())["status"] for name, path in job_dirs(sweep_dir).items()}
-
-
-def assert_same(sweep_dir: Path, whole: Path) -> None:
-    """Every job ended as that of the other sweep, to the digit."""
-    assert job_dirs(sweep_dir).keys() == job_dirs(whole).keys()
-    for name in job_dirs(whole):
-        assert ending(sweep_dir / name) == ending(whole / name), name
-    assert rows(sweep_dir) == rows(whole)
+    return {name: sweep_dir / name for name in records(sweep_dir)}
 
 
 def shape(content: Any) -> Any:
@@ -307,7 +303,7 @@ def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sw
     outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
     assert outcome.code == 1
     assert "a process of the launcher was killed" in outcome.err
-    assert "the same command goes on with the rest" in outcome.out
+    assert "the same command resumes the sweep" in outcome.out
     assert sweeps.run(tmp_path, *GRID, *FORKED).code == 0
 
 
@@ -315,14 +311,14 @@ def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path
     line = ["-m", *sweeps.given[1:3], *sweeps.given[5:], "model=ngram,bigram", "seed=0,1", *INSIDE]
     outcome = run("train", *line, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
-    assert [row["status"] for row in rows(tmp_path / "S")] == ["finished"] * 4
+    assert [row["status"] for row in table(tmp_path / "S")] == ["finished"] * 4
 
 
 @pytest.mark.full
 def test_the_same_job_twice_runs_once(sweeps: Sweeps, tmp_path: Path) -> None:
     outcome = sweeps.run(tmp_path, "seed=0,1,0,0", *INSIDE)
     assert outcome.code == 0, outcome.err
-    assert sorted(row["seed"] for row in rows(tmp_path / "S")) == ["0", "1"]
+    assert sorted(row["seed"] for row in table(tmp_path / "S")) == ["0", "1"]
 
 
 @pytest.mark.parametrize("how", [INSIDE, pytest.param(FORKED, marks=pytest.mark.full)], ids=["inside", "forked"])
@@ -338,8 +334,8 @@ def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Pat
     space = ("optimizer.lr=tag(log,interval(0.001,0.01))", "model.l2=choice(0,0.1)", "seed=range(0,5)")
     outcome = sweeps.run(tmp_path, *search, *space, *FORKED)
     assert outcome.code == 0, outcome.err
-    assert [row["status"] for row in rows(tmp_path / "S")] == ["finished"] * len(rows(tmp_path / "S"))
-    assert len(rows(tmp_path / "S")) >= 5
+    assert [row["status"] for row in table(tmp_path / "S")] == ["finished"] * len(table(tmp_path / "S"))
+    assert len(table(tmp_path / "S")) >= 5
 
 
 def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
@@ -348,8 +344,8 @@ def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: 
     outcome = sweeps.run(tmp_path, *given, *INSIDE)
     assert outcome.code == 0, outcome.err
     assert "continues without" not in outcome.err
-    by_seed = {row["seed"]: float(row["val/nll"]) for row in rows(tmp_path / "S")}
-    compared = [row for row in rows(whole) if row["optimizer.lr"] == "0.01" and row["model.l2"] == "0"]
+    by_seed = {row["seed"]: float(row["val/nll"]) for row in table(tmp_path / "S")}
+    compared = [row for row in table(whole) if row["optimizer.lr"] == "0.01" and row["model.l2"] == "0"]
     assert len(compared) == 2
     for row in compared:
         assert by_seed[row["seed"]] == pytest.approx(float(row["val/nll"]), abs=1e-4)

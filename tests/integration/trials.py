@@ -67,7 +67,14 @@ class Child:
     """A command in a process of its own."""
 
     def __init__(
-        self, script: str, arguments: Sequence[object], cwd: Path, prepare: Any, env: dict[str, str], stdin: str
+        self,
+        script: str,
+        arguments: Sequence[object],
+        cwd: Path,
+        prepare: Any,
+        env: dict[str, str],
+        stdin: str,
+        terminal: str | None,
     ) -> None:
         number = next(_NUMBERS)
         cwd.mkdir(parents=True, exist_ok=True)
@@ -77,8 +84,8 @@ class Child:
             path.touch()
         self.given.write_text(stdin)
         line = [f"{script}.py", *map(str, arguments)]
-        where = (cwd, self.given, self.out, self.err)
-        self.process = forked(_run, script, line, where, prepare, dict(os.environ) | env)
+        outputs = (self.out, self.err) if terminal is None else (terminal, terminal)
+        self.process = forked(_run, script, line, (cwd, self.given, *outputs), prepare, env)
 
     def send(self, signum: int) -> None:
         """Send a signal, unless it has ended."""
@@ -114,9 +121,20 @@ def start(
     prepare: Callable[[], None] | None = None,
     env: dict[str, str] | None = None,
     stdin: str = "",
+    terminal: str | None = None,
 ) -> Child:
-    """Start a script in a process of its own; `prepare` is called there first."""
-    return Child(script, arguments, cwd, prepare, env or {}, stdin)
+    """Start a script in a process of its own.
+
+    Args:
+        script: its name.
+        arguments: of it.
+        cwd: its working directory.
+        prepare: called there first.
+        env: environment variables, beside ours.
+        stdin: its standard input.
+        terminal: the path of one, for its output.
+    """
+    return Child(script, arguments, cwd, prepare, dict(os.environ) | (env or {}), stdin, terminal)
 
 
 def run(script: str, *arguments: object, **options: Any) -> Outcome:
@@ -280,9 +298,10 @@ def table(sweep_dir: Path) -> list[dict[str, str]]:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
-def endings(sweep_dir: Path) -> dict[str, Any]:
-    """Return what each job of a sweep ended with, by the hash of its overrides."""
-    return {name.rpartition("-")[2]: ending(sweep_dir / name) for name in records(sweep_dir)}
+def endings(sweep_dir: Path, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return what jobs of a sweep ended with, all or those in directories of these names, by the hash in the name."""
+    names = records(sweep_dir) if names is None else names
+    return {name.rpartition("-")[2]: ending(sweep_dir / name) for name in names}
 
 
 def assert_same(sweep_dir: Path, whole: Path) -> None:

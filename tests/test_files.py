@@ -1,13 +1,23 @@
-"""Checks atomic files: whole or not at all, and nothing left behind for long."""
+"""Checks files: replaced whole or not at all, and sealed: read back as written, refused when altered."""
 
+import errno
 import os
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from makemore.files import clear_temporaries, replacing
+from makemore.errors import UserError
+from makemore.files import clear_temporaries, read_sealed, replacing, write_sealed, writing
+
+CONTENT = {"weights": torch.arange(300.0), "plain": [1, None, "x", {"y": 2.5}]}
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -58,3 +68,96 @@ def test_temporaries_of_killed_writers_go_when_they_are_old_enough(tmp_path: Pat
     clear_temporaries(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"c.tmp", ".d"}
     clear_temporaries(tmp_path / "nowhere")
+
+
+def test_what_cannot_be_written_is_a_user_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "a.txt"
+    says = r"a\.txt: cannot be written: (File exists|Not a directory)$"
+    with pytest.raises(UserError, match=says), writing(path), replacing(path):
+        pass
+    with pytest.raises(UserError, match=r"^somewhere: cannot be written: no reason given$"), writing("somewhere"):
+        raise OSError("no reason given")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "a.pt"
+    write_sealed(CONTENT, path)
+    return path
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_written_is_read(path: Path, mapped: bool) -> None:
+    content, has_seal = read_sealed(path, mapped)
+    assert has_seal
+    assert torch.equal(content["weights"], CONTENT["weights"])  # type: ignore[arg-type]
+    assert content["plain"] == CONTENT["plain"]
+
+
+def test_torch_reads_it_without_knowing_of_seals(path: Path) -> None:
+    assert torch.load(path, weights_only=True)["plain"] == CONTENT["plain"]
+
+
+def test_a_file_of_torch_has_no_seal(tmp_path: Path) -> None:
+    torch.save([1], tmp_path / "plain.pt")
+    assert read_sealed(tmp_path / "plain.pt") == ([1], False)
+
+
+@given(st.data())
+def test_an_altered_file_is_refused_or_has_no_seal(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    path = tmp_path_factory.mktemp("sealed") / "a.pt"
+    write_sealed(CONTENT, path)
+    whole = path.read_bytes()
+    start = data.draw(st.integers(0, len(whole) - 1))
+    end = data.draw(st.integers(start, min(start + 100, len(whole))))
+    altered = whole[:start] + data.draw(st.binary(max_size=100)) + whole[end:]
+    path.write_bytes(altered)
+    try:
+        _, has_seal = read_sealed(path)
+    except Exception:
+        assert altered != whole
+    else:
+        assert has_seal == (altered == whole)
+
+
+def test_code_in_a_sealed_file_is_not_executed(tmp_path: Path) -> None:
+    target = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.mkdir, (str(target),)
+
+    write_sealed({"state": Payload()}, tmp_path / "evil.pt")
+    for mapped in (False, True):
+        with pytest.raises(Exception, match="Weights only"):
+            read_sealed(tmp_path / "evil.pt", mapped)
+    assert not target.exists()
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from makemore.files import write_sealed
+
+path = Path(sys.argv[1])
+write_sealed({"old": 1}, path)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    write_sealed({"new": torch.zeros(100_000)}, path)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 100, 4096, 300_000])
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "a.pt"
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path), str(limit)], check=True, capture_output=True, text=True
+    )
+    assert int(ended.stdout) == errno.EFBIG
+    assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
+    assert read_sealed(path) == ({"old": 1}, True)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.data.corpus import Corpus, read_corpus, whole_text
+from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.text import PROJECT_ROOT
 from makemore.data.vocabulary import Vocabulary
@@ -344,9 +344,9 @@ def test_the_report_says_what_was_read_dropped_and_split(tmp_path: Path) -> None
     assert "train 17, val 0, test 0" in report
 
 
-def test_a_whole_text_is_read_in_a_vocabulary_made_elsewhere(tmp_path: Path) -> None:
+def test_a_text_is_read_in_a_given_vocabulary(tmp_path: Path) -> None:
     vocabulary = Vocabulary("abcdefgh", "separate", "last")
-    corpus = whole_text(write(tmp_path, "a.txt", "bad", "cafe"), vocabulary, "NFC")
+    corpus = read_corpus(CorpusOptions(write(tmp_path, "a.txt", "bad", "cafe"), splits=(1, 0, 0)), vocabulary)
     assert corpus.vocabulary is vocabulary
     assert corpus.tokens.tolist() == [1, 0, 3, 9, 2, 0, 5, 4, 9]
     assert examples(corpus, "train", 2) == lesson_examples(["bad", "cafe"], 2, vocabulary)
@@ -357,7 +357,7 @@ def test_an_unknown_character_is_named_with_its_line_and_file(tmp_path: Path, ra
     path = tmp_path / "a.txt"
     path.write_bytes(raw.encode())
     with pytest.raises(UserError, match=r"'x' in 'axb' of .*a\.txt is not in the vocabulary"):
-        whole_text(path, Vocabulary("ab"), "NFC")
+        read_corpus(CorpusOptions(str(path), splits=(1, 0, 0)), Vocabulary("ab"))
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from makemore.data.windows import CountedWindows
 from makemore.inference import likelihood
+from makemore.inference.evaluation import metrics_dict
 from makemore.inference.likelihood import NLL, exact_nll
 from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
@@ -63,13 +64,13 @@ def test_an_infinite_nll_is_infinite_in_every_measure() -> None:
 
 
 def test_a_finite_nll_as_a_dict() -> None:
-    assert NLL(8 * math.log(2), 4).as_dict("val") == pytest.approx(
+    assert metrics_dict({"val": NLL(8 * math.log(2), 4)}) == pytest.approx(
         {"val/nll": 2 * math.log(2), "val/bits_per_char": 2, "val/perplexity": 4}
     )
 
 
 def test_an_infinite_nll_is_null_with_a_flag() -> None:
-    assert NLL(math.inf, 4).as_dict("test") == {
+    assert metrics_dict({"test": NLL(math.inf, 4)}) == {
         "test/nll": None,
         "test/bits_per_char": None,
         "test/perplexity": None,
@@ -80,12 +81,12 @@ def test_an_infinite_nll_is_null_with_a_flag() -> None:
 # a network that diverged may give 800 nats a character, whose exponential is beyond a float
 @pytest.mark.parametrize("nats", [0.0, 2.5, 699.0, 701.0, 800.0, 1e300, math.inf])
 def test_a_dict_is_valid_json(nats: float) -> None:
-    values = json.loads(json.dumps(NLL(nats, 1).as_dict("val"), allow_nan=False))
+    values = json.loads(json.dumps(metrics_dict({"val": NLL(nats, 1)}), allow_nan=False))
     assert values["val/nll"] == (nats if math.isfinite(nats) else None)
 
 
 def test_nll_that_is_not_a_number_is_not_called_infinite() -> None:
-    values = NLL(math.nan, 1).as_dict("val")
+    values = metrics_dict({"val": NLL(math.nan, 1)})
     assert values["val/nll"] is None
     assert not values.get("val/infinite")
 

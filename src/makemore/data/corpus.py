@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -209,15 +209,9 @@ def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
 
 
 def _first_lines(chunks: list[str], count: int) -> list[str]:
-    """Return at most the first `count` lines."""
-    first = []
-    for chunk in chunks:
-        lines = chunk.split("\n", count)
-        first.append(chunk[: len(chunk) - len(lines[-1])])
-        count -= len(lines) - 1
-        if count == 0:
-            break
-    return first
+    """Return at most the first `count` lines, in one chunk."""
+    lines = islice((line for chunk in chunks for line in lines_of([chunk])), count)
+    return ["".join(f"{line}\n" for line in lines)]
 
 
 def _membership(
@@ -238,9 +232,3 @@ def _overlaps(
     starts = np.cumsum(lengths) - lengths
     has = [np.logical_or.reduceat(membership == split, starts) for split in range(len(SPLITS))]
     return {SPLITS[split]: overlap(keys, has[split], has[0]) for split in (1, 2) if has[split].any()}
-
-
-def whole_text(path: str | Path, vocabulary: Vocabulary, normalize: str | None) -> Corpus:
-    """Read a file as a corpus whose only split is train, in a given vocabulary."""
-    options = CorpusOptions(path=str(path), splits=(1, 0, 0), normalize=normalize)
-    return read_corpus(options, vocabulary)

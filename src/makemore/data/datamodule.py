@@ -157,40 +157,35 @@ class _OneBatch:
 class _TrainingBlocks:
     """Blocks of steps from the Trainer's current one; iterated once per Lightning epoch."""
 
-    def __init__(self, datamodule: TextDataModule) -> None:
-        self.datamodule = datamodule
+    def __init__(self, data: TextDataModule) -> None:
+        assert data.trainer is not None
+        self.data, self.trainer = data, data.trainer
 
     @cached_property
     def windows(self) -> Windows:
         """The training split, on the device of the model, where blocks are gathered."""
-        data = self.datamodule
-        assert data.trainer is not None
-        return data.windows("train").to(data.trainer.lightning_module.device)
+        return self.data.windows("train").to(self.trainer.lightning_module.device)
 
     @cached_property
     def full(self) -> FullBatches:
-        data = self.datamodule
-        assert data.trainer is not None
-        full = FullBatches.of(data.counted("train"), data.corpus.vocabulary.size)
-        return full.to(data.trainer.lightning_module.device)
+        full = FullBatches.of(self.data.counted("train"), self.data.corpus.vocabulary.size)
+        return full.to(self.trainer.lightning_module.device)
 
     @property
     def most_steps(self) -> int:
         """The most steps in a block: K, fewer if their tokens would be too many."""
-        data = self.datamodule
+        data = self.data
         if data.batch_size is None:
             return data.steps_per_execution
         tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
         return min(data.steps_per_execution, max(_BLOCK_TOKENS // tokens, 1))
 
     def __iter__(self) -> Iterator[Block | CountedSplit]:
-        data, trainer = self.datamodule, self.datamodule.trainer
-        assert trainer is not None
+        data, step = self.data, self.trainer.global_step
         # as `makemore.models.network.Counted` has; the module of a group has no network of its own
-        if hasattr(getattr(trainer.lightning_module, "network", None), "count"):
+        if hasattr(getattr(self.trainer.lightning_module, "network", None), "count"):
             yield CountedSplit(data.counted("train"))
             return
-        step = trainer.global_step
         if data.validation_due:
             data.validation_due = False
             yield self.block(step, 0)
@@ -204,7 +199,7 @@ class _TrainingBlocks:
 
     def block(self, first_step: int, steps: int) -> Block:
         """Return the block of `steps` steps from the first on."""
-        data = self.datamodule
+        data = self.data
         if data.batch_size is None:
             return replace(self.full, first_step=first_step, length=steps)
         draw, batch_size, total = DRAWS[data.draw], data.batch_size, len(self.windows)

@@ -217,15 +217,6 @@ def _drop_blank_lines(content: str) -> tuple[str, int]:
 
 def _drop_long_lines(content: str, max_length: int) -> tuple[str, int]:
     """Return the content without its lines of more than `max_length` characters, and their number."""
-    start = 0
-    while start < len(content):
-        # skips as many lines as fit into `max_length` characters at once
-        newline = content.rfind("\n", start, start + max_length + 1)
-        if newline < 0:
-            break
-        start = newline + 1
-    else:
-        return content, 0
     lines = content.split("\n")
     kept = [line for line in lines if len(line) <= max_length]
     return "\n".join(kept), len(lines) - len(kept)

@@ -1,1 +1,1 @@
-"""What a trained model says: exact NLL, scores, samples, diagnosis."""
+"""Inference with trained models: exact NLL, scores, samples, diagnosis."""

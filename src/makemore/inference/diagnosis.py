@@ -1,4 +1,4 @@
-"""Where a model is right and where it is wrong on a split, as numbers: what the pictures of a checkpoint show."""
+"""Diagnosis of a model on a split, as the arrays that its pictures show."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -15,25 +15,24 @@ from makemore.models.network import Network
 
 Array = npt.NDArray[np.float64]
 
-# Logits in memory at once: 8 MB in float64.
+# logits computed at once: 8 MB in float64
 _CELLS = 2**20
-# Places in an item that are told apart, and tokens that a matrix shows.
+# positions in an item, the last of which has all beyond; tokens in a matrix; bins of probabilities
 PLACES = 30
 TOKENS = 40
-# Probabilities are sorted into so many equal parts of [0, 1].
 BINS = 20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often the likeliest token is the right one, by the probability it was given (Guo et al. 2017, section 2).
+    """Accuracy of the likeliest token by its probability (Guo et al. 2017, section 2).
 
-    The other tokens, nearly all of which rightly get next to nothing, would hide how far off these are.
+    The other tokens, nearly all of which rightly have a probability near 0, would hide its error.
 
     Args:
-        predicted: (BINS,) the mean probability of the likeliest token in each bin; NaN where nothing is in it.
-        observed: (BINS,) the share of these that were right.
-        weight: (BINS,) the number of examples.
+        predicted: (BINS,) the mean probability of the likeliest token in each bin; NaN in an empty bin.
+        observed: (BINS,) the accuracy in each bin; NaN in an empty bin.
+        weight: (BINS,) the number of examples in each bin.
     """
 
     predicted: Array
@@ -42,7 +41,7 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """The expected calibration error: the mean gap between probability and share, over examples."""
+        """The expected calibration error: the mean gap between probability and accuracy, over examples."""
         filled = self.weight > 0
         gaps = np.abs(self.predicted - self.observed)[filled] * self.weight[filled]
         return float(gaps.sum() / self.weight.sum())
@@ -50,20 +49,18 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a model says on a split, and what is there; all sums are over the examples.
-
-    Matrices are over the `tokens` (S,): those that are to be predicted most often, at the most `TOKENS`, and the one
-    that starts items, in the vocabulary's order.
+    """Statistics of a model's predictions over the examples of a split.
 
     Args:
-        split: whose examples.
-        tokens: the tokens that the matrices show.
-        nll_by_token: of each token of the vocabulary that is there, as the one to predict.
-        nll_by_place: of the first character of an item, the second and so on; the last holds all from there on.
-        counted: (S, S) how often the second follows the first.
-        expected: (S, S) how often the model expects it to: the sum of its probabilities after the first.
-        confusion: (S, S) the mean probability of the second where the first is right.
-        calibration: of the likeliest token of each example.
+        split: the name of the split.
+        tokens: (S,) those in the matrices: the `TOKENS` most frequent targets and the start token, in the vocabulary's
+            order.
+        nll_by_token: by target.
+        nll_by_place: by the target's position in its item; the last includes all positions beyond.
+        counted: (S, S) how often the column's token follows the row's.
+        expected: (S, S) the sum of the model's probabilities of the column's token after the row's.
+        confusion: (S, S) the mean probability of the column's token where the row's is the target.
+        calibration: of the likeliest token.
     """
 
     split: str
@@ -77,47 +74,36 @@ class Diagnosis:
 
 
 def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
-    """Return what a model says on a split that has examples.
+    """Diagnose a network on a split that has examples.
 
     Args:
         network: on the CPU.
-        corpus: the text, in the network's vocabulary.
+        corpus: in the network's vocabulary.
         split: "train", "val" or "test".
 
     Raises:
         DivergedError: the network gives no probabilities.
     """
-    # a model that looks at nothing is still compared by what came before
-    length = max(network.block_size, 1)
-    windows = corpus.windows(split, length).counted()
+    # the matrices need the token before, even if the network does not
+    windows = corpus.windows(split, max(network.block_size, 1)).counted()
     size = corpus.vocabulary.size
     common = Counter(dict(enumerate(np.bincount(windows.pair_target, windows.pair_count, size))))
     tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
     sums = _Sums(size, tokens)
     for part in log_probs(network, windows, max(1, _CELLS // size), torch.float64):
         sums.add(part)
-    calibration = Calibration(*sums.calibration())
+    with np.errstate(invalid="ignore"):
+        calibration = Calibration(sums.predicted / sums.weight, sums.observed / sums.weight, sums.weight)
     by_token = {t: NLL(float(sums.nll[t]), int(sums.count[t])) for t in range(size) if sums.count[t]}
-    # where a token is never right, there is nothing to confuse it with
-    right = np.maximum(sums.count[tokens], 1)
-    return Diagnosis(
-        split,
-        tokens,
-        by_token,
-        nll_by_place(network, corpus, split),
-        sums.counted,
-        sums.expected,
-        sums.confusion / right[:, None],
-        calibration,
-    )
+    confusion = sums.confusion / np.maximum(sums.count[tokens], 1)[:, None]
+    by_place = nll_by_place(network, corpus, split)
+    return Diagnosis(split, tokens, by_token, by_place, sums.counted, sums.expected, confusion, calibration)
 
 
 def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
-    """Return the NLL of the tokens of a split by their place in the item; the end of an item is one of them.
+    """Return the NLL at each position of the items of a split, ends included; 0 nats over 0 characters if not there.
 
-    Returns:
-        of each place from the first on, at the most `PLACES`, the last of which holds all from there on; 0 nats over
-        0 characters where there are none.
+    There are at most `PLACES`, the last of which includes all positions beyond.
     """
     starts = np.cumsum(corpus.lengths, dtype=np.int64) - corpus.lengths
     predicted = np.flatnonzero(corpus.membership == SPLITS.index(split))
@@ -131,40 +117,39 @@ def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
 
 
 class _Sums:
-    """Sums over contexts, filled a part at a time."""
+    """Sums over the examples, chunk by chunk."""
 
     def __init__(self, size: int, tokens: list[int]) -> None:
         self.tokens = tokens
-        # the place of a token in the matrices, and of all others after them
-        self.place = np.full(size, len(tokens))
-        self.place[tokens] = np.arange(len(tokens))
+        # the row of each token in the matrices; the other tokens share the row after the last
+        self.row_of = np.full(size, len(tokens))
+        self.row_of[tokens] = np.arange(len(tokens))
         self.nll, self.count = np.zeros(size), np.zeros(size)
         shape = (len(tokens), len(tokens))
         self.counted, self.expected, self.confusion = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.predicted, self.observed, self.weight = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
 
     def add(self, part: Predictions) -> None:
-        """Add the predictions for some contexts."""
+        """Add the predictions for a chunk of contexts."""
         rows, targets, counts = part.rows.numpy(), part.targets.numpy(), part.counts.numpy()
         np.add.at(self.count, targets, counts)
         np.add.at(self.nll, targets, -part.chosen.numpy() * counts)
         probs = part.log_probs.exp().numpy()
         totals = np.bincount(rows, counts, len(probs))
-        self._add_matrices(probs[:, self.tokens], part.contexts[:, -1].numpy(), totals, rows, targets, counts)
+        before, after = self.row_of[part.contexts[:, -1].numpy()], self.row_of[targets]
+        shown = probs[:, self.tokens]
+        self.expected += self._by_row(before, shown * totals[:, None])
+        self.confusion += self._by_row(after, shown[rows] * counts[:, None])
+        counted = np.zeros((len(self.tokens) + 1, len(self.tokens) + 1))
+        np.add.at(counted, (before[rows], after), counts)
+        self.counted += counted[:-1, :-1]
         self._add_calibration(probs, totals, rows, targets, counts)
 
-    def _add_matrices(self, probs: Array, before: Any, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
-        shown = len(self.tokens)
-        last = self.place[before]
-        sums = np.zeros((shown + 1, shown))
-        np.add.at(sums, last, probs * totals[:, None])
-        self.expected += sums[:shown]
-        counted = np.zeros((shown + 1, shown + 1))
-        np.add.at(counted, (last[rows], self.place[targets]), counts)
-        self.counted += counted[:shown, :shown]
-        right = np.zeros((shown + 1, shown))
-        np.add.at(right, self.place[targets], probs[rows] * counts[:, None])
-        self.confusion += right[:shown]
+    def _by_row(self, rows: Any, values: Array) -> Array:
+        """Return the sums (S, S) of `values` (P, S) over the same row of the matrices."""
+        sums = np.zeros((len(self.tokens) + 1, len(self.tokens)))
+        np.add.at(sums, rows, values)
+        return sums[:-1]
 
     def _add_calibration(self, probs: Array, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
         likeliest, confidence = probs.argmax(1), probs.max(1)
@@ -172,8 +157,3 @@ class _Sums:
         self.weight += np.bincount(bins, totals, BINS)
         self.predicted += np.bincount(bins, confidence * totals, BINS)
         self.observed += np.bincount(bins[rows], counts * (targets == likeliest[rows]), BINS)
-
-    def calibration(self) -> tuple[Array, Array, Array]:
-        """Return means of the bins, and their weights."""
-        with np.errstate(invalid="ignore"):
-            return self.predicted / self.weight, self.observed / self.weight, self.weight

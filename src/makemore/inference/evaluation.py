@@ -1,4 +1,4 @@
-"""Evaluation: the exact NLL of every split, at the end of training and of any checkpoint later."""
+"""Evaluation of networks and checkpoints: the exact NLL of every split."""
 
 import json
 import math
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from makemore.console import TableColumn, print_table
-from makemore.data.corpus import Corpus, read_corpus, whole_text
-from makemore.data.options import SPLITS
+from makemore.data.corpus import Corpus, read_corpus
+from makemore.data.options import SPLITS, CorpusOptions
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
+from makemore.files import writing
 from makemore.inference.likelihood import NLL, exact_nll
 from makemore.inference.trained_model import TrainedModel
 from makemore.models.network import Network
@@ -18,26 +19,24 @@ from makemore.models.network import Network
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of evaluating a checkpoint.
 
     Args:
         nlls: by split, or under "text" for another file.
-        changes: a sentence for each of the training text's files that is not what it was.
+        changes: a sentence for each file of the training text that has changed.
     """
 
     nlls: dict[str, NLL]
     changes: list[str]
 
     def as_dict(self) -> dict[str, float | bool | None]:
-        """Return the metrics as JSON can hold them, and whether the text has changed."""
+        """Return the metrics as JSON values, and whether the text has changed."""
         return metrics_dict(self.nlls) | {"text_changed": bool(self.changes)}
 
     def write(self, path: str | Path) -> None:
-        """Write the metrics as JSON; a path that cannot be written is a `UserError`."""
-        try:
+        """Write the metrics as JSON; raise `UserError` if the path cannot be written."""
+        with writing(path):
             Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def counted_splits(corpus: Corpus, block_size: int) -> dict[str, CountedWindows]:
@@ -46,26 +45,30 @@ def counted_splits(corpus: Corpus, block_size: int) -> dict[str, CountedWindows]
 
 
 def split_nlls(network: Network, windows: Mapping[str, CountedWindows]) -> dict[str, NLL]:
-    """Return the exact NLL of each split, given its counted windows."""
+    """Return the exact NLL of each split, from its counted windows."""
     return {split: exact_nll(network, counted) for split, counted in windows.items()}
 
 
 def metrics_dict(nlls: Mapping[str, NLL]) -> dict[str, float | bool | None]:
-    """Return NLL, bits a character and perplexity of each split as JSON can hold them."""
+    """Return the metrics of each split as JSON values: an infinite NLL is null, with a flag."""
     metrics: dict[str, float | bool | None] = {}
     for split, nll in nlls.items():
-        metrics |= nll.as_dict(split)
+        values = {"nll": nll.nats, "bits_per_char": nll.bits_per_char, "perplexity": nll.perplexity}
+        metrics |= {f"{split}/{name}": value if math.isfinite(value) else None for name, value in values.items()}
+        if math.isinf(nll.nats):
+            metrics[f"{split}/infinite"] = True
     return metrics
 
 
 def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evaluation:
-    """Return the NLL on each split of the text that a checkpoint was trained on, or on a whole other file.
+    """Evaluate a model on each split of the text that it was trained on, or on the whole of another file.
 
     Raises:
-        UserError: the text is not where it was, or has characters that the model does not know.
+        UserError: the text is missing, or has characters that are not in the model's vocabulary.
     """
     if data_path is not None:
-        corpus = whole_text(data_path, model.vocabulary, model.options.normalize)
+        options = CorpusOptions(str(data_path), splits=(1, 0, 0), normalize=model.options.normalize)
+        corpus = read_corpus(options, model.vocabulary)
         windows = corpus.windows("train", model.network.block_size).counted()
         return Evaluation({"text": exact_nll(model.network, windows)}, [])
     changes = model.changes()
@@ -77,7 +80,7 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
 
 
 def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
-    """Print a table of NLLs, a row each, on standard output."""
+    """Print a table of NLLs on standard output."""
     found = nlls.values()
     columns = [
         TableColumn("split", list(nlls), is_text=True),
@@ -87,5 +90,5 @@ def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
         TableColumn("perplexity", [f"{nll.perplexity:.4f}" for nll in found]),
     ]
     print_table(title, columns)
-    if any(math.isinf(nll.nats) for nll in nlls.values()):
+    if any(math.isinf(nll.nats) for nll in found):
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")

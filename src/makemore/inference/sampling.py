@@ -1,10 +1,9 @@
-"""Sampling: made-up items from any network, by the lesson's stream of random numbers (L4).
+"""Sampling of items from any network, with the lesson's stream of random numbers (L4).
 
-One float64 uniform a character from one CPU generator, item after item, looked up in the cumulative distribution of
-the context. So the same seed gives the same items on every machine, the first ten of a hundred are the ten, and the
-stream does not depend on temperature, top-k or prompt. Contexts come again and again, so distributions are kept, and
-made in pages: those of contexts that differ in their last token alone, in float64. Rows of a batch differ in the last
-bits with the size of the batch; which rows are in a page depends on the context alone, so its bits do too.
+Each character takes one float64 uniform from a CPU generator, looked up in the cumulative distribution of the context.
+So the same seed gives the same items on every machine, more samples begin with the same ones, and the stream does not
+depend on temperature, top-k or prompt. Distributions are computed in float64, in pages of neighbouring contexts, and
+cached. The last bits of a row depend on the size of its batch, so a page's contexts depend on nothing else.
 """
 
 import copy
@@ -24,22 +23,22 @@ from makemore.inference.likelihood import NO_PROBABILITIES
 from makemore.models.network import Network
 
 _UNIFORMS = 1024
-# Numbers (float64) in a page at the most, where V is not more, and in all pages that are kept: 64 MB.
+# most numbers (float64) in a page, unless V is more, and in all cached pages: 64 MB
 _PAGE = 2**10
 _KEPT = 2**23
-# Of so many possible contexts most come up; of more, few do, and neighbours would be made for nothing.
+# if there are more contexts, few of them occur, so a page has one
 _FEW = 2**15
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What changes the distributions, but not the stream of random numbers.
+    """Options of sampling, none of which changes the stream of random numbers.
 
     Args:
-        prompt: every item begins with it.
-        temperature: divides the logits; below 1 the likely becomes likelier.
+        prompt: the beginning of every item.
+        temperature: divides the logits.
         top_k: keep only the k likeliest tokens of each distribution; None keeps all.
-        max_length: most characters in an item, prompt included; longer ones are cut off there.
+        max_length: most characters in an item, including the prompt; longer ones are truncated.
     """
 
     prompt: str = ""
@@ -60,7 +59,7 @@ class SamplingOptions:
 def sample(
     network: Network, vocabulary: Vocabulary, n: int, seed: int, options: SamplingOptions | None = None
 ) -> list[str]:
-    """Return `n` items; see `samples`."""
+    """Sample `n` items; see `samples`."""
     whole_number("num_samples", n)
     return list(islice(samples(network, vocabulary, seed, options), n))
 
@@ -72,10 +71,10 @@ def unseen(items: Iterator[str], seen: Container[str], n: int, max_attempts: int
         items: a stream, as from `samples`.
         seen: the items of the text.
         n: how many to yield.
-        max_attempts: how many items to take from the stream at the most; None is 100 for each one wanted.
+        max_attempts: most items to take from the stream; None is 100 n.
 
     Raises:
-        UserError: fewer than `n` came up in that many attempts; those that did were yielded before.
+        UserError: fewer than `n` unseen items, all yielded before, in that many attempts.
     """
     attempts = 100 * n if max_attempts is None else whole_number("max_attempts", max_attempts)
     found = 0
@@ -92,16 +91,17 @@ def unseen(items: Iterator[str], seen: Container[str], n: int, max_attempts: int
 def samples(
     network: Network, vocabulary: Vocabulary, seed: int, options: SamplingOptions | None = None
 ) -> Iterator[str]:
-    """Yield made-up items without end.
+    """Yield samples without end, from a copy of the network in float64 on the CPU.
 
     Args:
-        network: any; a copy of it in float64 is used on the CPU.
-        vocabulary: the network's.
+        network: any.
+        vocabulary: of the network.
         seed: of the stream of random numbers.
-        options: prompt, temperature, top-k and length.
+        options: see `SamplingOptions`.
 
     Raises:
-        UserError: a prompt with a character that is not in the vocabulary.
+        UserError: a character of the prompt is not in the vocabulary.
+        DivergedError: the network gives no probabilities.
     """
     options = options or SamplingOptions()
     prompt = vocabulary.encode(options.prompt)
@@ -129,16 +129,15 @@ def _items(pages: "_Pages", prompt: list[int], max_length: int, uniforms: Iterat
 
 
 def _uniforms(generator: torch.Generator) -> Iterator[float]:
-    """Yield the generator's float64 uniforms; drawing many at once gives the same ones as drawing each."""
+    """Yield the generator's float64 uniforms, which do not depend on how many are drawn at once."""
     while True:
         yield from torch.rand(_UNIFORMS, dtype=torch.float64, generator=generator).tolist()
 
 
 class _Pages(dict[int, "array[float]"]):
-    """The cumulative distributions (R V,) after R contexts, computed when asked for.
+    """A cache of pages: the cumulative distributions (R V,) after R contexts with consecutive numbers.
 
-    Contexts are numbered in the order of their tokens, which are the digits of the number. A page has R neighbours;
-    one context alone where too many are possible.
+    The tokens of a context are the digits, base V, of its number.
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary, options: SamplingOptions) -> None:
@@ -154,13 +153,13 @@ class _Pages(dict[int, "array[float]"]):
     def __missing__(self, number: int) -> "array[float]":
         logits = self.network(self._contexts_of(number))
         if self.vocabulary.start != self.vocabulary.end:
-            # a start token only pads; it is never a character
+            # a separate start token is never sampled
             logits[:, self.vocabulary.start] = -torch.inf
         if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
             kept = logits.topk(self.options.top_k).indices
             logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
         if self.options.temperature != 1:
-            # the largest is 0, so that no temperature makes it overflow
+            # with a maximum of 0, no temperature overflows
             logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
         cumulative = logits.softmax(1).cumsum(1).numpy()
         totals = cumulative[:, -1:]
@@ -168,17 +167,17 @@ class _Pages(dict[int, "array[float]"]):
             raise DivergedError(NO_PROBABILITIES)
         page = array("d", (cumulative / totals).tobytes())
         if len(self) == self.most:
-            # the oldest goes; made again it has the same bits
+            # evicts the oldest; computed again it has the same bits
             del self[next(iter(self))]
         self[number] = page
         return page
 
     def _contexts_of(self, number: int) -> Tensor:
-        """Return the contexts (R, T) of a page, int64; the last page may have fewer."""
+        """Return the contexts (R, T) of a page, as int64; the last page may have fewer."""
         first, size = number * self.rows, self.vocabulary.size
         carry = np.arange(min(self.rows, self.contexts - first))
         contexts = np.empty((len(carry), self.network.block_size), dtype=np.int64)
-        # added to the digits of the first one by one, as its number may be beyond 64 bits
+        # digit by digit, as the number of a context may exceed 64 bits
         for place in reversed(range(self.network.block_size)):
             first, digit = divmod(first, size)
             carry, contexts[:, place] = np.divmod(carry + digit, size)

@@ -1,4 +1,4 @@
-"""Scoring: how likely a network finds given words, character by character."""
+"""Scoring: the log-probability of given words, character by character."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ from makemore.errors import UserError, as_text
 from makemore.inference.likelihood import log_probs
 from makemore.models.network import Network
 
-# Characters of a word that are scored at once, for words beyond all measure.
+# characters of a word scored at once
 _ROWS = 2**14
 
 
@@ -25,7 +25,7 @@ class WordScore:
 
     Args:
         word: as given.
-        labels: what is predicted at each place: the word's characters, then the end.
+        labels: of its characters and the end.
         log_probs: of each of them, in nats.
     """
 
@@ -35,25 +35,25 @@ class WordScore:
 
     @property
     def log_likelihood(self) -> float:
-        """Their sum, in nats; -inf where a character is impossible."""
+        """The sum of the log-probabilities, in nats; -inf if a character is impossible."""
         return sum(self.log_probs)
 
     @property
     def nll(self) -> float:
-        """Mean NLL, nats a character, the end counted."""
+        """Mean NLL, nats a character, including the end."""
         return -self.log_likelihood / len(self.log_probs)
 
 
 def read_words(words: object, words_file: str | None, normalize: str | None) -> list[str]:
-    """Return the words to score: those given, then those of a file, one a line.
+    """Return the words to score: those given, then the lines of a file.
 
     Args:
-        words: from the command line, a list or one word.
+        words: a list or one word, from the command line.
         words_file: a path, `-` for standard input, or None.
         normalize: the Unicode normal form of the model's text, or None.
 
     Raises:
-        UserError: a word that is not text (Hydra reads `1`, `true` and `null` as values), an unusable file, or none.
+        UserError: a word is not a string (Hydra parses `1`, `true` and `null`), the file cannot be used, or no words.
     """
     given = words if isinstance(words, Sequence) and not isinstance(words, str) else [words]
     chosen = [normalized(as_text("words", word), normalize) for word in given]
@@ -67,16 +67,16 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
 
 
 def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> list[WordScore]:
-    """Return the score of each word.
+    """Score words, with log-probabilities in float64.
 
     Args:
-        network: on the CPU; its log-probabilities are taken in float64.
-        vocabulary: the network's.
-        words: any, the empty one too.
+        network: on the CPU.
+        vocabulary: of the network.
+        words: may be empty.
 
     Raises:
-        UserError: a word with a character that is not in the vocabulary.
-        DivergedError: the network gives no probabilities.
+        UserError: a character is not in the vocabulary.
+        DivergedError: a log-probability is not a number.
     """
     return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
 
@@ -96,7 +96,7 @@ def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int
 
 
 def print_scores(scores: Sequence[WordScore]) -> None:
-    """Print each word's characters with their probabilities, and a table of the words' NLLs, on standard output."""
+    """Print the probabilities of each word's characters, and a table of the NLLs of words, on standard output."""
     for word in scores:
         print(word.word)
         for label, log_prob in zip(word.labels, word.log_probs, strict=True):

@@ -1,7 +1,7 @@
-"""The trained model that a checkpoint keeps.
+"""Trained models, loaded from checkpoints.
 
-Its record says which registered network with which arguments, the vocabulary, the text and how it was split; only the
-registry instantiates what it names.
+A checkpoint records the registered name and the arguments of the network, the vocabulary, the text and its split. Only
+the registry instantiates what it names.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,15 +25,15 @@ _NETWORK_PREFIX = "network."
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model as a checkpoint keeps it, ready to score and to sample.
+    """A trained model, ready to score and to sample.
 
     Args:
         path: the checkpoint.
-        network: with its trained weights, on the CPU, in evaluation mode.
-        vocabulary: of the text that it was trained on.
-        options: which text that was, and how it was split.
-        sha256: the digests of the text's files when it was trained, by split.
-        step: how many optimiser steps it had taken.
+        network: on the CPU, in evaluation mode.
+        vocabulary: of the training text.
+        options: which text it was trained on, and how that was split.
+        sha256: of the text's files at training time, by split.
+        step: optimiser steps taken.
     """
 
     path: Path
@@ -44,10 +44,10 @@ class TrainedModel:
     step: int
 
     def nll(self, words: Sequence[str]) -> list[float]:
-        """Return the mean NLL of each word, in nats a character, its end counted; inf where it is impossible.
+        """Return the mean NLL of each word, in nats a character, including its end; inf if it is impossible.
 
         Raises:
-            UserError: a word with a character that the model does not know.
+            UserError: a character is not in the vocabulary.
         """
         if isinstance(words, str):
             raise UserError(f"the words to score must be a list, as in [{words!r}]")
@@ -66,7 +66,7 @@ class TrainedModel:
         unseen: bool = False,
         max_attempts: int | None = None,
     ) -> list[str]:
-        """Return `n` made-up items; see `iter_samples`."""
+        """Sample `n` items; see `iter_samples`."""
         options = SamplingOptions(prompt, temperature, top_k, max_length)
         return list(self.iter_samples(n, seed, options, unseen, max_attempts))
 
@@ -78,17 +78,17 @@ class TrainedModel:
         unseen: bool = False,
         max_attempts: int | None = None,
     ) -> Iterator[str]:
-        """Yield `n` made-up items; the same seed gives the same ones, and the first of more are those of fewer.
+        """Yield `n` samples; the same seed gives the same ones, and more samples begin with the same ones.
 
         Args:
-            n: how many.
+            n: number of samples.
             seed: of the stream of random numbers.
-            options: prompt, temperature, top-k and length.
-            unseen: only items that are not in the text, which must be where it was.
+            options: see `SamplingOptions`.
+            unseen: yield only items that are not in the text, whose files are read.
             max_attempts: see `makemore.inference.sampling.unseen`.
 
         Raises:
-            UserError: a bad option, or a text that is gone or does not leave enough unseen.
+            UserError: a bad option, a text that is missing, or too few unseen items.
         """
         whole_number("num_samples", n)
         options = replace(options, prompt=normalized(options.prompt, self.options.normalize))
@@ -98,20 +98,12 @@ class TrainedModel:
         return islice(stream, n)
 
     def seen(self) -> set[str]:
-        """Return the items of the text that the model was trained on, all its splits.
-
-        Raises:
-            UserError: the text is not where it was.
-        """
+        """Return the items of all splits of the training text; raise `UserError` if it is missing."""
         texts = [read_text(self._file(path), self.options.normalize) for path in self.options.paths.values()]
         return {line for text in texts for line in text.lines()}
 
     def changes(self) -> list[str]:
-        """Return a sentence for each file of the text that is not what it was when the model was trained.
-
-        Raises:
-            UserError: a file is not where it was.
-        """
+        """Return a sentence for each file of the training text that has changed; raise `UserError` if missing."""
         now = {split: sha256_of(self._file(path)) for split, path in self.options.paths.items()}
         return [
             f"{self.options.paths[split]} has changed since training "

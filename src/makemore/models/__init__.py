@@ -1,1 +1,1 @@
-"""Networks and their registry: contexts in, logits out."""
+"""Networks and their registry."""

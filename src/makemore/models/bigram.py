@@ -1,4 +1,4 @@
-"""The neural bigram: one weight matrix whose rows are the logits of what follows a token (L0, L1, L4)."""
+"""The neural bigram: a weight matrix of the logits of the next token, a row per token (L0, L1, L4)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,12 @@ from makemore.models.network import Network, register
 
 @register("bigram")
 class Bigram(Network):
-    """Logits by looking up a row of W, which a one-hot product would do 27 times slower.
+    """A bigram model whose logits are rows of W; the lessons' one-hot product is 27 times slower.
 
     Args:
         vocab_size: V.
-        generator: draws the initial weights.
-        init: "normal" is the lessons' draw, W from N(0, 1) to the bit; "scaled" starts near log V.
+        generator: for the initial weights.
+        init: "normal" is the lessons' draw from N(0, 1), to the bit; "scaled" starts near an NLL of log V.
     """
 
     block_size = 1

@@ -1,4 +1,4 @@
-"""The context-window MLP: embedding, tanh hidden layer, output (Bengio et al. 2003, section 2; L2)."""
+"""The MLP over a context window: embedding, tanh hidden layer, output (Bengio et al. 2003, section 2; L2)."""
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,17 @@ from makemore.models.network import Network, register
 
 @register("mlp")
 class MLP(Network):
-    """Embeds each token of the context, and maps the concatenated embeddings through one tanh layer to logits.
+    """Concatenated embeddings of the context, a tanh hidden layer, and an output layer.
 
     Args:
         vocab_size: V.
-        generator: draws the initial weights.
-        block_size: T, tokens of context.
-        embedding_dim: E, numbers a token.
-        hidden_dim: H, tanh units.
-        init: "normal" is the lesson's draw to the bit: C, W1, b1, W2, b2 in this order, all from N(0, 1).
+        generator: for the initial weights.
+        block_size: T, the length of the context.
+        embedding_dim: E, the dimension of the embedding.
+        hidden_dim: H, the number of tanh units.
+        init: "normal" is the lesson's draw, to the bit: C, W1, b1, W2, b2 in this order, all from N(0, 1).
             "scaled" draws the weights alone, with the tanh gain 5/3 over sqrt(fan-in) for the hidden layer
-            (He et al. 2015, section 2.2), and an output so small that training starts near log V.
+            (He et al. 2015, section 2.2), and an output so small that training starts near an NLL of log V.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MLP(Network):
 
     @property
     def embedding(self) -> Tensor:
-        """The vectors (V, E) that stand for the tokens."""
+        """The embedding (V, E) of the tokens."""
         return self.C
 
     def forward(self, contexts: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""The registry of networks: plain `nn.Module`s, contexts (B, T) in, logits (B, V) out.
+"""The contract of networks, plain `nn.Module`s that map tokens to logits, and their registry.
 
-A file in this package that registers a class is all that a new model needs here. Checkpoints name a model by its
-registered name, and nothing that a checkpoint names is ever instantiated otherwise.
+A new model needs only a file in this package that registers a class. Checkpoints name a model by its registered name;
+nothing that a checkpoint names is instantiated otherwise.
 """
 
 import importlib
@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     @property
     def embedding(self) -> Tensor | None:
-        """The vectors (V, E) that stand for the tokens; None where there are none."""
+        """The embedding (V, E) of the tokens; None if the network has none."""
         return None
 
 
@@ -42,11 +42,11 @@ class Counted(Network):
     """A network that is trained by counting, in one step over the whole training split."""
 
     def count(self, windows: CountedWindows) -> None:
-        """Take the counts of `windows`, whose contexts are `block_size` long, in place of any before."""
+        """Count `windows`, whose contexts are `block_size` long, anew."""
         raise NotImplementedError
 
     def most_common(self) -> list[tuple[tuple[int, ...], int]]:
-        """Return each counted n-gram, as its tokens, with its count, the most common first, then in token order."""
+        """Return the tokens and the count of each n-gram, most common first, ties in the order of their tokens."""
         raise NotImplementedError
 
 
@@ -97,20 +97,20 @@ def register(name: str) -> Callable[[_N], _N]:
 
 
 def architectures() -> list[str]:
-    """Return the registered names."""
+    """Return the names of the registered networks."""
     for module in pkgutil.iter_modules(models.__path__):
         importlib.import_module(f"{models.__name__}.{module.name}")
     return sorted(_REGISTRY)
 
 
 def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: int) -> Network:
-    """Return a new network with initial weights that are a function of the seed.
+    """Build a network with new weights, a function of the seed.
 
     Args:
         architecture: a registered name.
         vocab_size: V.
-        arguments: what the class takes beside `vocab_size` and `generator`.
-        seed: of the generator of the initial weights, whether the class draws from it or leaves that to torch.nn.
+        arguments: of the class, beside `vocab_size` and `generator`.
+        seed: of the initial weights, whether the class draws from `generator` or leaves that to torch.nn.
 
     Raises:
         UserError: an unknown name, an unknown argument, or one out of range.
@@ -127,25 +127,19 @@ def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: i
 
 
 def restore(architecture: str, vocab_size: int, arguments: dict[str, Any], state: dict[str, Tensor]) -> Network:
-    """Return a network with the weights in `state`, which are all the memory that it takes.
-
-    Args:
-        architecture: as for `build`.
-        vocab_size: as for `build`.
-        arguments: as for `build`.
-        state: its `state_dict`, kept as it is.
+    """Build a network with the tensors of `state`, its `state_dict`, without allocating others.
 
     Raises:
-        UserError: as `build`.
+        UserError: as for `build`.
         ValueError, RuntimeError: the weights are not those of such a network.
     """
-    # without numbers, however many the arguments ask for
+    # allocates nothing, whatever sizes the arguments ask for
     with torch.device("meta"):
         network = build(architecture, vocab_size, arguments, seed=0)
     wanted = network.state_dict()
     network.load_state_dict(state, assign=True)
     for name, tensor in network.state_dict().items():
-        # assigning checks neither; what is contiguous has all its numbers in the file
+        # assigning checks neither; a contiguous tensor has all its elements in the file
         if tensor.dtype != wanted[name].dtype or not tensor.is_contiguous():
             raise ValueError(f"{name} is not a plain tensor of {wanted[name].dtype}")
     return network

@@ -1,4 +1,4 @@
-"""The counted n-gram: relative frequencies of what followed a context, with fake counts (L0, L3, L4)."""
+"""The counted n-gram: relative frequencies of the token after a context, with add-k smoothing (L0, L3, L4)."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from makemore.models.network import Counted, register
 
 @register("ngram")
 class NGram(Counted):
-    """Counts of n consecutive tokens, kept as one sorted array of codes; trained by counting.
+    """Counts of n-grams, as sorted codes.
 
-    Add-k smoothing: p(token | context) = (count + k) / (count of the context + k V). A context never seen gives the
-    uniform distribution. Order 2 is the lessons' bigram, order 0 the uniform distribution without any counting.
+    With add-k smoothing, p(token | context) = (count + k) / (count of the context + k V); uniform after an unseen
+    context. Order 2 is the lessons' bigram, order 0 the uniform distribution.
 
     Args:
         vocab_size: V.
-        generator: not used; there is nothing to draw.
-        order: n, tokens counted together; a context has n - 1.
-        fake_count: k, added to every count; 0 gives unseen pairs probability 0 and an infinite NLL.
+        generator: unused.
+        order: n; a context has n - 1 tokens.
+        fake_count: k, added to every count; 0 gives unseen n-grams probability 0 and an infinite NLL.
     """
 
     base: Tensor
@@ -61,7 +61,7 @@ class NGram(Counted):
             place = torch.searchsorted(self.codes, wanted).clamp_(max=len(self.codes) - 1)
             count = torch.where(self.codes[place] == wanted, self.counts[place], 0).double()
         count += self.fake_count
-        # no count at all in a row: uniform
+        # uniform after an unseen context
         count += (count.sum(1, keepdim=True) == 0).double()
         return (count / count.sum(1, keepdim=True)).log()
 
@@ -76,7 +76,7 @@ class NGram(Counted):
         return sorted(pairs, key=lambda pair: -pair[1])
 
     def _code(self, contexts: Tensor) -> Tensor:
-        """Return one number (B,) a context, in the order of contexts."""
+        """Return the codes (B,) of contexts, in the same order as the contexts."""
         code = torch.zeros(len(contexts), dtype=torch.int64, device=contexts.device)
         for position in range(self.block_size):
             code = code * self.vocab_size + contexts[:, position]
@@ -84,7 +84,7 @@ class NGram(Counted):
 
 
 def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the empty buffers the sizes of those that are about to be loaded, which must be of the same V and order."""
+    """Resize the buffers to those that are about to be loaded, which must be of the same V and order."""
     if state_dict[prefix + "base"].tolist() != [module.vocab_size, module.order]:
         raise ValueError("the counts are of another vocabulary or order")
     codes, counts = state_dict.get(prefix + "codes"), state_dict.get(prefix + "counts")

@@ -192,6 +192,7 @@ print(int(made.tokens.sum(dtype=np.int64)), made.size("train"), made.size("val")
 """
 
 
+@pytest.mark.full
 def test_runs_that_start_at_once_read_the_same_and_leave_one_entry(entries: Path, text: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", _READ, str(text)], stdout=subprocess.PIPE, text=True) for _ in range(4)

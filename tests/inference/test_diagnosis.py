@@ -260,6 +260,7 @@ def test_parts_make_the_same_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     check(diagnose(network, corpus, "train"), one_by_one(network, corpus, lines), corpus.vocabulary)
 
 
+@pytest.mark.full
 def test_thousands_of_characters_take_little_memory(tmp_path: Path) -> None:
     alphabet = [chr(0x4E00 + number) for number in range(5000)]
     corpus = corpus_of(tmp_path, ["".join(alphabet[first : first + 5]) for first in range(0, 5000, 5)])

@@ -27,6 +27,7 @@ def test_a_quick_benchmark_of_one_row(new_process: Command, tmp_path: Path) -> N
     assert (tmp_path / "table.md").read_text().startswith("| work; what ours is compared with |")
 
 
+@pytest.mark.full
 def test_a_row_that_there_is_not_ends_in_one_line(process: Command) -> None:
     outcome = process("benchmark", "--only", "nonsense")
     assert outcome.error.startswith("error: there is no row nonsense; there are mlp,")

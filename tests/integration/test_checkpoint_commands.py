@@ -104,6 +104,7 @@ def test_unseen_names_that_do_not_come_up_are_an_error_after_those_that_did(trai
     assert f"only {found} of 50" in outcome.error
 
 
+@pytest.mark.full
 def test_sample_ends_quietly_when_its_reader_has_had_enough(trained: Path, tmp_path: Path) -> None:
     line = [sys.executable, str(ROOT / "scripts" / "sample.py"), f"ckpt_path={trained}", "num_samples=1000000"]
     with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sampling:

@@ -167,6 +167,7 @@ def test_a_counted_run_is_resumed_and_stays_as_it_was(kept: Callable[[str], Path
         assert (run_dir / name).read_bytes() == (RUNS / "ngram" / name).read_bytes()
 
 
+@pytest.mark.full
 def test_a_run_is_reported(kept: Callable[[str], Path], command: Command) -> None:
     run_dir = kept("ngram")
     outcome = command("report", run_dir)
@@ -179,6 +180,7 @@ def test_a_run_is_reported(kept: Callable[[str], Path], command: Command) -> Non
     assert '<p class="warning">' not in page
 
 
+@pytest.mark.full
 def test_a_sweep_is_reported(kept: Callable[[str], Path], command: Command) -> None:
     sweep_dir = kept("sweep")
     outcome = command("report", sweep_dir)

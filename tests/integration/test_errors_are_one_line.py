@@ -187,6 +187,7 @@ def test_too_little_memory_is_one_line(
     assert command("evaluate", "ckpt_path=x").error.startswith("error: there is not enough memory")
 
 
+@pytest.mark.full
 def test_in_a_new_process_it_is_one_line_too(new_process: Command, tmp_path: Path) -> None:
     assert "no such file" in new_process("train", "data=text", "data.path=nowhere.txt").error
     assert "did you mean optimizer.lr?" in new_process("train", "optimizer.lrr=1").error

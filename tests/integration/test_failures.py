@@ -188,6 +188,7 @@ def limit(size: int) -> None:
     atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "size",
     [

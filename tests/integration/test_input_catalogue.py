@@ -125,7 +125,7 @@ def test_characters_that_only_the_test_split_has_are_said(command: Command, tmp_
     paths = ("data=text", "data.path=train.txt", "data.test_path=test.txt")
     outcome = command("train", *COUNTING, *paths)
     assert outcome.code == 0, outcome.err
-    assert "only val or test have, so training never sees them: 2, 'o' 'z'" in outcome.err
+    assert "in val or test alone, so training never sees them: 2, 'o' 'z'" in outcome.err
     metrics = json.loads((run_of(tmp_path) / "metrics.json").read_text())
     assert metrics["test/nll"] == pytest.approx(smoothed_nll(["emma", "ava"], ["zoe", "emma"], 7), abs=1e-9)
 

@@ -139,14 +139,10 @@ def flip_a_byte(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "damage",
-    [
-        pytest.param(lambda content: content[:-1000], marks=pytest.mark.full),
-        flip_a_byte,
-        pytest.param(lambda content: bytes(len(content)), marks=pytest.mark.full),
-        pytest.param(lambda content: b"", marks=pytest.mark.full),
-    ],
+    [lambda content: content[:-1000], flip_a_byte, lambda content: bytes(len(content)), lambda content: b""],
     ids=["truncated", "a byte flipped", "zeroed", "empty"],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(

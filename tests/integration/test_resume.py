@@ -75,7 +75,7 @@ def check_interrupted(strides: dict[str, int], whole: Any, tmp_path: Path) -> No
 
 
 def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_is_not(whole: Any, tmp_path: Path) -> None:
-    check_interrupted({"ngram": 7, "mlp, AdamW": 5}, whole, tmp_path)
+    check_interrupted({"mlp, AdamW": 7}, whole, tmp_path)
 
 
 @pytest.mark.full
@@ -130,7 +130,7 @@ def check_points(
 
 
 def test_a_signal_leaves_a_run_that_can_be_resumed(whole: Any, tmp_path: Path) -> None:
-    check_points(POINTS[::9], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path)
+    check_points(POINTS[5::12], ["mlp, AdamW"], [signal.SIGTERM], whole, tmp_path)
 
 
 @pytest.mark.full
@@ -158,6 +158,7 @@ def test_resuming_a_finished_run_changes_nothing(whole: Any, tmp_path: Path) -> 
     assert ending(run_dir) == ending(whole("mlp, AdamW"))
 
 
+@pytest.mark.full
 def test_a_finished_run_goes_on_to_more_steps(whole: Any, tmp_path: Path) -> None:
     # both end at a multiple of val_every, as the end of a run has a validation of its own
     short, long = (f"trainer.max_steps={steps}" for steps in (10, 20))

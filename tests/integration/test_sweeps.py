@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makemore.report.comparison import read_directory
 from trials import (
     SHORT,
     Outcome,
@@ -38,7 +37,8 @@ from trials import (
 from makemore.checkpoints import checkpoints_of, step_of
 from makemore.files import held
 from makemore.sweeps import lifecycle
-from makemore.sweeps.table import table_of
+from makemore.sweeps.records import read_jobs, read_sweep
+from makemore.sweeps.table import Sweep, table_of
 
 # two jobs, and the four that have these among them
 PAIR = ("seed=0", "optimizer.lr=0.01,0.02", "model.l2=0")
@@ -54,7 +54,6 @@ MOMENTS = (
 )
 FULL = pytest.mark.full
 
-Sweep = Callable[..., Outcome]
 Command = Callable[..., Outcome]
 
 
@@ -67,19 +66,19 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def forked(given: list[str]) -> Sweep:
+def forked(given: list[str]) -> Command:
     """Run a sweep in a process of its own, below a directory."""
     return lambda cwd, *arguments, **options: run("train", *given, *arguments, cwd=cwd, **options)
 
 
 @pytest.fixture
-def sweep(given: list[str], command: Command) -> Sweep:
+def sweep(given: list[str], command: Command) -> Command:
     """Run a sweep in this process, below `tmp_path`."""
     return lambda *arguments: command("train", *given, *arguments)
 
 
 @pytest.fixture(scope="module")
-def whole(forked: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(forked: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a sweep of four jobs that nothing interrupted."""
     cwd = tmp_path_factory.mktemp("whole")
     outcome = forked(cwd, *GRID)
@@ -124,7 +123,7 @@ def test_a_sweep_ends_with_a_table_and_the_commands_for_its_best(whole: Path) ->
     assert sorted(path.name for path in (best / ".hydra").iterdir()) == ["config.yaml", "hydra.yaml", "overrides.yaml"]
 
 
-def test_where_slurm_is_installed_nothing_but_the_live_line_is_shown(forked: Sweep, tmp_path: Path) -> None:
+def test_where_slurm_is_installed_nothing_but_the_live_line_is_shown(forked: Command, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "srun").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "srun").chmod(0o755)
@@ -144,7 +143,7 @@ def test_a_job_is_a_run_like_any_other(copied: Path, command: Command, tmp_path:
     assert command("train", f"resume={copied / name}").code == 0
 
 
-def test_jobs_that_raise_stop_no_others(forked: Sweep, sweep: Sweep, tmp_path: Path) -> None:
+def test_jobs_that_raise_stop_no_others(forked: Command, sweep: Command, tmp_path: Path) -> None:
     """One meets a bug, one diverges, one has a wrong value; the sweep is completed but for them."""
     arguments = ["optimizer.lr=0.001,0.002,1e30,-1,0.004", "trainer.max_steps=12"]
     outcome = forked(tmp_path, *arguments, prepare=partial(at_call, MOMENTS[2], 2, _bug))
@@ -186,7 +185,7 @@ def _bug() -> None:
     raise KeyError("a bug of ours")
 
 
-def test_a_job_that_leaves_python_leaves_the_sweep(forked: Sweep, tmp_path: Path) -> None:
+def test_a_job_that_leaves_python_leaves_the_sweep(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, "seed=0,1", prepare=partial(at_call, MOMENTS[2], 2, _leave))
     assert outcome.code == 1
     assert sorted((job["status"], job["message"]) for job in records(tmp_path / "S").values()) == [
@@ -201,7 +200,7 @@ def _leave() -> None:
 
 @FULL
 def test_twenty_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_not(
-    forked: Sweep, tmp_path: Path
+    forked: Command, tmp_path: Path
 ) -> None:
     rates = [f"{0.001 * number:.3f}" for number in range(1, 18)]
     arguments = [f"optimizer.lr={','.join(['nan', *rates[:5], '1e30', '-1', *rates[5:]])}", "trainer.max_steps=12"]
@@ -238,7 +237,7 @@ def _without_times(printed: str) -> list[str]:
     ],
 )
 def test_a_signal_saves_the_job_names_the_others_and_the_sweep_is_resumed(
-    where: str, signum: int, code: int, forked: Sweep, sweep: Sweep, whole: Path, tmp_path: Path
+    where: str, signum: int, code: int, forked: Command, sweep: Command, whole: Path, tmp_path: Path
 ) -> None:
     # 40 steps of a job, in blocks of 5, and each is asked for once more
     prepare = signal_at_step(55, signum) if where == "in a job" else signal_at(MOMENTS[0], 2, signum)
@@ -257,7 +256,9 @@ def test_a_signal_saves_the_job_names_the_others_and_the_sweep_is_resumed(
     assert_same(tmp_path / "S", whole)
 
 
-def killed_and_resumed(cwd: Path, moment: tuple[str, int], grid: tuple[str, ...], forked: Sweep, whole: Path) -> None:
+def killed_and_resumed(
+    cwd: Path, moment: tuple[str, int], grid: tuple[str, ...], forked: Command, whole: Path
+) -> None:
     target, number = moment
     outcome = forked(cwd, *grid, prepare=partial(at_call, target, number, partial(send_myself, signal.SIGKILL)))
     assert outcome.code == -signal.SIGKILL, moment
@@ -277,7 +278,7 @@ def killed_and_resumed(cwd: Path, moment: tuple[str, int], grid: tuple[str, ...]
     ids=str,
 )
 def test_a_sweep_that_was_killed_is_resumed(
-    moment: tuple[str, int], grid: tuple[str, ...], forked: Sweep, whole: Path, tmp_path: Path
+    moment: tuple[str, int], grid: tuple[str, ...], forked: Command, whole: Path, tmp_path: Path
 ) -> None:
     killed_and_resumed(tmp_path, moment, grid, forked, whole)
     if grid == GRID:
@@ -285,7 +286,7 @@ def test_a_sweep_that_was_killed_is_resumed(
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_killed_anywhere_is_resumed(forked: Sweep, whole: Path, tmp_path: Path) -> None:
+def test_a_sweep_that_was_killed_anywhere_is_resumed(forked: Command, whole: Path, tmp_path: Path) -> None:
     draw = random.Random(0)
     moments = [(target, number) for target in MOMENTS for number in draw.sample(range(1, 5), 3)]
     moments += [(MOMENTS[3], draw.randint(5, 160)) for _ in range(20)]
@@ -315,7 +316,7 @@ def test_a_job_whose_directory_another_process_holds_is_waited_for(
 
 @FULL
 def test_a_job_that_another_process_trains_is_waited_for(
-    given: list[str], forked: Sweep, whole: Path, tmp_path: Path
+    given: list[str], forked: Command, whole: Path, tmp_path: Path
 ) -> None:
     """As when the process that launched it was killed, and its workers were not."""
     # stopped in its second job, so that the first of those that are left has a directory
@@ -333,7 +334,7 @@ def test_a_job_that_another_process_trains_is_waited_for(
     assert_same(tmp_path / "S", whole)
 
 
-def test_two_sweeps_do_not_run_in_one_directory(sweep: Sweep, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_sweeps_do_not_run_in_one_directory(sweep: Command, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_ORPHANS_GRACE", 0.0)
     before = contents(copied)
     with held(copied, "runs a sweep"):
@@ -364,13 +365,13 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Sweep, copied: Path, monk
     ],
 )
 def test_what_no_job_could_run_with_is_one_line_and_leaves_nothing(
-    arguments: list[str], said: str, sweep: Sweep, tmp_path: Path
+    arguments: list[str], said: str, sweep: Command, tmp_path: Path
 ) -> None:
     assert said in sweep(*arguments).error
     assert not (tmp_path / "S").exists()
 
 
-def test_a_directory_whose_jobs_began_otherwise_is_left_alone(sweep: Sweep, copied: Path) -> None:
+def test_a_directory_whose_jobs_began_otherwise_is_left_alone(sweep: Command, copied: Path) -> None:
     """As after an edit of conf/: the same overrides compose something else."""
     config = next(copied.glob("*/.hydra/config.yaml"))
     config.write_text(config.read_text().replace("weight_decay: 0.01", "weight_decay: 0.02"))
@@ -382,7 +383,7 @@ def test_a_directory_whose_jobs_began_otherwise_is_left_alone(sweep: Sweep, copi
     assert jobs.items() <= contents(copied).items()
 
 
-def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Sweep, copied: Path, tmp_path: Path) -> None:
+def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Command, copied: Path, tmp_path: Path) -> None:
     job = next(copied.glob("*/job.json"))
     job.write_text(job.read_text().replace("finished", "stopped"))
     (tmp_path / "mine").write_text("mine")
@@ -399,7 +400,7 @@ SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "optimizer.lr=tag(lo
 
 @pytest.mark.parametrize(("trials", "step"), [(2, 55), pytest.param(6, 150, marks=FULL)])
 def test_a_search_that_was_stopped_is_resumed_to_what_it_would_have_found(
-    trials: int, step: int, forked: Sweep, tmp_path: Path
+    trials: int, step: int, forked: Command, tmp_path: Path
 ) -> None:
     search = (
         *SEARCH,
@@ -423,7 +424,7 @@ def test_a_search_that_was_stopped_is_resumed_to_what_it_would_have_found(
     assert finished <= len(trials_of(stopped / "study.before.db")) <= trials
 
 
-def test_a_search_whose_jobs_began_otherwise_is_refused(forked: Sweep, tmp_path: Path) -> None:
+def test_a_search_whose_jobs_began_otherwise_is_refused(forked: Command, tmp_path: Path) -> None:
     assert forked(tmp_path, *SEARCH, "hydra.sweeper.n_trials=1").code == 0
     config = next((tmp_path / "S").glob("lr_*/.hydra/config.yaml"))
     config.write_text(config.read_text().replace("weight_decay: 0.01", "weight_decay: 0.02"))
@@ -434,15 +435,16 @@ def test_a_search_whose_jobs_began_otherwise_is_refused(forked: Sweep, tmp_path:
         assert len(records(tmp_path / "S")) == 1
 
 
-def test_a_search_that_draws_a_trial_again_has_nothing_left(forked: Sweep, tmp_path: Path) -> None:
+def test_a_search_that_draws_a_trial_again_has_nothing_left(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, *SEARCH[:2], "hydra.sweeper.n_trials=5", "seed=choice(0,1)", "optimizer.lr=0.01")
     assert outcome.code == 0
     assert "not run" not in outcome.out
     assert sorted(row["seed"] for row in table(tmp_path / "S")) == ["0", "1"]
-    assert not any("not run" in note for note in table_of([read_directory(tmp_path / "S")]).notes())
+    read = Sweep(tmp_path / "S", read_sweep(tmp_path / "S"), read_jobs(tmp_path / "S"))
+    assert not any("not run" in note for note in table_of([read]).notes())
 
 
-def test_a_search_stops_at_a_failure_rate_that_one_asks_for(forked: Sweep, tmp_path: Path) -> None:
+def test_a_search_stops_at_a_failure_rate_that_one_asks_for(forked: Command, tmp_path: Path) -> None:
     search = (*SEARCH[:2], "hydra.sweeper.n_trials=3", "optimizer.lr=choice(-1,-2)")
     assert "none of the sweep's jobs could run" in forked(tmp_path, *search).error
     failing = (*search[:3], "optimizer.lr=choice(1e30,1e31)")
@@ -453,7 +455,7 @@ def test_a_search_stops_at_a_failure_rate_that_one_asks_for(forked: Sweep, tmp_p
     assert list(statuses(tmp_path / "S").values()) == ["failed", "failed"]
 
 
-def test_a_sweep_can_be_given_more_values_also_of_what_was_fixed(sweep: Sweep, copied: Path) -> None:
+def test_a_sweep_can_be_given_more_values_also_of_what_was_fixed(sweep: Command, copied: Path) -> None:
     untouched = [contents(path) for path in with_status(copied, "finished")]
     assert sweep("seed=0", "optimizer.lr=0.02,0.03", "model.l2=0").code == 0
     assert sorted(row["optimizer.lr"] for row in table(copied)) == ["0.01", "0.01", "0.02", "0.02", "0.03"]
@@ -470,7 +472,7 @@ def test_a_sweep_can_be_given_more_values_also_of_what_was_fixed(sweep: Sweep, c
 
 
 @pytest.mark.parametrize("content", [": : [", "", "a: 1\n", "trainer: {}"])
-def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Sweep, copied: Path, tmp_path: Path) -> None:
+def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Command, copied: Path, tmp_path: Path) -> None:
     config = next(copied.glob("*/.hydra/config.yaml"))
     config.write_text(content)
     outcome = sweep(*GRID)
@@ -479,7 +481,7 @@ def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Sweep, copied: 
     assert "Traceback" not in outcome.err
 
 
-def test_a_finished_job_that_has_lost_its_result_makes_it_anew(sweep: Sweep, copied: Path, whole: Path) -> None:
+def test_a_finished_job_that_has_lost_its_result_makes_it_anew(sweep: Command, copied: Path, whole: Path) -> None:
     damaged = ("{}", '{"steps": 1, "seconds": 1}', "{")
     for content, path in zip(damaged, copied.glob("*/metrics.json"), strict=False):
         path.write_text(content)
@@ -487,7 +489,7 @@ def test_a_finished_job_that_has_lost_its_result_makes_it_anew(sweep: Sweep, cop
     assert_same(copied, whole)
 
 
-def test_what_reads_standard_error_may_have_had_enough(forked: Sweep, tmp_path: Path) -> None:
+def test_what_reads_standard_error_may_have_had_enough(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, "seed=0,1", prepare=_close_standard_error)
     assert outcome.code == 0
     assert "best of 2" in outcome.out
@@ -499,7 +501,9 @@ def _close_standard_error() -> None:
     os.close(reading)
 
 
-def test_a_stop_before_the_first_job_lists_them_all(forked: Sweep, sweep: Sweep, whole: Path, tmp_path: Path) -> None:
+def test_a_stop_before_the_first_job_lists_them_all(
+    forked: Command, sweep: Command, whole: Path, tmp_path: Path
+) -> None:
     outcome = forked(tmp_path, *PAIR, prepare=signal_at(MOMENTS[0], 1))
     assert outcome.code == 143
     assert [row["status"] for row in table(tmp_path / "S")] == ["not run"] * 2
@@ -535,7 +539,7 @@ def test_the_sweep_of_learning_rates_shows_the_lessons_conclusion(tmp_path: Path
     assert medians[3] > 10
 
 
-def test_batches_of_the_basic_sweeper_follow_a_failure(sweep: Sweep, tmp_path: Path) -> None:
+def test_batches_of_the_basic_sweeper_follow_a_failure(sweep: Command, tmp_path: Path) -> None:
     outcome = sweep("model.hidden_dim=0,4,8", "hydra.sweeper.max_batch_size=1")
     assert outcome.code == 1
     assert sorted(statuses(tmp_path / "S").values()) == ["failed", "finished", "finished"]

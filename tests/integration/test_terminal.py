@@ -108,6 +108,7 @@ def test_no_color_takes_the_colours_and_leaves_the_rest(tmp_path: Path) -> None:
     assert len(drawn_rows(shown)) >= 4
 
 
+@pytest.mark.full
 def test_a_sweep_shows_its_table_in_both(process: Command, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("n.txt", "n" * 100 + ".txt")]
     for path in paths:

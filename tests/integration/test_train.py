@@ -146,6 +146,7 @@ def test_an_ngram_may_end_with_an_infinite_nll(command: Command, tmp_path: Path)
     assert metrics["train/nll"] < 2.0
 
 
+@pytest.mark.full
 def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) -> None:
     outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10")
     assert outcome.code == 0

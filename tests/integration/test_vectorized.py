@@ -175,6 +175,7 @@ def test_neither_waves_nor_processes_show_in_the_results(
     assert_same(tmp_path / "S", whole)
 
 
+@pytest.mark.full
 def test_members_that_fail_are_named_and_the_others_go_on_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
     sgd = ("optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.1", "seed=0,1", *FORKED)
     outcome = sweeps.run(tmp_path / "a", "optimizer.lr=0.1,-1,1e38,x,0.2", *sgd)
@@ -307,6 +308,7 @@ def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sw
     assert sweeps.run(tmp_path, *GRID, *FORKED).code == 0
 
 
+@pytest.mark.full
 def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path) -> None:
     line = ["-m", *sweeps.given[1:3], *sweeps.given[5:], "model=ngram,bigram", "seed=0,1", *INSIDE]
     outcome = run("train", *line, cwd=tmp_path)
@@ -338,6 +340,7 @@ def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Pat
     assert len(table(tmp_path / "S")) >= 5
 
 
+@pytest.mark.full
 def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     # blocks of one step: what ten unrolled ones are takes several times as long to compile
     given = ("seed=0,1", "optimizer.lr=0.01", "compile=true", "steps_per_execution=1", "watch.gradients.every=20")
@@ -364,6 +367,7 @@ def test_a_wrong_option_is_said_before_anything_is_written(given: str, sweeps: S
     assert not (tmp_path / "S").exists()
 
 
+@pytest.mark.full
 def test_the_live_line_says_how_far_the_members_are(sweeps: Sweeps, tmp_path: Path) -> None:
     long = ("trainer.max_steps=3000", "val_every=500", "checkpoint_every=3000", "steps_per_execution=500")
     outcome = sweeps.run(tmp_path, *GRID, *INSIDE, *long)

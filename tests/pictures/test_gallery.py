@@ -112,6 +112,7 @@ def test_a_model_that_never_ends_an_item_is_drawn_in_bounded_time(tmp_path: Path
     assert labels == ["text: 3, mean 401.00", "sampled: 200, mean 1000.00"]
 
 
+@pytest.mark.full
 def test_thousands_of_characters_are_drawn_by_the_most_common(tmp_path: Path) -> None:
     alphabet = [chr(0x4E00 + number) for number in range(2000)]
     lines = ["".join(alphabet[first : first + 5]) for first in range(0, 2000, 5)]

@@ -106,6 +106,7 @@ def test_a_text_of_one_character_has_four_cells(tmp_path: Path) -> None:
 STRANGE = ["$", "_", "^", "\\", "{", "%", "&", "<S>", "<.>", "\u0301", "\u200d", "\u05d0", "\u4e2d", "\U0001f600", " "]
 
 
+@pytest.mark.full
 def test_strange_characters_do_not_break_a_picture(tmp_path: Path) -> None:
     size = len(STRANGE)
     found = diagnosis_of(np.eye(size).tolist(), [NLL(1.0, 1)], {token: NLL(1.0, 1) for token in range(size)})

@@ -82,6 +82,7 @@ def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
     assert set(lines[-8:]) == {f"logs/s/{name}" for name in WRITTEN}
 
 
+@pytest.mark.full
 def test_it_says_the_same_when_it_is_asked_again(run: Run) -> None:
     fabricated.write(Path("s"), grid())
     assert run("s") == run("s/")
@@ -219,6 +220,7 @@ def test_a_report_needs_neither_lightning_nor_a_display(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.full
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path) -> None:
     jobs = [job({"seed": seed}, 2 + seed / 1000) for seed in range(1000)]
     sweep = fabricated.write(tmp_path / "s", jobs)

@@ -24,6 +24,7 @@ def eulerian(lesson_text: Path, tmp_path: Path) -> Lessons:
     return Lessons(["data=text", f"data.path={lesson_text}"], tmp_path)
 
 
+@pytest.mark.full
 def test_counting_follows_from_the_bigram_table(eulerian: Lessons) -> None:
     figures = eulerian.counting()
     assert len(figures) == 15
@@ -40,6 +41,7 @@ def test_the_first_words_are_those_of_the_shipped_names_too(tmp_path: Path) -> N
     assert disagreeing(Lessons(["data=names"], tmp_path).first_words()) == NOTHING
 
 
+@pytest.mark.full
 @HAS_FILE
 def test_all_figures_on_the_lessons_own_file(tmp_path: Path) -> None:
     lessons = Lessons(["data=makemore"], tmp_path)

@@ -180,6 +180,7 @@ def test_names_are_written_until_there_are_enough(tmp_path: Path) -> None:
     assert (tmp_path / "names.txt").read_text() == "ann\nbob\neve\n"
 
 
+@pytest.mark.full
 def test_a_big_file_is_loaded_twice_with_one_cache(setting: Setting) -> None:
     big = BigFile(setting)
     assert len(big.path.read_text().splitlines()) == 50

@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> float:
     print_nlls("NLL of the final weights", result.nlls)
     if result.best is not None:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
-    print("\n".join(["made up:", *(f"  {name}" for name in result.names)]))
+    print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
     logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
     print(f"  tensorboard --logdir {logs} --host 127.0.0.1")

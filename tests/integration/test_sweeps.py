@@ -348,7 +348,6 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Command, copied: Path, mo
     [
         (["optimizer.lrr=1,2"], "did you mean optimizer.lr?"),
         (["model=mlp,gru"], "gru"),
-        (["model=mlp,null"], "a group takes the name of one of its files"),
         (
             ["seed=1,2", "data.path=nowhere.txt"],
             "none of the sweep's jobs could run; the first: nowhere.txt: no such file",

@@ -106,6 +106,7 @@ def test_a_hundred_kills_while_checkpoints_are_saved_tear_none(tmp_path: Path) -
     def trial(run_dir: Path) -> int:
         newest, hits = 0, 0
         for _ in range(50):
+            before = len(checkpoints_of(run_dir))
             process = forked(save_again_and_again, run_dir, newest, temporaries)
             deadline = time.monotonic() + 60
             while not [path for path in checkpoints_of(run_dir) if step_of(path) > newest]:
@@ -122,8 +123,8 @@ def test_a_hundred_kills_while_checkpoints_are_saved_tear_none(tmp_path: Path) -
                 content = read(path)
                 assert content[RECORD_KEY]["step"] == step_of(path)
                 assert torch.equal(content["state_dict"], torch.full((2**20,), float(step_of(path))))
-            # the last two, and perhaps a third that was about to be deleted
-            assert 1 <= len(checkpoints_of(run_dir)) <= 3
+            # the last two; where a kill came before old ones were deleted, one more than at the start
+            assert 1 <= len(checkpoints_of(run_dir)) <= max(before, 2) + 1
             hits += bool(list(directory_of(run_dir).glob(".*.tmp")))
             clear_temporaries(directory_of(run_dir))
             assert set(directory_of(run_dir).iterdir()) == set(checkpoints_of(run_dir))

@@ -13,6 +13,7 @@ import pkgutil
 import runpy
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -181,7 +182,8 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
     try:
         runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
     finally:
-        # as at the end of any process; multiprocessing leaves them out
+        # as at the end of any process, and before multiprocessing waits for children, which joblib's pool ends here
+        threading._shutdown()
         atexit._run_exitfuncs()
 
 

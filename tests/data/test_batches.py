@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from makemore.data.batches import (
     DRAWS,
     Block,
-    CountedSplit,
     FullBatches,
     Minibatches,
     permutation_rows,
@@ -184,6 +183,5 @@ def test_batches_move_whole_to_a_device_and_keep_their_steps(minibatches: Miniba
     moved_full = full.to(device)
     assert (moved_full.first_step, len(moved_full)) == (20, 3)
     assert moved_full.weights.device == moved_full.contexts.device == moved_full.pairs.device == device
-    counts = CountedSplit(windows().counted()).to(device)
-    assert len(counts) == 1
-    assert counts.counted.contexts.device == counts.counted.pair_count.device == device
+    counted = windows().counted().to(device)
+    assert counted.contexts.device == counted.pair_count.device == device

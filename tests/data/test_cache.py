@@ -156,13 +156,14 @@ def test_an_unusable_text_leaves_no_entry(entries: Path, tmp_path: Path) -> None
 
 
 def test_the_eight_last_used_are_kept(entries: Path) -> None:
-    for number in range(8):
-        cache.keep(f"{number}", {"number": number})
-        os.utime(entries / f"{number}.pt", (number, number))
-    assert cache.recall("0") == {"number": 0}  # used now, so "1" is the oldest
-    cache.keep("8", {"number": 8})
-    assert sorted(path.stem for path in entries.iterdir()) == ["0", "2", "3", "4", "5", "6", "7", "8"]
-    assert cache.recall("1") is None
+    paths = [cache.path_of({"number": number}) for number in range(9)]
+    for number, path in enumerate(paths[:8]):
+        cache.keep(path, {"number": number})
+        os.utime(path, (number, number))
+    assert cache.recall(paths[0]) == {"number": 0}  # used now, so the second is the oldest
+    cache.keep(paths[8], {"number": 8})
+    assert set(entries.iterdir()) == {paths[0], *paths[2:]}
+    assert cache.recall(paths[1]) is None
 
 
 def test_a_cache_that_cannot_be_written_costs_one_line(

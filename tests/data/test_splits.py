@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from makemore.data.options import SPLITS
-from makemore.data.splits import keys_of_lines, overlap, split_by_example, split_by_line, split_sizes
+from makemore.data.splits import keys_of_lines, overlaps_of, split_by_example, split_by_line, split_sizes
 from makemore.errors import UserError
 
 RATIOS = [
@@ -175,11 +175,10 @@ def test_too_few_examples_are_an_error_with_its_mend() -> None:
 
 def test_overlap_is_the_share_of_lines_that_train_has_too() -> None:
     keys = keys_of_lines(["emma", "ava", "emma", "mia", "ava", "zoe"], 0)
-    train = np.array([True, True, False, False, False, False])
-    val = ~train
-    assert overlap(keys, val, train) == 0.5  # emma and ava, not mia and zoe
-    assert overlap(keys, val, np.zeros(6, dtype=bool)) == 0
-    assert overlap(keys, np.zeros(6, dtype=bool), train) == 0
+    lengths, val = np.ones(6, dtype=np.int32), np.array([0, 0, 1, 1, 1, 1], dtype=np.int8)
+    assert overlaps_of(keys, lengths, val) == {"val": 0.5}  # emma and ava, not mia and zoe
+    assert overlaps_of(keys, lengths, np.ones(6, dtype=np.int8)) == {"val": 0}
+    assert overlaps_of(keys, lengths, np.zeros(6, dtype=np.int8)) == {}
 
 
 @pytest.mark.parametrize("split_seed", range(20))

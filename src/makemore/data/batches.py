@@ -95,7 +95,7 @@ class Minibatches:
 
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return a copy on another device."""
-        return Minibatches(self.first_step, self.contexts.to(device), self.targets.to(device))
+        return replace(self, contexts=self.contexts.to(device), targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ class FullBatches:
     """The whole split, as counted windows, for each of K steps.
 
     Args:
-        first_step: the optimiser step of the first use, from 0.
-        length: K.
+        first_step, length: the optimiser step of the first use, from 0, and K.
         contexts: (C, T) the distinct contexts, as int64.
         pairs: (P,) indices of the pairs in the flattened log-probabilities (C V,).
         weights: (P,) the share of each pair in the split, in float32.
@@ -152,21 +151,6 @@ class FullBatches:
         """Return a copy on another device."""
         tensors = (tensor.to(device) for tensor in (self.contexts, self.pairs, self.weights))
         return FullBatches(self.first_step, self.length, *tensors)
-
-
-@dataclass(frozen=True)
-class CountedSplit:
-    """The counted windows of the whole split, for the one step of a network that is trained by counting."""
-
-    counted: CountedWindows
-
-    def __len__(self) -> int:
-        """Return 1."""
-        return 1
-
-    def to(self, device: torch.device, **_: Any) -> "CountedSplit":
-        """Return a copy on another device."""
-        return CountedSplit(self.counted.to(device))
 
 
 Block = Minibatches | FullBatches

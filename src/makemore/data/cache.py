@@ -26,14 +26,13 @@ def directory(of: str) -> Path:
     return platformdirs.user_cache_path("makemore") / of
 
 
-def key_of(facts: dict[str, Any]) -> str:
-    """Return the key of the entry that depends on `facts`, plain values."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def path_of(facts: dict[str, Any]) -> Path:
+    """Return the path of the entry that depends on `facts`, plain values."""
+    return directory("texts") / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}.pt"
 
 
-def recall(key: str) -> dict[str, Any] | None:
+def recall(path: Path) -> dict[str, Any] | None:
     """Load an entry, its tensors memory-mapped; return None if it is missing or damaged."""
-    path = _path(key)
     try:
         entry, has_seal = read_sealed(path, mapped=True)
     except Exception:  # missing, or the unpickler may raise anything
@@ -44,9 +43,8 @@ def recall(key: str) -> dict[str, Any] | None:
     return entry if has_seal and isinstance(entry, dict) else None
 
 
-def keep(key: str, entry: dict[str, Any]) -> None:
+def keep(path: Path, entry: dict[str, Any]) -> None:
     """Write an entry of plain values and tensors, and evict the least recently used beyond eight."""
-    path = _path(key)
     try:
         write_sealed(entry, path)
     except OSError as error:
@@ -57,7 +55,3 @@ def keep(key: str, entry: dict[str, Any]) -> None:
     with suppress(OSError):
         for old in sorted(path.parent.glob("*.pt"), key=os.path.getmtime)[:-_KEPT]:
             old.unlink(missing_ok=True)
-
-
-def _path(key: str) -> Path:
-    return directory("texts") / f"{key}.pt"

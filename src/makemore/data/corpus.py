@@ -6,9 +6,10 @@ determined by the text and by `CorpusOptions`, which a checkpoint records.
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from makemore.data import cache
 from makemore.data.options import SPLITS, CorpusOptions
-from makemore.data.splits import Membership, keys_of_lines, overlap, split_by_example, split_by_line
+from makemore.data.splits import Keys, Membership, keys_of_lines, overlaps_of, split_by_example, split_by_line
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
@@ -37,8 +38,6 @@ class Corpus:
     """The tokens of all lines, each followed by the end token, and the split of each token.
 
     Args:
-        options: what was read and how it was split.
-        vocabulary: of the tokens.
         texts: the files by split, without their content.
         tokens: (N,) of all lines, concatenated.
         lengths: (L,) tokens in each line, its end included.
@@ -53,6 +52,8 @@ class Corpus:
     lengths: npt.NDArray[np.int32]
     membership: Membership
     overlaps: dict[str, float]
+    # the padded stream of the last block size, which all splits share
+    _streams: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def sha256(self) -> dict[str, str]:
@@ -71,11 +72,6 @@ class Corpus:
             self._streams[block_size] = padded(self.tokens, self.lengths, block_size, self.vocabulary.start)
         return Windows(self._streams[block_size], positions, block_size, self.vocabulary.size)
 
-    @cached_property
-    def _streams(self) -> dict[int, Tensor]:
-        """The padded stream of the last block size, which all splits share."""
-        return {}
-
     def lines_among(self, items: Iterable[str]) -> set[str]:
         """Return the sampled items that are lines of the text."""
         ends = np.cumsum(self.lengths, dtype=np.int64)
@@ -92,14 +88,9 @@ class Corpus:
     def report(self) -> list[str]:
         """Describe the files, what cleaning dropped and the splits, in lines for the log."""
         items = self.lengths - 1
-        lines = [
-            *(
-                f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "")
-                for text in self.texts.values()
-            ),
-            f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, "
-            f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples",
-        ]
+        texts, size = self.texts.values(), f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
+        lines = [f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "") for text in texts]
+        lines.append(f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, {size}")
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
         shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
         if shares and self.options.by == "example":
@@ -126,13 +117,9 @@ class Corpus:
 
 
 def read_corpus(options: CorpusOptions, vocabulary: Vocabulary | None = None) -> Corpus:
-    """Read, encode and split the texts of `options`.
+    """Read, encode and split the texts of `options`, with `vocabulary` in place of that of all their characters.
 
     The last corpus is kept in memory until its files change, a large one on disk too (see `makemore.data.cache`).
-
-    Args:
-        options: what to read and how to split it.
-        vocabulary: to encode with, instead of that of all characters of the texts.
 
     Raises:
         UserError: a file cannot be used, a split would be empty, or a character is not in `vocabulary`.
@@ -149,27 +136,22 @@ def _read_corpus(
     if sum(size for *_, size in version) < _WORTH_KEEPING:
         return _encode(options, vocabulary)
     digests = {split: sha256_of(locate(path)) for split, path in options.paths.items()}
-    entry = cache.recall(_key(options, vocabulary, digests))
+    entry = cache.recall(_entry_path(options, vocabulary, digests))
     if entry is not None and (cached := _restored(options, digests, entry)) is not None:
         return cached
     corpus = _encode(options, vocabulary)
-    plain = {
-        "vocabulary": asdict(corpus.vocabulary),
-        "cleaning": {split: asdict(text.cleaning) for split, text in corpus.texts.items()},
-        "overlaps": corpus.overlaps,
-    }
+    cleaning = {split: asdict(text.cleaning) for split, text in corpus.texts.items()}
+    plain = {"vocabulary": asdict(corpus.vocabulary), "cleaning": cleaning, "overlaps": corpus.overlaps}
     tensors = {name: torch.from_numpy(getattr(corpus, name)) for name in _ARRAYS}
-    cache.keep(_key(options, vocabulary, corpus.sha256), plain | tensors)
+    cache.keep(_entry_path(options, vocabulary, corpus.sha256), plain | tensors)
     return corpus
 
 
 def _restored(options: CorpusOptions, digests: dict[str, str], entry: dict[str, Any]) -> Corpus | None:
     """Return the corpus of a cache entry; None if it is not one."""
     try:
-        texts = {
-            split: Text(locate(path), digests[split], [], Cleaning(**entry["cleaning"][split]))
-            for split, path in options.paths.items()
-        }
+        cleaning = {split: Cleaning(**counts) for split, counts in entry["cleaning"].items()}
+        texts = {split: Text(locate(p), digests[split], [], cleaning[split]) for split, p in options.paths.items()}
         tokens, lengths, membership = (entry[name].numpy() for name in _ARRAYS)
         vocabulary = Vocabulary(**entry["vocabulary"])
         corpus = Corpus(options, vocabulary, texts, tokens, lengths, membership, entry["overlaps"])
@@ -178,12 +160,12 @@ def _restored(options: CorpusOptions, digests: dict[str, str], entry: dict[str, 
     return corpus if len(tokens) == len(membership) == lengths.sum(dtype=np.int64) else None
 
 
-def _key(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[str, str]) -> str:
-    """Return the cache key of a corpus: a digest of all that determines it, which the paths of its files do not."""
+def _entry_path(options: CorpusOptions, vocabulary: Vocabulary | None, digests: dict[str, str]) -> Path:
+    """Return the path of a cached corpus, named by all that determines it, which the paths of its files do not."""
     facts = {name: value for name, value in asdict(options).items() if name not in ("path", "val_path", "test_path")}
     given = None if vocabulary is None else asdict(vocabulary)
     unicode = unicodedata.unidata_version
-    return cache.key_of(facts | {"version": 1, "digests": digests, "vocabulary": given, "unicode": unicode})
+    return cache.path_of(facts | {"version": 1, "digests": digests, "vocabulary": given, "unicode": unicode})
 
 
 def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
@@ -193,7 +175,8 @@ def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
         vocabulary = Vocabulary("".join(sorted(characters)), options.boundary, options.boundary_at)
     chunks = {split: text.chunks for split, text in texts.items()}
     if options.max_lines is not None:
-        chunks["train"] = _first_lines(chunks["train"], options.max_lines)
+        lines = islice((line for chunk in chunks["train"] for line in lines_of([chunk])), options.max_lines)
+        chunks["train"] = ["".join(f"{line}\n" for line in lines)]
     encoded, keys, line_counts = [], [], {}
     for split, part in chunks.items():
         encoded += [vocabulary.encode_lines(chunk, str(texts[split].path)) for chunk in part]
@@ -203,19 +186,13 @@ def _encode(options: CorpusOptions, vocabulary: Vocabulary | None) -> Corpus:
     lengths = np.diff(np.flatnonzero(tokens == vocabulary.end), prepend=-1).astype(np.int32)
     membership = _membership(options, line_counts, line_keys, lengths)
     # splitting a text by line keeps identical lines together
-    overlaps = {} if options.by == "line" and len(texts) == 1 else _overlaps(line_keys, lengths, membership)
+    overlaps = {} if options.by == "line" and len(texts) == 1 else overlaps_of(line_keys, lengths, membership)
     sources = {split: replace(text, chunks=[]) for split, text in texts.items()}
     return Corpus(options, vocabulary, sources, tokens, lengths, membership, overlaps)
 
 
-def _first_lines(chunks: list[str], count: int) -> list[str]:
-    """Return at most the first `count` lines, in one chunk."""
-    lines = islice((line for chunk in chunks for line in lines_of([chunk])), count)
-    return ["".join(f"{line}\n" for line in lines)]
-
-
 def _membership(
-    options: CorpusOptions, lines: dict[str, int], keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32]
+    options: CorpusOptions, lines: dict[str, int], keys: Keys, lengths: npt.NDArray[np.int32]
 ) -> Membership:
     if len(lines) > 1:
         of_line = np.repeat([SPLITS.index(split) for split in lines], list(lines.values()))
@@ -223,12 +200,3 @@ def _membership(
     if options.by == "example":
         return split_by_example(int(lengths.sum()), options.splits, options.split_seed)
     return np.repeat(split_by_line(keys, options.splits), lengths)
-
-
-def _overlaps(
-    keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], membership: Membership
-) -> dict[str, float]:
-    """Return the share of the lines of val and test, if they have examples, that train has too."""
-    starts = np.cumsum(lengths) - lengths
-    has = [np.logical_or.reduceat(membership == split, starts) for split in range(len(SPLITS))]
-    return {SPLITS[split]: overlap(keys, has[split], has[0]) for split in (1, 2) if has[split].any()}

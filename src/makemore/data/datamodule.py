@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from makemore.data.batches import DRAWS, Block, CountedSplit, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.options import CorpusOptions
@@ -65,9 +65,7 @@ class TextDataModule(L.LightningDataModule):
         for key, text in (("data.url", url), ("data.sha256", sha256), ("data.copy_variable", copy_variable)):
             if text is not None:
                 as_text(key, text)
-        self.url = url
-        self.sha256 = sha256
-        self.copy_variable = copy_variable
+        self.url, self.sha256, self.copy_variable = url, sha256, copy_variable
         self.seed = whole_number("seed", seed)
         # of the members of a group that is trained together, each of which draws its own rows
         self.member_seeds: Sequence[int] | None = None
@@ -111,17 +109,17 @@ class TextDataModule(L.LightningDataModule):
         """Restore the state of the resumed run."""
         self.validation_due = state_dict["validation_due"]
 
-    def train_dataloader(self) -> Iterable[Block | CountedSplit]:
+    def train_dataloader(self) -> Iterable[Block | CountedWindows]:
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
     def val_dataloader(self) -> list[Iterable[CountedWindows]]:
         """Return a loader of one batch, the counted windows of the validation split; none if it is empty."""
-        return self._evaluation("val")
+        return [_OneBatch(self.counted("val"))] if self.corpus.size("val") else []
 
     def test_dataloader(self) -> list[Iterable[CountedWindows]]:
         """Return a loader of one batch, the counted windows of the test split; none if it is empty."""
-        return self._evaluation("test")
+        return [_OneBatch(self.counted("test"))] if self.corpus.size("test") else []
 
     def windows(self, split: str) -> Windows:
         """Return the examples of a split."""
@@ -136,9 +134,6 @@ class TextDataModule(L.LightningDataModule):
         if key not in self._counted:
             self._counted[key] = self.windows(split).counted()
         return self._counted[key]
-
-    def _evaluation(self, split: str) -> list[Iterable[CountedWindows]]:
-        return [_OneBatch(self.counted(split))] if self.corpus.size(split) else []
 
 
 class _OneBatch:
@@ -171,29 +166,23 @@ class _TrainingBlocks:
         full = FullBatches.of(self.data.counted("train"), self.data.corpus.vocabulary.size)
         return full.to(self.trainer.lightning_module.device)
 
-    @property
-    def most_steps(self) -> int:
-        """The most steps in a block: K, fewer if their tokens would be too many."""
-        data = self.data
-        if data.batch_size is None:
-            return data.steps_per_execution
-        tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
-        return min(data.steps_per_execution, max(_BLOCK_TOKENS // tokens, 1))
-
-    def __iter__(self) -> Iterator[Block | CountedSplit]:
+    def __iter__(self) -> Iterator[Block | CountedWindows]:
         data, step = self.data, self.trainer.global_step
         # as `makemore.models.network.Counted` has; the module of a group has no network of its own
         if hasattr(getattr(self.trainer.lightning_module, "network", None), "count"):
-            yield CountedSplit(data.counted("train"))
+            yield data.counted("train")
             return
         if data.validation_due:
             data.validation_due = False
             yield self.block(step, 0)
             return
-        last = data.end_of_epoch(step)
+        most, last = data.steps_per_execution, data.end_of_epoch(step)
+        if data.batch_size is not None:
+            tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
+            most = min(most, max(_BLOCK_TOKENS // tokens, 1))
         while step < last:
             ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.watch_intervals)]
-            end = min(step + self.most_steps, *ends, last)
+            end = min(step + most, *ends, last)
             yield self.block(step, end - step)
             step = end
 

@@ -16,26 +16,19 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def fetch(url: str, target: Path, sha256: str, timeout: float = 30) -> None:
-    """Download a file atomically and verify its digest; leave nothing behind on failure.
-
-    Args:
-        url: https, or http from this machine.
-        target: the path of the file; its directory is created.
-        sha256: the expected digest.
-        timeout: seconds without an answer.
+    """Download a file atomically, by https, and verify its digest; leave nothing behind on failure.
 
     Raises:
-        UserError: no connection, an error status, an incomplete download, or another digest.
+        UserError: no connection, no answer for `timeout` seconds, an error status, an incomplete download, or another
+            digest.
     """
     _refuse_unsafe(url)
     try:
         with urllib.request.build_opener(_SafeRedirects).open(url, timeout=timeout) as response:
             content = response.read()
     except http.client.IncompleteRead as error:
-        got = len(error.partial)
-        raise UserError(
-            f"{url}: broken off after {got:,} of {got + (error.expected or 0):,} bytes; try again"
-        ) from error
+        got, rest = len(error.partial), error.expected or 0
+        raise UserError(f"{url}: broken off after {got:,} of {got + rest:,} bytes; try again") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
@@ -77,14 +70,8 @@ def check_sha256(path: Path, expected: str, shown: str) -> None:
 def obtain(path: str, sha256: str, url: str | None = None, copy_variable: str | None = None) -> Path:
     """Return the path of a known text: the copy that an environment variable names, or the project's, downloaded once.
 
-    Args:
-        path: relative to the project's root.
-        sha256: the expected digest.
-        url: where it is published; None for a text that is part of the project.
-        copy_variable: the environment variable that may name a copy on disk.
-
-    Raises:
-        UserError: it is missing and cannot be downloaded, or has another digest.
+    `path` is relative to the project's root; `url` is None for a text that is part of the project. `UserError`: it is
+    missing and cannot be downloaded, or has another digest.
     """
     if copy_variable is not None and (copy := os.environ.get(copy_variable)):
         try:

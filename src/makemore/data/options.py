@@ -44,10 +44,9 @@ class CorpusOptions:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        as_text("data.path", self.path)
-        for key, path in (("data.val_path", self.val_path), ("data.test_path", self.test_path)):
-            if path is not None:
-                as_text(key, path)
+        for key in _PATH_KEYS:
+            if key == "path" or getattr(self, key) is not None:
+                as_text(f"data.{key}", getattr(self, key))
         object.__setattr__(self, "splits", check_ratios(self.splits))
         whole_number("data.split_seed", self.split_seed)
         one_of("data.by", self.by, ("line", "example"))
@@ -83,15 +82,12 @@ def make_paths_absolute(data: MutableMapping[str, Any]) -> None:
 
 def check_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Return the ratios of train, val and test; raise `UserError` if one is negative or they do not sum to one."""
-    if (
-        not isinstance(ratios, Sequence)
-        or len(ratios) != len(SPLITS)
-        or not all(isinstance(ratio, int | float) and 0 <= ratio <= sys.float_info.max for ratio in ratios)
-    ):
+    are_three = isinstance(ratios, Sequence) and len(ratios) == len(SPLITS)
+    if not are_three or not all(isinstance(each, int | float) and 0 <= each <= sys.float_info.max for each in ratios):
         raise UserError(f"data.splits must be three ratios (train, val, test) of at least 0, not {ratios}")
     if not math.isclose(sum(ratios), 1, abs_tol=1e-9):
         raise UserError(f"data.splits must sum to 1, not {sum(ratios):g}: {list(ratios)}")
-    train, val, test = (float(ratio) for ratio in ratios)
+    train, val, test = map(float, ratios)
     if train == 0:
         raise UserError("data.splits must leave something to train on: its first ratio is 0")
     return train, val, test

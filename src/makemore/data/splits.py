@@ -16,10 +16,7 @@ import torch
 from makemore.data.options import SPLITS
 from makemore.errors import UserError
 
-_NAMES = {"train": "training", "val": "validation", "test": "test"}
-# the order in which the lesson draws: test, validation, train
-_DRAWN = (2, 1, 0)
-
+Keys = npt.NDArray[np.uint64]
 Membership = npt.NDArray[np.int8]
 
 
@@ -29,13 +26,13 @@ def split_sizes(total: int, ratios: Sequence[float]) -> tuple[int, int, int]:
     Each gets the floor of its share; the remainder goes one by one to test, val, train, skipping ratios of 0.
     """
     sizes = [math.floor(total * ratio) for ratio in ratios]
-    asked = [split for split in _DRAWN if ratios[split] > 0]
+    asked = [split for split in (2, 1, 0) if ratios[split] > 0]
     for left in range(total - sum(sizes)):
         sizes[asked[left % len(asked)]] += 1
     return sizes[0], sizes[1], sizes[2]
 
 
-def split_by_line(line_keys: npt.NDArray[np.uint64], ratios: Sequence[float]) -> Membership:
+def split_by_line(line_keys: Keys, ratios: Sequence[float]) -> Membership:
     """Return the split of each line (0 train, 1 val, 2 test), the same for lines with the same key.
 
     The order of the keys is a random order of the distinct lines: the first go to test, then to val, then to train,
@@ -62,23 +59,26 @@ def split_by_example(total: int, ratios: Sequence[float], split_seed: int) -> Me
     return membership
 
 
-def keys_of_lines(lines: Iterable[str], split_seed: int) -> npt.NDArray[np.uint64]:
+def keys_of_lines(lines: Iterable[str], split_seed: int) -> Keys:
     """Return a 64-bit key for each line: its BLAKE2b hash, keyed by `split_seed`."""
     key = split_seed.to_bytes(8, "little")
     digests = (hashlib.blake2b(line.encode(), digest_size=8, key=key).digest() for line in lines)
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
-def overlap(line_keys: npt.NDArray[np.uint64], of: npt.NDArray[np.bool_], train: npt.NDArray[np.bool_]) -> float:
-    """Return the share of the lines in `of` that are also in `train`, in the same place or another; masks of lines."""
-    return float(np.isin(line_keys[of], line_keys[train]).mean()) if of.any() else 0.0
+def overlaps_of(line_keys: Keys, lengths: npt.NDArray[np.int32], membership: Membership) -> dict[str, float]:
+    """Return the share of the lines of val and of test, where they have examples, that train has too."""
+    starts = np.cumsum(lengths) - lengths
+    train, *others = (line_keys[np.logical_or.reduceat(membership == split, starts)] for split in range(len(SPLITS)))
+    found = zip(SPLITS[1:], others, strict=True)
+    return {split: float(np.isin(keys, train).mean()) for split, keys in found if len(keys)}
 
 
 def _check_not_empty(membership: Membership, ratios: Sequence[float], what: str) -> None:
-    for split, ratio in enumerate(ratios):
+    for split, (name, ratio) in enumerate(zip(("training", "validation", "test"), ratios, strict=True)):
         if ratio > 0 and not (membership == split).any():
             raise UserError(
-                f"the {_NAMES[SPLITS[split]]} split would be empty: {what} do not divide as "
-                f"data.splits={list(ratios)} asks; use more text or another data.split_seed, or ask for an empty "
-                "split with a ratio of 0, as in data.splits=[1,0,0]"
+                f"the {name} split would be empty: {what} do not divide as data.splits={list(ratios)} asks; use more "
+                "text or another data.split_seed, or ask for an empty split with a ratio of 0, as in "
+                "data.splits=[1,0,0]"
             )

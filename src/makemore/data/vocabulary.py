@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from makemore.errors import UserError, one_of
 
-# Unicode categories that no character may have: control characters, including the newline, and surrogates
-_NO_CHARACTERS = ("Cc", "Cs")
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -36,20 +33,16 @@ class Vocabulary:
             raise UserError("the vocabulary's characters are not text")
         if len(set(self.characters)) < len(self.characters):
             raise UserError("the vocabulary has a character twice")
-        if wrong := [character for character in self.characters if unicodedata.category(character) in _NO_CHARACTERS]:
+        # control characters, the newline among them, and surrogates
+        if wrong := [character for character in self.characters if unicodedata.category(character) in ("Cc", "Cs")]:
             raise UserError(f"the vocabulary has {wrong[0]!r}, which no text may have")
         one_of("data.boundary", self.boundary, ("shared", "separate"))
         one_of("data.boundary_at", self.boundary_at, ("first", "last"))
 
     @property
-    def boundary_size(self) -> int:
-        """The number of boundary tokens: 1 or 2."""
-        return 1 if self.boundary == "shared" else 2
-
-    @property
     def size(self) -> int:
         """V, the number of tokens, boundary included."""
-        return len(self.characters) + self.boundary_size
+        return len(self.characters) + (1 if self.boundary == "shared" else 2)
 
     @property
     def start(self) -> int:
@@ -59,12 +52,12 @@ class Vocabulary:
     @property
     def end(self) -> int:
         """The token that ends an item."""
-        return self.start + self.boundary_size - 1
+        return self.start if self.boundary == "shared" else self.start + 1
 
     @property
     def offset(self) -> int:
         """The token of the first character."""
-        return self.boundary_size if self.boundary_at == "first" else 0
+        return self.end + 1 if self.boundary_at == "first" else 0
 
     @property
     def labels(self) -> list[str]:
@@ -86,15 +79,7 @@ class Vocabulary:
         return "".join(self.characters[token - self.offset] for token in tokens)
 
     def encode_lines(self, content: str, source: str) -> npt.NDArray[Any]:
-        """Return the tokens of lines in the smallest type, with the end token for each newline.
-
-        Args:
-            content: lines, each ended by a newline.
-            source: the name of the content, for messages.
-
-        Raises:
-            UserError: an unknown character.
-        """
+        """Encode newline-ended lines, with end tokens, in the smallest type; `UserError` for an unknown character."""
         codes = np.frombuffer(content.encode("utf-32-le"), dtype="<u4")
         alphabet = [ord(character) for character in self.characters]
         # -1, which needs a signed type, marks an unknown character
@@ -106,14 +91,11 @@ class Vocabulary:
             first = int(np.argmin(tokens))
             line = content[content.rfind("\n", 0, first) + 1 : content.index("\n", first)]
             raise UserError(self._unknown(content[first], f"{line[:80]!r} of {source}"))
-        encoded: npt.NDArray[Any] = tokens.astype(token_dtype(self.size))
+        # torch can index with these
+        smallest = np.uint8 if self.size <= 2**8 else np.int16 if self.size <= 2**15 else np.int32
+        encoded: npt.NDArray[Any] = tokens.astype(smallest)
         return encoded
 
     def _unknown(self, character: str, where: str) -> str:
         shown = self.characters if len(self.characters) <= 100 else self.characters[:100] + "..."
         return f"the character {character!r} in {where} is not in the vocabulary; it has {shown}"
-
-
-def token_dtype(size: int) -> type[np.integer[Any]]:
-    """Return the smallest integer type that torch can index and that holds `size` tokens."""
-    return np.uint8 if size <= 2**8 else np.int16 if size <= 2**15 else np.int32

@@ -1,8 +1,7 @@
 """Windows over the token stream: a context of `block_size` tokens and the token that follows it.
 
-Contexts are slices of one flat array. `Windows.batch` gathers examples; `CountedWindows` has each distinct context
-once, with the counts of the tokens that follow it, so that the exact NLL of a split, or a full-batch step, takes as
-many rows as there are distinct contexts.
+Contexts are slices of one flat array. `CountedWindows` has each distinct one once, with the counts of the tokens that
+follow it: the exact NLL of a split, or a full-batch step, takes as many rows as there are distinct contexts.
 """
 
 from collections.abc import Iterator
@@ -55,7 +54,6 @@ class Windows:
         stream: (S,) tokens in the smallest type, each line preceded by `block_size` start tokens.
         positions: (N,) of the tokens to predict in the stream.
         block_size: T, the length of a context; may be 0.
-        vocab_size: V.
     """
 
     stream: Tensor
@@ -87,17 +85,14 @@ class Windows:
         codes, _ = self._codes(positions, range(-self.block_size, 0))
         _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
         stream = self.stream.numpy()
-        offsets = np.arange(-self.block_size, 0)
-        contexts = stream[positions[first][:, None] + offsets]
+        contexts = stream[positions[first][:, None] + np.arange(-self.block_size, 0)]
         arrays = (contexts, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
         return CountedWindows(*(torch.from_numpy(array) for array in arrays))
 
     def _distinct(self, positions: _Array, counts: _Array | None = None) -> tuple[_Array, _Array]:
         """Return a position of each distinct window, in the order of their tokens, and the sums of their counts.
 
-        Args:
-            positions: (N,) of the last tokens of the windows.
-            counts: (N,) of the windows; None is 1 each.
+        `positions` (N,) are of the last tokens of the windows; `counts` (N,) are 1 each if None.
         """
         codes, possible = self._codes(positions, range(-self.block_size, 1))
         if possible > _DENSE:

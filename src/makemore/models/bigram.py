@@ -12,8 +12,6 @@ class Bigram(Network):
     """A bigram model whose logits are rows of W; the lessons' one-hot product is 27 times slower.
 
     Args:
-        vocab_size: V.
-        generator: for the initial weights.
         init: "normal" is the lessons' draw from N(0, 1), to the bit; "scaled" starts near an NLL of log V.
     """
 

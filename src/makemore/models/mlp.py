@@ -12,8 +12,6 @@ class MLP(Network):
     """Concatenated embeddings of the context, a tanh hidden layer, and an output layer.
 
     Args:
-        vocab_size: V.
-        generator: for the initial weights.
         block_size: T, the length of the context.
         embedding_dim: E, the dimension of the embedding.
         hidden_dim: H, the number of tanh units.

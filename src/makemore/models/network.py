@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -20,15 +20,13 @@ from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
-    """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
+    """A language model: `forward(tokens)` maps contexts, int64 tokens (B, T), to the logits (B, V) of the next one.
 
     Attributes:
-        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
         block_size: T, the length of a context; 0 for none.
         vocab_size: V.
     """
 
-    reads = "windows"
     block_size: int
     vocab_size: int
 
@@ -53,19 +51,15 @@ class Counted(Network):
 def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:
     """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for tokens (B, T), by the layers' names."""
     found: dict[str, Tensor] = {}
-    names: dict[nn.Module, str] = {
-        layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)
-    }
+    names = {layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)}
 
-    def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
+    def keep(layer: Any, _: Any, output: Tensor) -> None:
         found[names[layer]] = output
 
-    hooks = [layer.register_forward_hook(keep) for layer in names]
-    try:
+    with ExitStack() as hooks:
+        for layer in names:
+            hooks.enter_context(layer.register_forward_hook(keep))
         network(tokens)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
@@ -104,13 +98,10 @@ def architectures() -> list[str]:
 
 
 def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: int) -> Network:
-    """Build a network with new weights, a function of the seed.
+    """Build a network of a registered name, with new weights, a function of the seed.
 
-    Args:
-        architecture: a registered name.
-        vocab_size: V.
-        arguments: of the class, beside `vocab_size` and `generator`.
-        seed: of the initial weights, whether the class draws from `generator` or leaves that to torch.nn.
+    `arguments` are those of the class beside `vocab_size` and `generator`. The seed determines the weights whether the
+    class draws them from `generator` or leaves that to torch.nn.
 
     Raises:
         UserError: an unknown name, an unknown argument, or one out of range.
@@ -129,9 +120,7 @@ def build(architecture: str, vocab_size: int, arguments: dict[str, Any], seed: i
 def restore(architecture: str, vocab_size: int, arguments: dict[str, Any], state: dict[str, Tensor]) -> Network:
     """Build a network with the tensors of `state`, its `state_dict`, without allocating others.
 
-    Raises:
-        UserError: as for `build`.
-        ValueError, RuntimeError: the weights are not those of such a network.
+    `UserError` as for `build`; `ValueError` or `RuntimeError` if the weights are not those of such a network.
     """
     # allocates nothing, whatever sizes the arguments ask for
     with torch.device("meta"):

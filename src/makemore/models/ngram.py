@@ -18,8 +18,6 @@ class NGram(Counted):
     context. Order 2 is the lessons' bigram, order 0 the uniform distribution.
 
     Args:
-        vocab_size: V.
-        generator: unused.
         order: n; a context has n - 1 tokens.
         fake_count: k, added to every count; 0 gives unseen n-grams probability 0 and an infinite NLL.
     """
@@ -30,16 +28,13 @@ class NGram(Counted):
 
     def __init__(self, vocab_size: int, generator: torch.Generator, order: int = 2, fake_count: float = 0) -> None:
         super().__init__()
-        del generator
         self.vocab_size = vocab_size
         self.order = whole_number("model.order", order)
         self.fake_count = real_number("model.fake_count", fake_count, at_least=0)
         self.block_size = max(order - 1, 0)
-        longest = max(n for n in range(64) if vocab_size**n < 2**63)
-        if order > longest:
-            raise UserError(
-                f"model.order={order} is too long to count {vocab_size} tokens with; the most is {longest}"
-            )
+        most = max(n for n in range(64) if vocab_size**n < 2**63)
+        if order > most:
+            raise UserError(f"model.order={order} is too long to count {vocab_size} tokens with; the most is {most}")
         self.register_buffer("base", torch.tensor([vocab_size, order]))
         self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))

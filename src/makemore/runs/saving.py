@@ -14,6 +14,7 @@ from torch import nn
 from makemore import files, signals
 from makemore.checkpoints import checkpoints_of, directory_of, path_of
 from makemore.data.datamodule import TextDataModule
+from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
 from makemore.training.module import CountingLanguageModel
 
@@ -135,7 +136,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """Save at multiples of `every`, unless a validation at the same step is still to come."""
-        cut_short = len(outputs["nlls"]) < len(batch)
+        cut_short = not isinstance(batch, CountedWindows) and len(outputs["nlls"]) < len(batch)
         if cut_short or trainer.global_step != _data(trainer).end_of_epoch(trainer.global_step - 1):
             self._save_when_due(trainer)
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
 from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
-from makemore.data.batches import Block, CountedSplit
+from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
@@ -116,11 +116,11 @@ class CountingLanguageModel(LanguageModel):
 
     network: Counted
 
-    def training_step(self, block: CountedSplit, _batch_idx: int) -> StepOutputs:
+    def training_step(self, windows: CountedWindows, _batch_idx: int) -> StepOutputs:
         """Log the NLL before counting, then count."""
-        nll = exact_nll(self.network, block.counted).nats
+        nll = exact_nll(self.network, windows).nats
         log_row(self.loggers, 0, {"train/loss": nll, "train/nll": nll, "train/penalty": 0.0})
-        self.network.count(block.counted)
+        self.network.count(windows)
         advance_steps(self.trainer, 1)
         return {"nlls": [nll], "rates": [math.nan]}
 

@@ -12,9 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.data.batches import Block, CountedSplit
+from makemore.data.batches import Block
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, whole_number
 from makemore.inference.sampling import sample
 from makemore.models.network import Network
@@ -132,10 +133,12 @@ class Watchers(Callback):
         """Let blocks end where a watcher is due."""
         trainer.datamodule.watch_intervals = self.intervals  # type: ignore[attr-defined]
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | CountedSplit, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Block | CountedWindows, *_: Any) -> None:
         """Observe the run before a block of steps."""
-        if len(batch):
-            self._observe(trainer, None if isinstance(batch, CountedSplit) else _next_step(pl_module, batch))
+        if isinstance(batch, CountedWindows):
+            self._observe(trainer, None)
+        elif len(batch):
+            self._observe(trainer, _next_step(pl_module, batch))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Observe the final state, after the last checkpoint: a run resumed from there does it anew."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import torch
 
 from makemore.data.corpus import Corpus
 from makemore.data.options import SPLITS
-from makemore.inference.likelihood import NLL, Predictions, exact_nll, log_probs
+from makemore.inference.likelihood import NLL, exact_nll, log_probs
 from makemore.models.network import Network
 
 Array = npt.NDArray[np.float64]
@@ -27,12 +26,8 @@ BINS = 20
 class Calibration:
     """Accuracy of the likeliest token by its probability (Guo et al. 2017, section 2).
 
-    The other tokens, nearly all of which rightly have a probability near 0, would hide its error.
-
-    Args:
-        predicted: (BINS,) the mean probability of the likeliest token in each bin; NaN in an empty bin.
-        observed: (BINS,) the accuracy in each bin; NaN in an empty bin.
-        weight: (BINS,) the number of examples in each bin.
+    The other tokens, nearly all of which rightly have a probability near 0, would hide its error. Arrays are (BINS,):
+    the mean probability predicted and the accuracy observed, both NaN in an empty bin, and the number of examples.
     """
 
     predicted: Array
@@ -52,15 +47,12 @@ class Diagnosis:
     """Statistics of a model's predictions over the examples of a split.
 
     Args:
-        split: the name of the split.
         tokens: (S,) those in the matrices: the `TOKENS` most frequent targets and the start token, in the vocabulary's
             order.
-        nll_by_token: by target.
         nll_by_place: by the target's position in its item; the last includes all positions beyond.
         counted: (S, S) how often the column's token follows the row's.
         expected: (S, S) the sum of the model's probabilities of the column's token after the row's.
         confusion: (S, S) the mean probability of the column's token where the row's is the target.
-        calibration: of the likeliest token.
     """
 
     split: str
@@ -74,30 +66,40 @@ class Diagnosis:
 
 
 def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
-    """Diagnose a network on a split that has examples.
-
-    Args:
-        network: on the CPU.
-        corpus: in the network's vocabulary.
-        split: "train", "val" or "test".
-
-    Raises:
-        DivergedError: the network gives no probabilities.
-    """
+    """Diagnose a network on the CPU, on a split with examples; raise `DivergedError` if it gives no probabilities."""
     # the matrices need the token before, even if the network does not
     windows = corpus.windows(split, max(network.block_size, 1)).counted()
     size = corpus.vocabulary.size
-    common = Counter(dict(enumerate(np.bincount(windows.pair_target, windows.pair_count, size))))
+    count = np.bincount(windows.pair_target, windows.pair_count, size)
+    common = Counter(dict(enumerate(count)))
     tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
-    sums = _Sums(size, tokens)
+    # the row of each token in the matrices; the other tokens share the row after the last
+    row_of = np.full(size, len(tokens))
+    row_of[tokens] = np.arange(len(tokens))
+    nll, counted = np.zeros(size), np.zeros((len(tokens) + 1, len(tokens) + 1))
+    expected, confusion = np.zeros((2, len(tokens) + 1, len(tokens)))
+    predicted, observed, weight = np.zeros((3, BINS))
     for part in log_probs(network, windows, max(1, _CELLS // size), torch.float64):
-        sums.add(part)
+        rows, targets, counts = part.rows.numpy(), part.targets.numpy(), part.counts.numpy()
+        np.add.at(nll, targets, -part.chosen.numpy() * counts)
+        probs = part.log_probs.exp().numpy()
+        totals = np.bincount(rows, counts, len(probs))
+        before, after = row_of[part.contexts[:, -1].numpy()], row_of[targets]
+        shown = probs[:, tokens]
+        np.add.at(counted, (before[rows], after), counts)
+        np.add.at(expected, before, shown * totals[:, None])
+        np.add.at(confusion, after, shown[rows] * counts[:, None])
+        likeliest, confidence = probs.argmax(1), probs.max(1)
+        bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+        weight += np.bincount(bins, totals, BINS)
+        predicted += np.bincount(bins, confidence * totals, BINS)
+        observed += np.bincount(bins[rows], counts * (targets == likeliest[rows]), BINS)
     with np.errstate(invalid="ignore"):
-        calibration = Calibration(sums.predicted / sums.weight, sums.observed / sums.weight, sums.weight)
-    by_token = {t: NLL(float(sums.nll[t]), int(sums.count[t])) for t in range(size) if sums.count[t]}
-    confusion = sums.confusion / np.maximum(sums.count[tokens], 1)[:, None]
+        calibration = Calibration(predicted / weight, observed / weight, weight)
+    by_token = {token: NLL(float(nll[token]), int(count[token])) for token in np.flatnonzero(count).tolist()}
     by_place = nll_by_place(network, corpus, split)
-    return Diagnosis(split, tokens, by_token, by_place, sums.counted, sums.expected, confusion, calibration)
+    mean = confusion[:-1] / np.maximum(count[tokens], 1)[:, None]
+    return Diagnosis(split, tokens, by_token, by_place, counted[:-1, :-1], expected[:-1], mean, calibration)
 
 
 def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
@@ -114,46 +116,3 @@ def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
         here = replace(windows, positions=windows.positions[torch.from_numpy(places == place)])
         found.append(exact_nll(network, here.counted()) if len(here) else NLL(0.0, 0))
     return found
-
-
-class _Sums:
-    """Sums over the examples, chunk by chunk."""
-
-    def __init__(self, size: int, tokens: list[int]) -> None:
-        self.tokens = tokens
-        # the row of each token in the matrices; the other tokens share the row after the last
-        self.row_of = np.full(size, len(tokens))
-        self.row_of[tokens] = np.arange(len(tokens))
-        self.nll, self.count = np.zeros(size), np.zeros(size)
-        shape = (len(tokens), len(tokens))
-        self.counted, self.expected, self.confusion = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        self.predicted, self.observed, self.weight = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
-
-    def add(self, part: Predictions) -> None:
-        """Add the predictions for a chunk of contexts."""
-        rows, targets, counts = part.rows.numpy(), part.targets.numpy(), part.counts.numpy()
-        np.add.at(self.count, targets, counts)
-        np.add.at(self.nll, targets, -part.chosen.numpy() * counts)
-        probs = part.log_probs.exp().numpy()
-        totals = np.bincount(rows, counts, len(probs))
-        before, after = self.row_of[part.contexts[:, -1].numpy()], self.row_of[targets]
-        shown = probs[:, self.tokens]
-        self.expected += self._by_row(before, shown * totals[:, None])
-        self.confusion += self._by_row(after, shown[rows] * counts[:, None])
-        counted = np.zeros((len(self.tokens) + 1, len(self.tokens) + 1))
-        np.add.at(counted, (before[rows], after), counts)
-        self.counted += counted[:-1, :-1]
-        self._add_calibration(probs, totals, rows, targets, counts)
-
-    def _by_row(self, rows: Any, values: Array) -> Array:
-        """Return the sums (S, S) of `values` (P, S) over the same row of the matrices."""
-        sums = np.zeros((len(self.tokens) + 1, len(self.tokens)))
-        np.add.at(sums, rows, values)
-        return sums[:-1]
-
-    def _add_calibration(self, probs: Array, totals: Any, rows: Any, targets: Any, counts: Any) -> None:
-        likeliest, confidence = probs.argmax(1), probs.max(1)
-        bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-        self.weight += np.bincount(bins, totals, BINS)
-        self.predicted += np.bincount(bins, confidence * totals, BINS)
-        self.observed += np.bincount(bins[rows], counts * (targets == likeliest[rows]), BINS)

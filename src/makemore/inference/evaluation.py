@@ -16,15 +16,12 @@ from makemore.inference.likelihood import NLL, exact_nll
 from makemore.inference.trained_model import TrainedModel
 from makemore.models.network import Network
 
+NLL_HEADINGS = ("split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of evaluating a checkpoint.
-
-    Args:
-        nlls: by split, or under "text" for another file.
-        changes: a sentence for each file of the training text that has changed.
-    """
+    """The NLLs by split, or under "text" of another file, and a sentence for each file that has changed."""
 
     nlls: dict[str, NLL]
     changes: list[str]
@@ -63,8 +60,7 @@ def metrics_dict(nlls: Mapping[str, NLL]) -> dict[str, float | bool | None]:
 def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evaluation:
     """Evaluate a model on each split of the text that it was trained on, or on the whole of another file.
 
-    Raises:
-        UserError: the text is missing, or has characters that are not in the model's vocabulary.
+    A text that is missing, or has characters that are not in the model's vocabulary, is a `UserError`.
     """
     if data_path is not None:
         options = CorpusOptions(str(data_path), splits=(1, 0, 0), normalize=model.options.normalize)
@@ -79,16 +75,17 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
     return Evaluation(split_nlls(model.network, counted_splits(corpus, model.network.block_size)), changes)
 
 
+def nll_rows(nlls: Mapping[str, NLL]) -> list[tuple[str, ...]]:
+    """Return the cells below `NLL_HEADINGS` for each split."""
+    return [
+        (split, f"{nll.characters:,}", f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}")
+        for split, nll in nlls.items()
+    ]
+
+
 def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
     """Print a table of NLLs on standard output."""
-    found = nlls.values()
-    columns = [
-        TableColumn("split", list(nlls), is_text=True),
-        TableColumn("characters", [f"{nll.characters:,}" for nll in found]),
-        TableColumn("NLL (nats/char)", [f"{nll.nats:.7f}" for nll in found]),
-        TableColumn("bits/char", [f"{nll.bits_per_char:.4f}" for nll in found]),
-        TableColumn("perplexity", [f"{nll.perplexity:.4f}" for nll in found]),
-    ]
-    print_table(title, columns)
-    if any(math.isinf(nll.nats) for nll in found):
+    columns = zip(NLL_HEADINGS, zip(*nll_rows(nlls), strict=True), strict=True)
+    print_table(title, [TableColumn(heading, cells, is_text=heading == "split") for heading, cells in columns])
+    if any(math.isinf(nll.nats) for nll in nlls.values()):
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")

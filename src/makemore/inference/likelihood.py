@@ -42,15 +42,9 @@ class NLL:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Log-probabilities, in nats, for a chunk of counted windows.
+    """Log-probabilities (R, V), in nats, of every token after each context (R, T) of a chunk of counted windows.
 
-    Args:
-        contexts: (R, T) as int64.
-        log_probs: (R, V) of every token after each context.
-        rows: (P,) the row of each pair's context, ascending.
-        targets: (P,) the token of each pair.
-        counts: (P,) of each pair.
-        chosen: (P,) the log-probability of each pair's token.
+    For each pair, (P,): the row of its context, ascending; its token; its count; the log-probability of its token.
     """
 
     contexts: Tensor
@@ -65,15 +59,10 @@ class Predictions:
 def log_probs(
     network: Network, windows: CountedWindows, rows: int, dtype: torch.dtype | None = None
 ) -> Iterator[Predictions]:
-    """Yield the predictions of a network for counted windows, in chunks of at most `rows` contexts.
+    """Yield the predictions of a network for counted windows on its device, in chunks of at most `rows` contexts.
 
-    Args:
-        network: on the device of the windows; it is given the last `block_size` tokens of each context.
-        windows: their contexts may be longer than `block_size`.
-        rows: contexts evaluated at once.
-        dtype: of the softmax; None is that of the logits.
-
-    The network is evaluated in evaluation mode, and has its mode back afterwards.
+    The network is put into evaluation mode meanwhile, and is given the last `block_size` tokens of each context; the
+    contexts may be longer. `dtype` is that of the softmax, None that of the logits.
 
     Raises:
         DivergedError: a log-probability is not a number.

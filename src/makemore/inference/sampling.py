@@ -34,11 +34,8 @@ _FEW = 2**15
 class SamplingOptions:
     """Options of sampling, none of which changes the stream of random numbers.
 
-    Args:
-        prompt: the beginning of every item.
-        temperature: divides the logits.
-        top_k: keep only the k likeliest tokens of each distribution; None keeps all.
-        max_length: most characters in an item, including the prompt; longer ones are truncated.
+    The temperature divides the logits; of each distribution only the `top_k` likeliest tokens are kept, all for None;
+    items of more than `max_length` characters, the prompt included, are truncated.
     """
 
     prompt: str = ""
@@ -65,16 +62,10 @@ def sample(
 
 
 def unseen(items: Iterator[str], seen: Container[str], n: int, max_attempts: int | None = None) -> Iterator[str]:
-    """Yield the first `n` items that are not in `seen`.
-
-    Args:
-        items: a stream, as from `samples`.
-        seen: the items of the text.
-        n: how many to yield.
-        max_attempts: most items to take from the stream; None is 100 n.
+    """Yield the first `n` items of a stream that are not in `seen`, the items of the text.
 
     Raises:
-        UserError: fewer than `n` unseen items, all yielded before, in that many attempts.
+        UserError: fewer than `n` unseen items, all yielded before, in `max_attempts` (None is 100 n) items.
     """
     attempts = 100 * n if max_attempts is None else whole_number("max_attempts", max_attempts)
     found = 0
@@ -93,15 +84,7 @@ def samples(
 ) -> Iterator[str]:
     """Yield samples without end, from a copy of the network in float64 on the CPU.
 
-    Args:
-        network: any.
-        vocabulary: of the network.
-        seed: of the stream of random numbers.
-        options: see `SamplingOptions`.
-
-    Raises:
-        UserError: a character of the prompt is not in the vocabulary.
-        DivergedError: the network gives no probabilities.
+    `UserError` for a character of the prompt not in the vocabulary; `DivergedError` if there are no probabilities.
     """
     options = options or SamplingOptions()
     prompt = vocabulary.encode(options.prompt)

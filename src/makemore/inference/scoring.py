@@ -21,13 +21,7 @@ _ROWS = 2**14
 
 @dataclass(frozen=True)
 class WordScore:
-    """A word's log-probabilities.
-
-    Args:
-        word: as given.
-        labels: of its characters and the end.
-        log_probs: of each of them, in nats.
-    """
+    """A word as given, the labels of its characters and of the end, and the log-probability of each, in nats."""
 
     word: str
     labels: list[str]
@@ -45,12 +39,9 @@ class WordScore:
 
 
 def read_words(words: object, words_file: str | None, normalize: str | None) -> list[str]:
-    """Return the words to score: those given, then the lines of a file.
+    """Return the words to score in a Unicode normal form: a list or one word, then the lines of a file.
 
-    Args:
-        words: a list or one word, from the command line.
-        words_file: a path, `-` for standard input, or None.
-        normalize: the Unicode normal form of the model's text, or None.
+    `words_file` is a path, `-` for standard input, or None.
 
     Raises:
         UserError: a word is not a string (Hydra parses `1`, `true` and `null`), the file cannot be used, or no words.
@@ -67,32 +58,19 @@ def read_words(words: object, words_file: str | None, normalize: str | None) -> 
 
 
 def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> list[WordScore]:
-    """Score words, with log-probabilities in float64.
+    """Score words, with log-probabilities in float64, by a network on the CPU.
 
-    Args:
-        network: on the CPU.
-        vocabulary: of the network.
-        words: may be empty.
-
-    Raises:
-        UserError: a character is not in the vocabulary.
-        DivergedError: a log-probability is not a number.
+    `UserError` for a character not in the vocabulary; `DivergedError` if a log-probability is not a number.
     """
-    return [_score(network, vocabulary, word, vocabulary.encode(word)) for word in words]
-
-
-def _score(network: Network, vocabulary: Vocabulary, word: str, tokens: list[int]) -> WordScore:
-    line = torch.tensor([vocabulary.start] * network.block_size + tokens + [vocabulary.end])
-    targets = line[network.block_size :]
-    rows = torch.arange(len(targets))
-    windows = CountedWindows(
-        line.unfold(0, network.block_size, 1)[: len(targets)], rows, targets, torch.ones_like(rows)
-    )
-    chosen = [
-        log_prob for part in log_probs(network, windows, _ROWS, torch.float64) for log_prob in part.chosen.tolist()
-    ]
-    labels = vocabulary.labels
-    return WordScore(word, [labels[token] for token in targets.tolist()], chosen)
+    scores, labels, start = [], vocabulary.labels, [vocabulary.start] * network.block_size
+    for word in words:
+        targets = [*vocabulary.encode(word), vocabulary.end]
+        contexts = torch.tensor(start + targets).unfold(0, network.block_size, 1)[: len(targets)]
+        rows = torch.arange(len(targets))
+        windows = CountedWindows(contexts, rows, torch.tensor(targets), torch.ones_like(rows))
+        chosen = torch.cat([part.chosen for part in log_probs(network, windows, _ROWS, torch.float64)])
+        scores.append(WordScore(word, [labels[token] for token in targets], chosen.tolist()))
+    return scores
 
 
 def print_scores(scores: Sequence[WordScore]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from makemore.checkpoints import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
 from makemore.data.options import CorpusOptions
@@ -20,17 +19,12 @@ from makemore.inference.sampling import SamplingOptions, samples
 from makemore.inference.scoring import score
 from makemore.models.network import Network, restore
 
-_NETWORK_PREFIX = "network."
-
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained model, ready to score and to sample.
+    """A trained model, on the CPU and in evaluation mode, ready to score and to sample.
 
     Args:
-        path: the checkpoint.
-        network: on the CPU, in evaluation mode.
-        vocabulary: of the training text.
         options: which text it was trained on, and how that was split.
         sha256: of the text's files at training time, by split.
         step: optimiser steps taken.
@@ -46,8 +40,7 @@ class TrainedModel:
     def nll(self, words: Sequence[str]) -> list[float]:
         """Return the mean NLL of each word, in nats a character, including its end; inf if it is impossible.
 
-        Raises:
-            UserError: a character is not in the vocabulary.
+        A character that is not in the vocabulary is a `UserError`.
         """
         if isinstance(words, str):
             raise UserError(f"the words to score must be a list, as in [{words!r}]")
@@ -71,21 +64,11 @@ class TrainedModel:
         return list(self.iter_samples(n, seed, options, unseen, max_attempts))
 
     def iter_samples(
-        self,
-        n: int,
-        seed: int,
-        options: SamplingOptions,
-        unseen: bool = False,
-        max_attempts: int | None = None,
+        self, n: int, seed: int, options: SamplingOptions, unseen: bool = False, max_attempts: int | None = None
     ) -> Iterator[str]:
         """Yield `n` samples; the same seed gives the same ones, and more samples begin with the same ones.
 
-        Args:
-            n: number of samples.
-            seed: of the stream of random numbers.
-            options: see `SamplingOptions`.
-            unseen: yield only items that are not in the text, whose files are read.
-            max_attempts: see `makemore.inference.sampling.unseen`.
+        With `unseen`, only items that are not in the text, whose files are read (see `makemore.inference.sampling`).
 
         Raises:
             UserError: a bad option, a text that is missing, or too few unseen items.
@@ -132,21 +115,16 @@ def load(path: str | Path) -> TrainedModel:
     checkpoint = read(path)
     try:
         with naming_damage(path):
-            return _trained_model(path, checkpoint)
+            own = checkpoint[RECORD_KEY]
+            vocabulary, model = Vocabulary(**own["vocabulary"]), own["model"]
+            state = {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
+            network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
+            options = CorpusOptions(**own["data"]["options"])
+            sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
+            if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
+                raise ValueError("the digests are not those of the text's files")
+            return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)
     except DamagedCheckpointError:
         raise
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _trained_model(path: Path, checkpoint: dict[str, Any]) -> TrainedModel:
-    own = checkpoint[RECORD_KEY]
-    vocabulary = Vocabulary(**own["vocabulary"])
-    model = own["model"]
-    state = {name.removeprefix(_NETWORK_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
-    network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
-    options = CorpusOptions(**own["data"]["options"])
-    sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
-    if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
-        raise ValueError("the digests are not those of the text's files")
-    return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)

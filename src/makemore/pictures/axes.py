@@ -24,13 +24,10 @@ _DECADE = 10 * (1 - 1e-9)
 
 @dataclass(frozen=True)
 class Scale:
-    """The axis of a swept key.
+    """The axis of a swept key, with its distinct values, ascending, numbers before text.
 
-    Args:
-        key: the key.
-        values: the distinct ones, ascending, numbers before text.
-        kind: "log" for positive numbers over a decade or more, "symlog" where a 0 is among them.
-        continuous: whether nearly each job has a value of its own, as in a search.
+    "log" is for positive numbers over a decade or more, "symlog" where a 0 is among them; the axis is continuous where
+    nearly each job has a value of its own, as in a search.
     """
 
     key: str
@@ -69,14 +66,11 @@ def scale_of(key: str, values: Sequence[Any]) -> Scale:
     numbers = [value for value in distinct if not isinstance(value, str)]
     if len(numbers) < len(distinct):
         return Scale(key, distinct, "category", continuous=False)
-    return Scale(key, distinct, _kind(numbers), len(numbers) > max(6, len(values) / 2))
-
-
-def _kind(numbers: Sequence[float]) -> ScaleKind:
+    continuous = len(numbers) > max(6, len(values) / 2)
     positive = [number for number in numbers if number > 0]
     if min(numbers) < 0 or not positive or max(positive) / min(positive) < _DECADE:
-        return "linear"
-    return "log" if min(numbers) > 0 else "symlog"
+        return Scale(key, distinct, "linear", continuous)
+    return Scale(key, distinct, "log" if min(numbers) > 0 else "symlog", continuous)
 
 
 def set_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[Value], positions: Sequence[float]) -> None:
@@ -93,12 +87,9 @@ def set_ticks(axes: Axes, which: Literal["x", "y"], values: Sequence[Value], pos
     for index in range(1, len(places)):
         if places[index] - places[kept[-1]] >= room:
             kept.append(index)
-    axis.set_ticks([positions[index] for index in kept], labels=[labels[index] for index in kept])
+    look: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axis.set_ticks([positions[index] for index in kept], labels=[labels[index] for index in kept], **look)
     axis.set_minor_locator(NullLocator())
-    if slanted:
-        axes.tick_params("x", rotation=30)
-        for label in axes.get_xticklabels():
-            label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
 def shortened(text: str, most: int) -> str:

@@ -29,10 +29,7 @@ def read_curves(path: Path) -> Curves:
 
 
 def smoothed(values: Sequence[float]) -> Array:
-    """Return centred moving means over a fortieth of the values to each side, at most 500; fewer at the ends.
-
-    A mean over a value that is not finite is not finite.
-    """
+    """Return centred moving means over a fortieth of the values to each side, at most 500; fewer at the ends."""
     reach = min(len(values) // 40, 500)
     if reach == 0:
         return np.asarray(values, dtype=np.float64)
@@ -48,12 +45,8 @@ def suggested_rate(rates: Sequence[float], losses: Sequence[float]) -> float | N
     section 3.3, and what the lesson reads off its curve (L2). The steepest point, which Lightning's `lr_find` takes,
     is of no use here: from the lessons' initial weights the loss falls fastest at the first rates, whatever they are.
 
-    Args:
-        rates: ascending.
-        losses: the minibatch NLL at each, in nats a character; those from the first that is not finite do not count.
-
-    Returns:
-        the rate; None where the loss does not fall.
+    Rates are ascending, losses in nats a character; those from the first that is not finite do not count. None where
+    the loss does not fall.
     """
     finite = np.isfinite(losses)
     known = smoothed(losses[: len(losses) if finite.all() else int(np.argmin(finite))])

@@ -43,11 +43,7 @@ class Picture:
 
 
 def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
-    """Write pictures as PNG and SVG, each file whole or not at all; return the paths.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
+    """Write PNG and SVG files, each whole or not at all; return their paths; raise `UserError` if one cannot be."""
     paths = []
     for picture in pictures:
         for suffix, content in (("png", picture.png), ("svg", picture.rendered("svg"))):
@@ -73,10 +69,8 @@ def show_in_tensorboard(pictures: Iterable[Picture], run_dir: Path, step: int) -
 
     They have an event file of their own, newer than those of the run: TensorBoard reads the files of a directory in
     the order of their times and does not return to an earlier one. Files with older images are emptied, as they are
-    when a run is resumed. While another process holds the directory, nothing is written but a warning.
-
-    Raises:
-        UserError: the images cannot be written.
+    when a run is resumed. While another process holds the directory, nothing is written but a warning; `UserError` if
+    the images cannot be written.
     """
     try:
         with writing(run_dir), held(run_dir, "trains"):

@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from makemore.inference.diagnosis import Calibration, Diagnosis
+from makemore.inference.diagnosis import Array, Calibration, Diagnosis
 from makemore.pictures.axes import escape_mathtext
 from makemore.pictures.curves import Curves, smoothed, suggested_rate
-
-Array = npt.NDArray[np.float64]
 
 _NLL = "NLL (nats a character)"
 # inches of a cell of the bigram matrix, as in the lessons
@@ -111,13 +108,10 @@ def loss_curve(curves: Curves) -> Figure:
 
 
 def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figure:
-    """Draw a learning-rate range test (L2): the NLL of each step against its rate, and against the rate's exponent.
-
-    Rates are ascending; losses need not be finite.
-    """
+    """Draw a learning-rate range test (L2): the NLL, finite or not, by the ascending rates, and by their exponents."""
     # a rate of 0 has no exponent
-    steps = [(rate, loss) for rate, loss in zip(rates, losses, strict=True) if rate > 0]
-    rates, losses = [rate for rate, _ in steps], [loss for _, loss in steps]
+    losses = [loss for rate, loss in zip(rates, losses, strict=True) if rate > 0]
+    rates = [rate for rate in rates if rate > 0]
     suggested = suggested_rate(rates, losses)
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_rate, by_exponent = figure.subplots(1, 2, sharey=True)
@@ -126,9 +120,8 @@ def learning_rate_range(rates: Sequence[float], losses: Sequence[float]) -> Figu
     for axes, scaled in ((by_rate, np.asarray), (by_exponent, np.log10)):
         _draw_smoothed(axes, scaled(rates), losses)
         if suggested is not None:
-            axes.axvline(
-                float(scaled(suggested)), color="tab:red", linestyle="--", label=f"suggested: {suggested:.2g}"
-            )
+            label = f"suggested: {suggested:.2g}"
+            axes.axvline(float(scaled(suggested)), color="tab:red", linestyle="--", label=label)
         axes.grid(alpha=0.3)
     if suggested is not None:
         # an explosion after the fall must not squash it
@@ -204,12 +197,11 @@ def _limit(axes: Axes, nlls: Sequence[float]) -> None:
 
 def _draw_bars(axes: Axes, nlls: Sequence[tuple[str, float]]) -> None:
     """Draw a labelled bar for each NLL, or an infinity sign."""
-    sign: dict[str, Any] = {"ha": "center", "color": "tab:red", "fontsize": 14}
     for place, (_, nats) in enumerate(nlls):
         if np.isfinite(nats):
             axes.bar(place, nats, color="tab:blue")
         else:
-            axes.text(place, 0.02, "∞", transform=axes.get_xaxis_transform(), **sign)
+            axes.text(place, 0.02, "∞", transform=axes.get_xaxis_transform(), ha="center", color="tab:red", size=14)
     axes.set_xticks(range(len(nlls)), [label for label, _ in nlls])
     axes.set(ylabel=_NLL)
     axes.grid(alpha=0.3, axis="y")
@@ -217,8 +209,8 @@ def _draw_bars(axes: Axes, nlls: Sequence[tuple[str, float]]) -> None:
 
 def _draw_matrix(axes: Axes, matrix: Array, labels: Sequence[str], top: float) -> Any:
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=top)
-    axes.set_xticks(range(len(labels)), [_label(label) for label in labels], fontsize=9)
-    axes.set_yticks(range(len(labels)), [_label(label) for label in labels], fontsize=9)
+    for set_ticks in (axes.set_xticks, axes.set_yticks):
+        set_ticks(range(len(labels)), list(map(_label, labels)), fontsize=9)
     return image
 
 

@@ -16,12 +16,9 @@ Place = TypeVar("Place", float, tuple[int, int])
 
 @dataclass(frozen=True)
 class JobComparison:
-    """Jobs that are compared.
+    """The finished and the failed jobs, and the keys in which they differ; of several sweeps, "sweep" is one more.
 
-    Args:
-        keys: the keys in which they differ; of several sweeps, "sweep" is one more.
-        jobs: those that have finished or failed.
-        references: known figures to show beside them, by the key that they depend on.
+    References are known figures to show beside them, by the key that they depend on.
     """
 
     keys: list[str]
@@ -37,15 +34,12 @@ class JobComparison:
 
 def compare_jobs(sweeps: Sequence[Sweep]) -> JobComparison:
     """Return the ended jobs of sweeps and the keys in which these differ."""
-    keys, jobs = swept_keys(sweeps), [job for sweep in sweeps for job in sweep.jobs]
+    keys, names, jobs = swept_keys(sweeps), labels(sweeps), list[Job]()
     if len(sweeps) > 1:
-        names = labels(sweeps)
         keys.append("sweep")
-        jobs = [
-            replace(job, differs=job.differs | {"sweep": names[sweep.directory]})
-            for sweep in sweeps
-            for job in sweep.jobs
-        ]
+    for sweep in sweeps:
+        named = {"sweep": names[sweep.directory]} if len(sweeps) > 1 else {}
+        jobs += [replace(job, differs=job.differs | named) for job in sweep.jobs]
     ended = [job for job in jobs if job.status in ("finished", "failed")]
     varying = [key for key in keys if len({spelt(job.differs[key]) for job in ended if key in job.differs}) > 1]
     references = {reference.key: reference for sweep in sweeps if (reference := sweep.record.reference) is not None}

@@ -108,11 +108,7 @@ class Page:
         return html.encode(errors="replace").decode()
 
     def write(self, path: Path) -> None:
-        """Write the page, whole or not at all.
-
-        Raises:
-            UserError: the path cannot be written.
-        """
+        """Write the page, whole or not at all; raise `UserError` if the path cannot be written."""
         content = self.render().encode()
         with writing(path), replacing(path) as file:
             file.write(content)

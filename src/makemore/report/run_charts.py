@@ -45,8 +45,7 @@ def training_chart(name: str, curves: Curves) -> Chart | None:
         add((steps, nlls), "minibatch", opacity=0.45, line={"color": BLUE, "width": 1})
         add((steps, smoothed(nlls).tolist()), "minibatch, smoothed", line={"color": BLUE, "width": 2})
     if "val/nll" in drawn:
-        line = {"color": ORANGE, "width": 2}
-        add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line=line)
+        add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line={"color": ORANGE, "width": 2})
     if "lr" in drawn:
         add(drawn["lr"], "learning rate", row=2, line={"color": GREEN, "shape": "hv"})
         figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")
@@ -63,29 +62,20 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
     Curves are of validation where a run has validated more than once, else of minibatches, smoothed. What lies far
     above the last values is outside the range at first.
     """
-    split, curves = "Validation NLL", [(name, curves["val/nll"]) for name, curves in runs if "val/nll" in curves]
+    split, curves = "Validation NLL", [(name, found["val/nll"]) for name, found in runs if "val/nll" in found]
     if not any(len(steps) > 1 for _, (steps, _) in curves):
-        split, trained = (
-            "Minibatch NLL, smoothed,",
-            [(n, found["train/nll"]) for n, found in runs if "train/nll" in found],
-        )
+        split, trained = "Minibatch NLL, smoothed,", [(n, f["train/nll"]) for n, f in runs if "train/nll" in f]
         curves = [(name, (steps, smoothed(nlls).tolist())) for name, (steps, nlls) in trained]
     if not curves:
         return None
     most = max(min(MAX_POINTS, _MAX_POINTS_OF_ALL // len(curves)), 20)
     colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(curves)).tolist())
     look = {"line_width": 1.5, "marker_size": 4, "opacity": 0.8, "hovertemplate": _HOVER}
-    lines = [
-        go.Scatter(
-            **_points(curve, most),
-            mode="lines+markers" if len(curve[0]) <= 40 else "lines",
-            line_color=colour,
-            name=label(name),
-            meta=[escape_html(name)],
-            **look,
-        )
-        for (name, curve), colour in zip(curves, colours, strict=True)
-    ]
+    lines = []
+    for (name, curve), colour in zip(curves, colours, strict=True):
+        texts = {"name": label(name), "meta": [escape_html(name)]}
+        mode = "lines+markers" if len(curve[0]) <= 40 else "lines"
+        lines.append(go.Scatter(**_points(curve, most), mode=mode, line_color=colour, **texts, **look))
     # the best on top; all in one call, as each call copies the figure
     figure = go.Figure(lines[::-1])
     last = [nlls[-1] for _, (_, nlls) in curves]

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from makemore.checkpoints import RECORD_KEY, checkpoints_of, directory_of, find, read
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
-from makemore.inference.evaluation import counted_splits, split_nlls
+from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.pictures.curves import Curves, read_curves
@@ -25,13 +25,10 @@ class RunData:
     """A trained model with what there is beside it.
 
     Args:
-        model: the model of the checkpoint.
-        architecture: the registered name of its network.
-        arguments: those of the network.
+        architecture, arguments: the registered name and the arguments of its network.
         run_dir: the directory of its run; None for a checkpoint outside a run.
         config: of the run, under dotted keys.
         overrides: with which the run was started; None where they are unknown.
-        curves: of `metrics.csv`.
         seconds: spent in training; None where unknown.
         corpus: the text; None where it cannot be read.
         nlls: of each split, by the name of the weights: the model's, and the best by validation where they differ.
@@ -62,13 +59,14 @@ class RunData:
         found = nlls.get("val", nlls.get("train"))
         return math.inf if found is None else found.nats
 
+    @property
+    def nll_rows(self) -> list[list[str]]:
+        """The weights, and the cells below `NLL_HEADINGS`, of each weights and split."""
+        return [[weights, *cells] for weights, nlls in self.nlls.items() for cells in nll_rows(nlls)]
+
 
 def read_run_data(path: Path) -> RunData:
-    """Read a checkpoint, or the newest one of a run's directory, and all that there is to report of it.
-
-    Raises:
-        UserError: there is no checkpoint, or no undamaged one.
-    """
+    """Read a checkpoint or the newest one of a run, and what there is beside it; `UserError` if none is undamaged."""
     path = find(path)
     model = load(path)
     run_dir = path.parent.parent if path.parent.name == directory_of("").name else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from makemore.errors import UserError
-from makemore.inference.likelihood import NLL
+from makemore.inference.evaluation import NLL_HEADINGS
 from makemore.models.network import Counted
 from makemore.overrides import override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
@@ -16,7 +16,6 @@ from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 
 _NUM_SAMPLES = 40
-NLL_HEADINGS = ("weights", "split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
 
 
 def pictures_of_run(data: RunData) -> Iterator[Picture]:
@@ -38,15 +37,6 @@ def run_sections(data: RunData, pictures: Sequence[Picture]) -> list[Section]:
         Section("Commands", [CommandList(_commands(data))]),
     ]
     return [section for section in sections if section.elements]
-
-
-def nll_rows(nlls: dict[str, dict[str, NLL]]) -> list[list[str]]:
-    """Return the rows below `NLL_HEADINGS` for each weights and split."""
-    return [
-        [weights, split, f"{nll.characters:,}", f"{nll.nats:.7f}", f"{nll.bits_per_char:.4f}", f"{nll.perplexity:.4f}"]
-        for weights, of_splits in nlls.items()
-        for split, nll in of_splits.items()
-    ]
 
 
 def _model(data: RunData) -> list[Element]:
@@ -83,7 +73,7 @@ def _nlls(data: RunData) -> list[Element]:
         return []
     infinite = any(math.isinf(nll.nats) for nlls in data.nlls.values() for nll in nlls.values())
     note = "inf: the split contains what was never seen in training; model.fake_count=1 gives it a probability."
-    return [DataTable(NLL_HEADINGS, nll_rows(data.nlls)), *([Paragraph(note)] if infinite else [])]
+    return [DataTable(["weights", *NLL_HEADINGS], data.nll_rows), *([Paragraph(note)] if infinite else [])]
 
 
 def _samples(data: RunData) -> list[Element]:

@@ -84,20 +84,12 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     heights = [min((job.nll - best) / spread, 1.0) for job in jobs]
     colours = sample_colorscale("viridis", [0.9 * height for height in heights])
     others = {"line_width": 1.2, "opacity": 0.6}
-    lines = [
-        go.Scatter(
-            x=list(range(len(keys) + 1)),
-            y=[
-                *(_height(scale, job.differs[scale.key]) if scale.key in job.differs else None for scale in scales),
-                nll,
-            ],
-            mode="lines",
-            **({"line": {"color": RED, "width": 4}} if job is jobs[0] else {"line_color": colour} | others),
-            meta=[f"NLL {job.nll:.7f}<br>{_describe(job)}"],
-            hovertemplate="%{meta[0]}<extra></extra>",
-        )
-        for job, nll, colour in zip(jobs, heights, colours, strict=True)
-    ]
+    lines = []
+    for job, nll, colour in zip(jobs, heights, colours, strict=True):
+        places = [_height(scale, job.differs[scale.key]) if scale.key in job.differs else None for scale in scales]
+        look = {"line": {"color": RED, "width": 4}} if job is jobs[0] else {"line_color": colour} | others
+        hover = {"meta": [f"NLL {job.nll:.7f}<br>{_describe(job)}"], "hovertemplate": "%{meta[0]}<extra></extra>"}
+        lines.append(go.Scatter(x=list(range(len(keys) + 1)), y=[*places, nll], mode="lines", **look, **hover))
     # the best on top; all in one call, as each call copies the figure
     figure = go.Figure(lines[::-1])
     for index in range(len(keys) + 1):

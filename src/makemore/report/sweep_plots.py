@@ -104,10 +104,7 @@ def _mark_above(axes: Axes, positions: Sequence[float], nlls: Sequence[float], n
 
 
 def pair_plot(x_key: str, y_key: str, jobs: Sequence[Job]) -> Figure:
-    """Draw the NLL by a pair of swept keys: a grid of medians, or a point for each job of a search.
-
-    Jobs without a value of either key are left out.
-    """
+    """Draw the NLL by a pair of swept keys, of jobs with both: a grid of medians, or the points of a search."""
     finished, failed = _ended(jobs, x_key, y_key)
     x, y = (scale_of(key, [job.differs[key] for job in (*finished, *failed)]) for key in (x_key, y_key))
     figure = Figure(layout="constrained")

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from makemore.errors import UserError
-from makemore.inference.evaluation import print_nlls
+from makemore.inference.evaluation import NLL_HEADINGS, print_nlls
 from makemore.pictures.picture import save, show_in_tensorboard
 from makemore.report.job_comparison import compare_jobs
 from makemore.report.page import DataTable, Element, Page, Section
 from makemore.report.run_charts import comparison_chart
 from makemore.report.run_data import RunData, read_run_data
-from makemore.report.run_page import NLL_HEADINGS, nll_rows, pictures_of_run, run_sections
+from makemore.report.run_page import pictures_of_run, run_sections
 from makemore.report.sweep_page import pictures_of_keys, pictures_of_pairs, sweep_sections
 from makemore.sweeps.records import read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, table_of
@@ -42,11 +42,7 @@ def write_report(paths: Sequence[Path], output: Path | None = None) -> None:
 
 
 def _is_sweep(path: Path) -> bool:
-    """Return whether a path is the directory of a sweep, rather than a run or a checkpoint.
-
-    Raises:
-        UserError: it is none of these.
-    """
+    """Return whether a path is the directory of a sweep, not of a run or a checkpoint; `UserError` if none of them."""
     if not path.exists():
         raise UserError(f"{path}: no such file or directory; give a checkpoint, or the directory of a run or a sweep")
     if (path / "sweep.json").exists():
@@ -86,12 +82,10 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
     names = _unique_names(runs)
     alone = len(runs) == 1
     if output is None:
-        run_dir = runs[0].run_dir if alone else None
-        if run_dir is None:
-            output = Path("report")
-        else:
+        output = (runs[0].run_dir if alone else None) or Path("report")
+        if alone and runs[0].run_dir is not None and paths[0].is_file():
             # the run keeps a report of its own
-            output = run_dir / f"report-{paths[0].stem}" if paths[0].is_file() else run_dir
+            output /= f"report-{paths[0].stem}"
     written: list[Path] = []
     sections = [] if alone else [Section("Comparison", _comparison(names, runs))]
     for name, data in zip(names, runs, strict=True):
@@ -112,9 +106,10 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
 def _comparison(names: Sequence[str], runs: Sequence[RunData]) -> list[Element]:
     """Return the table of the NLLs of runs, the best first, and the chart of their curves."""
     ordered = sorted(zip(names, runs, strict=True), key=lambda pair: pair[1].objective)
-    rows = [[name, *cells] for name, data in ordered for cells in nll_rows(data.nlls)]
+    rows = [[name, *cells] for name, data in ordered for cells in data.nll_rows]
     chart = comparison_chart([(name, data.curves) for name, data in ordered])
-    return [*([DataTable(["run", *NLL_HEADINGS], rows)] if rows else []), *([] if chart is None else [chart])]
+    table = DataTable(["run", "weights", *NLL_HEADINGS], rows) if rows else None
+    return [element for element in (table, chart) if element is not None]
 
 
 def _unique_names(runs: Sequence[RunData]) -> list[str]:

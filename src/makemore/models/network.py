@@ -20,13 +20,15 @@ from makemore.errors import UserError, one_of
 
 
 class Network(nn.Module):
-    """A language model: `forward(tokens)` maps contexts, int64 tokens (B, T), to the logits (B, V) of the next one.
+    """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
 
     Attributes:
+        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
         block_size: T, the length of a context; 0 for none.
         vocab_size: V.
     """
 
+    reads = "windows"
     block_size: int
     vocab_size: int
 

@@ -15,10 +15,10 @@ from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
-    """Set the options of a sweep's launcher and sweeper that are not given.
+    """Set the options of a sweep's launcher and sweeper that are not given, in its config, which takes new keys.
 
     Args:
-        config: of a sweep, as composed, open for new keys; it is changed.
+        config: of the sweep.
         sweep_dir: its absolute directory.
         threads: the most that a job has.
 
@@ -79,10 +79,7 @@ def _cores() -> int:
 def launcher_started(hydra: DictConfig) -> Iterator[None]:
     """Run Ray within the block where a sweep's launcher needs it, and let Optuna log only warnings.
 
-    Ray takes over SIGTERM when it starts; our handler is installed again.
-
-    Args:
-        hydra: Hydra's part of the sweep's config, with the defaults set.
+    Ray takes over SIGTERM when it starts; our handler is installed again. The defaults of `hydra` have been set.
 
     Raises:
         UserError: Ray does not start, or there is no cluster at the address.

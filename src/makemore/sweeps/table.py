@@ -32,19 +32,12 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table.
+    """A column of the table."""
 
-    Args:
-        name: its heading in sweep.csv.
-        heading: its heading in the terminal.
-        values: a row each; None is an empty cell.
-        shown: formats a value for the terminal.
-    """
-
-    name: str
-    heading: str
-    values: list[Value | None]
-    shown: Callable[[Any], str] = shown
+    name: str  # its heading in sweep.csv
+    heading: str  # its heading in the terminal
+    values: list[Value | None]  # a row each; None is an empty cell
+    shown: Callable[[Any], str] = shown  # formats a value for the terminal
 
     def drawn(self) -> TableColumn:
         """Return the column as the terminal shows it."""
@@ -54,17 +47,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The jobs of one or more sweeps.
+    """The jobs of one or more sweeps."""
 
-    Args:
-        jobs: a row each.
-        columns: of as many rows.
-        not_begun: the number of planned jobs that have no directory yet.
-    """
-
-    jobs: list[Job]
+    jobs: list[Job]  # a row each
     columns: list[Column]
-    not_begun: int
+    not_begun: int  # the number of planned jobs that have no directory yet
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, whole or not at all: full keys, all digits, an empty cell where there is no value.

@@ -13,7 +13,6 @@ from makemore.sweeps.progress import (
     GroupProgress,
     SweepProgress,
     _group_line,
-    forget_groups,
     live_line,
     show_group,
 )
@@ -106,5 +105,6 @@ def test_groups_that_are_trained_at_once_are_shown_as_one() -> None:
         show_group(replace(first, best=math.inf), sender=1)
         assert _group_line() == "; 30 members at step 120 of 3,000, 100 steps/s each"
     finally:
-        forget_groups()
+        for sender in (1, 2):
+            show_group(None, sender)
     assert _group_line() == ""

@@ -91,11 +91,8 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
 def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
     """Hold a job's directory within the block, its config saved and its status "running"; `cfg` is changed.
 
-    Yields:
-        The claim; or the NLL to minimise of a job that has finished before, or that of one that may not begin now.
-
-    Raises:
-        JobError, UserError: as `run_job` does.
+    Yields the claim; or the NLL to minimise of a job that has finished before, or that of one that may not begin now.
+    Raises what `run_job` does.
     """
     hydra = HydraConfig.get()
     sweep_dir = Path(hydra.sweep.dir)
@@ -140,11 +137,7 @@ def _ending_as_orphan() -> Iterator[None]:
 
 
 def not_finished(message: str) -> float:
-    """Return NaN to the basic sweeper, as the result of a job that did not finish.
-
-    Raises:
-        JobError: to another sweeper, which handles it.
-    """
+    """Return NaN to the basic sweeper for a job that did not finish; raise `JobError` to another, which handles it."""
     if HydraConfig.get().sweeper._target_ in BASIC_SWEEPERS:
         return math.nan
     raise JobError(message)

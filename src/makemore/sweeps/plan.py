@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -17,7 +18,7 @@ from makemore.overrides import describe
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # the same for the vectorised launcher
-QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.quick_sweeper.QuickSweeper"
+QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.vectorized_launcher.QuickSweeper"
 BASIC_SWEEPERS = (BASIC_SWEEPER, QUICK_SWEEPER)
 
 
@@ -35,9 +36,7 @@ class Plan:
 def make_plan(config: DictConfig) -> Plan:
     """Return the jobs of a sweep, given its config with Hydra's part.
 
-    Raises:
-        HydraException: overrides that the sweeper cannot read.
-        UserError: overrides that no sweep can have.
+    Overrides that the sweeper cannot read raise `HydraException`; those that no sweep can have, `UserError`.
     """
     if any(override.startswith("resume=") for override in config.hydra.overrides.task):
         raise UserError(
@@ -58,8 +57,6 @@ def make_plan(config: DictConfig) -> Plan:
     example = [_first(override) for override in by_key.values()]
     if sweeper._target_ != BASIC_SWEEPER:
         return Plan(swept, fixed, None, sweeper.get("n_trials"), example)
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     jobs = [list(job) for job in dict.fromkeys(tuple(filter_overrides(job)) for job in batch)]
     return Plan(swept, fixed, jobs, len(jobs), example)

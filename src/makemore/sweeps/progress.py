@@ -16,9 +16,6 @@ from makemore.console import MESSAGES
 from makemore.overrides import short_names, shown
 from makemore.sweeps.records import Job, read_job
 
-# seconds between two updates
-_INTERVAL = 0.5
-
 
 @dataclass(frozen=True)
 class GroupProgress:
@@ -51,11 +48,6 @@ def show_group(group: GroupProgress | None, sender: int = 0) -> None:
 def forward_groups(receiver: Callable[[GroupProgress | None], None]) -> None:
     """Pass the progress of this process's groups to the process that shows the live line, from here on."""
     _receivers[:] = [receiver]
-
-
-def forget_groups() -> None:
-    """Show no groups any more."""
-    _groups.clear()
 
 
 def _group_line() -> str:
@@ -98,7 +90,9 @@ class SweepProgress:
         """Return how many jobs are complete, running, failed and left, and the best of those that are complete."""
         jobs = self.jobs.values()
         complete = [job for job in jobs if job.status == "finished"]
-        running = sum(job.status == "running" and _is_alive(job) for job in jobs)
+        begun = [job for job in jobs if job.status == "running"]
+        # processes of other machines are taken to run
+        running = sum(job.host != socket.gethostname() or psutil.pid_exists(job.pid) for job in begun)
         failed = sum(job.status == "failed" for job in jobs)
         parts = [f"{len(complete)} complete", f"{running} running", f"{failed} failed"]
         if self.total is not None:
@@ -135,7 +129,7 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
 def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading.Event) -> None:
     last_line, is_last = "", False
     while not is_last:
-        is_last = ended.wait(_INTERVAL)
+        is_last = ended.wait(timeout=0.5)
         for job in progress.update():
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
@@ -145,8 +139,3 @@ def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading
         if line != last_line and progress.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)
         last_line = line
-
-
-def _is_alive(job: Job) -> bool:
-    """Return whether the process of a job still runs; those of other machines are taken to."""
-    return job.host != socket.gethostname() or psutil.pid_exists(job.pid)

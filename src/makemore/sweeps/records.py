@@ -85,11 +85,7 @@ class Job:
 
 
 def read_sweep(sweep_dir: Path) -> SweepRecord:
-    """Read `sweep.json`.
-
-    Raises:
-        UserError: the directory has no readable `sweep.json`.
-    """
+    """Read `sweep.json`; raise `UserError` where the directory has no readable one."""
     path = sweep_dir / "sweep.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

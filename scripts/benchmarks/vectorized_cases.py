@@ -20,8 +20,7 @@ from benchmarks.step_clock import Tick, after_first_block
 from benchmarks.training_cases import lesson_steps
 from makemore.runs.assemble import assemble
 from makemore.runs.train import open_run
-from makemore.sweeps.vectorized.group import Group
-from makemore.sweeps.vectorized.group_training import train_group
+from makemore.sweeps.vectorized.group import Group, train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory
 

@@ -10,7 +10,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from makemore.sweeps.plan import compositions, make_plan
+from makemore.errors import UserError
+from makemore.sweeps.plan import Plan, check_jobs, make_plan
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -24,6 +25,19 @@ def _hydra() -> Iterator[None]:
 def multirun(*overrides: str) -> DictConfig:
     loader = GlobalHydra.instance().config_loader()
     return loader.load_configuration("train", list(overrides), run_mode=RunMode.MULTIRUN)
+
+
+def checked(config: DictConfig, plan: Plan) -> list[DictConfig]:
+    """The configs that a check which none of them passes is given."""
+    given: list[DictConfig] = []
+
+    def check(job: DictConfig) -> None:
+        given.append(job)
+        raise UserError(f"job {len(given)}")
+
+    with pytest.raises(UserError, match="none of the sweep's jobs could run; the first: job 1"):
+        check_jobs(config, plan, check)
+    return given
 
 
 def test_the_basic_sweeper_runs_every_combination_of_what_is_swept() -> None:
@@ -58,7 +72,7 @@ def test_a_search_has_an_example_of_first_values() -> None:
     assert plan.jobs is None
     assert plan.total == 30
     assert {"optimizer.lr=0.1", "seed=3", "num_samples=2", "sweep=optuna", "model.block_size=3"} <= set(plan.example)
-    (config,) = compositions(multirun("sweep=optuna"), plan)
+    (config,) = checked(multirun("sweep=optuna"), plan)
     assert config.optimizer.lr == 0.1
 
 
@@ -69,6 +83,6 @@ def test_a_sweep_that_the_basic_sweeper_cannot_run_is_an_error() -> None:
 
 def test_what_composes_is_what_hydra_will_compose() -> None:
     config = multirun("sweep=l2", "model.l2=0.5,0.25")
-    composed = list(compositions(config, make_plan(config)))
+    composed = checked(config, make_plan(config))
     assert [job.model.l2 for job in composed] == [0.5, 0.25]
     assert all(job.optimizer.lr == 10 for job in composed)

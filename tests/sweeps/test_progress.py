@@ -13,12 +13,10 @@ from makemore.sweeps.progress import (
     GroupProgress,
     SweepProgress,
     _group_line,
-    describe_differing,
-    forget_groups,
     live_line,
     show_group,
 )
-from makemore.sweeps.records import Status, read_job, write_job
+from makemore.sweeps.records import Status, write_job
 
 
 def put(sweep_dir: Path, name: str, status: Status, nll: float | None = None, message: str = "") -> Path:
@@ -88,10 +86,11 @@ def test_without_a_terminal_a_line_is_written_at_each_change_and_a_failure_with_
 
 
 def test_what_differs_is_said_in_short(tmp_path: Path) -> None:
-    write_job(tmp_path, ["x"], {"optimizer.lr": 0.1234567, "model": "mlp"}, "running")
-    job = read_job(tmp_path)
-    assert job is not None
-    assert describe_differing(job) == "lr=0.123457, model=mlp"
+    run_dir = put(tmp_path, "1", "finished", 2.0)
+    write_job(run_dir, ["x"], {"optimizer.lr": 0.1234567, "model": "mlp"}, "finished")
+    progress = SweepProgress(tmp_path, None)
+    progress.update()
+    assert progress.line().endswith("; best validation NLL 2.0000 (lr=0.123457, model=mlp)")
 
 
 def test_groups_that_are_trained_at_once_are_shown_as_one() -> None:
@@ -106,5 +105,6 @@ def test_groups_that_are_trained_at_once_are_shown_as_one() -> None:
         show_group(replace(first, best=math.inf), sender=1)
         assert _group_line() == "; 30 members at step 120 of 3,000, 100 steps/s each"
     finally:
-        forget_groups()
+        for sender in (1, 2):
+            show_group(None, sender)
     assert _group_line() == ""

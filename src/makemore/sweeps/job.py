@@ -36,17 +36,11 @@ class JobError(RuntimeError):
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that this process runs.
+    """A job that this process runs."""
 
-    Args:
-        cfg: conf/train.yaml, composed for it; with `resume` where it has begun before.
-        run_dir: its directory, to which no other process writes.
-        record: writes its status.
-    """
-
-    cfg: DictConfig
-    run_dir: Path
-    record: Callable[..., None]
+    cfg: DictConfig  # conf/train.yaml, composed for it; with `resume` where it has begun before
+    run_dir: Path  # its directory, to which no other process writes
+    record: Callable[..., None]  # writes its status
 
     def finished(self, result: TrainingResult) -> float:
         """Record that the job has finished; return the NLL to minimise."""
@@ -64,14 +58,10 @@ class Claim:
 
 
 def run_job(cfg: DictConfig, run_dir: Path) -> float:
-    """Run a job of a sweep and return the NLL to minimise, at once where the job has finished before.
+    """Run a job in its directory, which exists; return the NLL to minimise, at once where it has finished before.
 
     A job that began before is resumed from its newest checkpoint. One that another process still runs, such as a
     worker of a launcher that was killed, is waited for.
-
-    Args:
-        cfg: conf/train.yaml, composed for this job.
-        run_dir: the job's directory; it exists.
 
     Raises:
         JobError: it did not finish. For the basic sweeper, which would end the sweep, the NLL is NaN instead.
@@ -81,18 +71,28 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
     here = signals.is_answering()
     ending = nullcontext() if here else _ending_as_orphan()
     with ending, signals.answering(for_another=not here), claim(cfg, run_dir) as job:
-        return _run(job) if isinstance(job, Claim) else job
+        if not isinstance(job, Claim):
+            return job
+        try:
+            with resource_errors():
+                result = train_locked(job.cfg, run_dir)
+        except signals.Stopped:
+            job.record("stopped")
+            if not signals.is_for_another():
+                raise
+            return not_finished("it was asked to stop")
+        except (Exception, SystemExit) as error:
+            # Hydra would let SystemExit end the whole sweep
+            return job.failed(error)
+        return job.finished(result)
 
 
 @contextmanager
 def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
     """Hold a job's directory within the block, its config saved and its status "running"; `cfg` is changed.
 
-    Yields:
-        The claim; or the NLL to minimise of a job that has finished before, or that of one that may not begin now.
-
-    Raises:
-        JobError, UserError: as `run_job` does.
+    Yields the claim; or the NLL to minimise of a job that has finished before, or that of one that may not begin now.
+    Raises what `run_job` does.
     """
     hydra = HydraConfig.get()
     sweep_dir = Path(hydra.sweep.dir)
@@ -124,22 +124,6 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
         yield job
 
 
-def _run(job: Claim) -> float:
-    """Train, and record the status that the job ends with."""
-    try:
-        with resource_errors():
-            result = train_locked(job.cfg, job.run_dir)
-    except signals.Stopped:
-        job.record("stopped")
-        if not signals.is_for_another():
-            raise
-        return not_finished("it was asked to stop")
-    except (Exception, SystemExit) as error:
-        # Hydra would let SystemExit end the whole sweep
-        return job.failed(error)
-    return job.finished(result)
-
-
 @contextmanager
 def _ending_as_orphan() -> Iterator[None]:
     """End this process after the block where its parent has been killed: nobody would take what it returns."""
@@ -153,11 +137,7 @@ def _ending_as_orphan() -> Iterator[None]:
 
 
 def not_finished(message: str) -> float:
-    """Return NaN to the basic sweeper, as the result of a job that did not finish.
-
-    Raises:
-        JobError: to another sweeper, which handles it.
-    """
+    """Return NaN to the basic sweeper for a job that did not finish; raise `JobError` to another, which handles it."""
     if HydraConfig.get().sweeper._target_ in BASIC_SWEEPERS:
         return math.nan
     raise JobError(message)

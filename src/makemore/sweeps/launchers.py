@@ -15,15 +15,9 @@ from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
-    """Set the options of a sweep's launcher and sweeper that are not given.
+    """Set the options of a sweep's launcher and sweeper that are not given; `threads` is the most that a job has.
 
-    Args:
-        config: of a sweep, as composed, open for new keys; it is changed.
-        sweep_dir: its absolute directory.
-        threads: the most that a job has.
-
-    Raises:
-        UserError: a wrong option of the vectorised launcher, or a directory in which no study can be kept.
+    A wrong option of the vectorised launcher, or a directory in which no study can be kept, raises `UserError`.
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
     if launcher.get("n_jobs") == -1:  # joblib, vectorized
@@ -79,13 +73,8 @@ def _cores() -> int:
 def launcher_started(hydra: DictConfig) -> Iterator[None]:
     """Run Ray within the block where a sweep's launcher needs it, and let Optuna log only warnings.
 
-    Ray takes over SIGTERM when it starts; our handler is installed again.
-
-    Args:
-        hydra: Hydra's part of the sweep's config, with the defaults set.
-
-    Raises:
-        UserError: Ray does not start, or there is no cluster at the address.
+    The defaults of `hydra` have been set. Ray takes over SIGTERM when it starts; our handler is installed again. A Ray
+    that does not start, or no cluster at the address, raises `UserError`.
     """
     if "n_trials" in hydra.sweeper:
         import optuna  # seconds

@@ -76,10 +76,7 @@ def prepare(config: DictConfig, plan: Plan, sweep_dir: Path) -> None:
 def running_sweep(config: DictConfig, plan: Plan, reference: Reference | None) -> Iterator[None]:
     """Run a sweep within the block: show its progress, answer signals, and end with its table and an exit code.
 
-    Args:
-        config: of the sweep, prepared.
-        plan: its jobs.
-        reference: known figures to show beside its own.
+    Its config is prepared; `reference` has known figures to show beside its own.
 
     Raises:
         UserError: another process runs a sweep in its directory.
@@ -130,24 +127,24 @@ def running_sweep(config: DictConfig, plan: Plan, reference: Reference | None) -
 @contextmanager
 def _original_errors(sweep_dir: Path) -> Iterator[None]:
     """Raise what a library has replaced or swallowed: Ray `Stopped`, a search the refusal of a job."""
+    raised: Exception | None = None
     try:
         yield
-    except Exception:
+    except Exception as error:
         signals.answer()
-        _raise_refusal(sweep_dir)
-        raise
-    _raise_refusal(sweep_dir)
-
-
-def _raise_refusal(sweep_dir: Path) -> None:
-    if (sweep_dir / STOP).exists() and (error := (sweep_dir / STOP).read_text()):
-        raise UserError(error)
+        raised = error
+    if (sweep_dir / STOP).exists() and (refusal := (sweep_dir / STOP).read_text()):
+        raise UserError(refusal)
+    if raised is not None:
+        raise raised
 
 
 def _stop(sweep_dir: Path) -> None:
     """Let no more jobs begin, ask those that run in other processes here to stop, and wait until they have saved."""
     (sweep_dir / STOP).touch()
-    running = [job for job in read_jobs(sweep_dir) if _runs_in_other_process(job)]
+    elsewhere = [job for job in read_jobs(sweep_dir) if job.host == socket.gethostname() and job.pid != os.getpid()]
+    # the process that holds a directory has written the record there, so that the number is its own
+    running = [job for job in elsewhere if job.status == "running" and is_held(job.run_dir)]
     for job in running:
         with suppress(ProcessLookupError):
             os.kill(job.pid, signal.SIGTERM)
@@ -158,12 +155,6 @@ def _stop(sweep_dir: Path) -> None:
         time.sleep(0.05)
 
 
-def _runs_in_other_process(job: Job) -> bool:
-    # the process that holds the directory has written the record, so that the number is its own
-    here = job.host == socket.gethostname() and job.pid != os.getpid()
-    return job.status == "running" and here and is_held(job.run_dir)
-
-
 def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     """Write `sweep.csv`, print the table and how to resume the sweep; return whether all jobs are complete."""
     jobs = [
@@ -171,7 +162,12 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
         replace(job, status="stopped") if job.status == "running" and not is_held(job.run_dir) else job
         for job in read_jobs(sweep_dir)
     ]
-    jobs = with_differing_keys([*jobs, *_not_run(sweep_dir, plan, jobs)])
+    known = {frozenset(job.overrides) for job in jobs}
+    # those of a search are not known
+    for overrides in (job for job in plan.jobs or [] if frozenset(job) not in known):
+        run_dir = sweep_dir / job_name(overrides, plan.fixed, sweep_dir)
+        jobs.append(Job(run_dir, overrides, differing(overrides, plan.fixed), "not run"))
+    jobs = with_differing_keys(jobs)
     if not jobs:
         print("no job has begun")
         return False
@@ -190,16 +186,6 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     print(f"{complete} of {max(len(jobs), plan.total or 0)} jobs are complete; the same command resumes the sweep:")
     print(f"  python scripts/train.py {again}")
     return False
-
-
-def _not_run(sweep_dir: Path, plan: Plan, begun: list[Job]) -> list[Job]:
-    """Return the planned jobs that have not begun; those of a search are not known."""
-    known = {frozenset(job.overrides) for job in begun}
-    return [
-        Job(sweep_dir / job_name(job, plan.fixed, sweep_dir), job, differing(job, plan.fixed), "not run")
-        for job in plan.jobs or []
-        if frozenset(job) not in known
-    ]
 
 
 def _clear_unused(sweep_dir: Path) -> bool:

@@ -11,8 +11,6 @@ from omegaconf import OmegaConf
 
 from makemore.overrides import short_names, shown
 
-_LENGTH = 80
-
 
 def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
     """Return the keys of a job's overrides, in their order, but those that all jobs share, with their values."""
@@ -34,7 +32,7 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     names = short_names(differs)
     text = "-".join(f"{names[key]}_{shown(differs[key])}" for key in sorted(differs))
     # only characters that neither a shell nor Hydra's grammar needs quotes for
-    readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: _LENGTH - len(digest) - 1]
+    readable = re.sub(r"[^\w.+-]+", "_", text or "job", flags=re.ASCII)[: 79 - len(digest)]
     return f"{readable}-{digest}"
 
 

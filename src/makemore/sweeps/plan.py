@@ -1,9 +1,10 @@
 """The jobs of a sweep, as far as its sweeper determines them in advance, and whether any of them could run."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -17,38 +18,25 @@ from makemore.overrides import describe
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # the same for the vectorised launcher
-QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.quick_sweeper.QuickSweeper"
+QUICK_SWEEPER = "hydra_plugins.makemore_vectorized.vectorized_launcher.QuickSweeper"
 BASIC_SWEEPERS = (BASIC_SWEEPER, QUICK_SWEEPER)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a sweep.
+    """The jobs of a sweep."""
 
-    Args:
-        keys: the swept keys, in the order in which they are given.
-        fixed: the other keys that are given.
-        jobs: the overrides of each job; None for a search, which draws them one after the other.
-        total: the number of jobs; None where the sweeper does not say.
-        example: the overrides of a job with the first value of each swept key.
-    """
-
-    keys: list[str]
-    fixed: list[str]
-    jobs: list[list[str]] | None
-    total: int | None
-    example: list[str]
+    keys: list[str]  # the swept keys, in the order in which they are given
+    fixed: list[str]  # the other keys that are given
+    jobs: list[list[str]] | None  # the overrides of each job; None for a search, which draws them one after the other
+    total: int | None  # the number of jobs; None where the sweeper does not say
+    example: list[str]  # the overrides of a job with the first value of each swept key
 
 
 def make_plan(config: DictConfig) -> Plan:
-    """Return the jobs of a sweep.
+    """Return the jobs of a sweep, given its config with Hydra's part.
 
-    Args:
-        config: of the sweep, Hydra's part included.
-
-    Raises:
-        HydraException: overrides that the sweeper cannot read.
-        UserError: overrides that no sweep can have.
+    Overrides that the sweeper cannot read raise `HydraException`; those that no sweep can have, `UserError`.
     """
     if any(override.startswith("resume=") for override in config.hydra.overrides.task):
         raise UserError(
@@ -69,30 +57,25 @@ def make_plan(config: DictConfig) -> Plan:
     example = [_first(override) for override in by_key.values()]
     if sweeper._target_ != BASIC_SWEEPER:
         return Plan(swept, fixed, None, sweeper.get("n_trials"), example)
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
     (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     jobs = [list(job) for job in dict.fromkeys(tuple(filter_overrides(job)) for job in batch)]
     return Plan(swept, fixed, jobs, len(jobs), example)
 
 
 def check_jobs(config: DictConfig, plan: Plan, check: Callable[[DictConfig], None]) -> None:
-    """Raise what a check finds wrong with the first job of a sweep, unless another job passes it."""
+    """Raise what a check finds wrong with the first job of a sweep, unless another job passes it.
+
+    It takes the config of a job, or of the example for a search, as Hydra will compose it.
+    """
     first: Exception | None = None
-    for job in compositions(config, plan):
+    loader = GlobalHydra.instance().config_loader()
+    for overrides in plan.jobs or [plan.example]:
         try:
-            return check(job)
+            return check(loader.load_sweep_config(config, overrides))
         except (UserError, OmegaConfBaseException) as error:
             first = first or error
     assert first is not None
     raise UserError(f"none of the sweep's jobs could run; the first: {describe(first)}") from first
-
-
-def compositions(config: DictConfig, plan: Plan) -> Iterator[DictConfig]:
-    """Yield the config of each job, or of the example for a search, as Hydra will compose it."""
-    loader = GlobalHydra.instance().config_loader()
-    for overrides in plan.jobs or [plan.example]:
-        yield loader.load_sweep_config(config, overrides)
 
 
 def _first(override: Override) -> str:

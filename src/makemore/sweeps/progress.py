@@ -16,29 +16,17 @@ from makemore.console import MESSAGES
 from makemore.overrides import short_names, shown
 from makemore.sweeps.records import Job, read_job
 
-# seconds between two updates
-_INTERVAL = 0.5
-
 
 @dataclass(frozen=True)
 class GroupProgress:
-    """The progress of a vectorised group.
+    """The progress of a vectorised group."""
 
-    Args:
-        members: that have not failed.
-        step: optimiser steps that each has taken.
-        max_steps: that each will take.
-        speed: steps a second of each.
-        best: the lowest validation NLL, nats a character; inf before the first validation.
-        lasting: shown where each change of the live line is a line of its own, too.
-    """
-
-    members: int
-    step: int
-    max_steps: int
-    speed: float
-    best: float
-    lasting: bool
+    members: int  # that have not failed
+    step: int  # optimiser steps that each has taken
+    max_steps: int  # that each will take
+    speed: float  # steps a second of each
+    best: float  # the lowest validation NLL, nats a character; inf before the first validation
+    lasting: bool  # shown where each change of the live line is a line of its own, too
 
 
 # by sender: a process runs one sweep, whose groups may be in processes of their own
@@ -62,11 +50,6 @@ def forward_groups(receiver: Callable[[GroupProgress | None], None]) -> None:
     _receivers[:] = [receiver]
 
 
-def forget_groups() -> None:
-    """Show no groups any more."""
-    _groups.clear()
-
-
 def _group_line() -> str:
     """Return the progress of all groups together."""
     # another thread may add one meanwhile
@@ -83,15 +66,10 @@ def _group_line() -> str:
 
 @dataclass
 class SweepProgress:
-    """The jobs of a sweep as their records say, of which only those that have changed are read again.
-
-    Args:
-        sweep_dir: the sweep's directory.
-        total: the number of jobs; None where it is not known.
-    """
+    """The jobs of a sweep as their records say, of which only those that have changed are read again."""
 
     sweep_dir: Path
-    total: int | None
+    total: int | None  # the number of jobs; None where it is not known
     jobs: dict[str, Job] = field(default_factory=dict)
     _written: dict[Path, int] = field(default_factory=dict)
 
@@ -112,7 +90,9 @@ class SweepProgress:
         """Return how many jobs are complete, running, failed and left, and the best of those that are complete."""
         jobs = self.jobs.values()
         complete = [job for job in jobs if job.status == "finished"]
-        running = sum(job.status == "running" and _is_alive(job) for job in jobs)
+        begun = [job for job in jobs if job.status == "running"]
+        # processes of other machines are taken to run
+        running = sum(job.host != socket.gethostname() or psutil.pid_exists(job.pid) for job in begun)
         failed = sum(job.status == "failed" for job in jobs)
         parts = [f"{len(complete)} complete", f"{running} running", f"{failed} failed"]
         if self.total is not None:
@@ -120,7 +100,9 @@ class SweepProgress:
         line = ", ".join(parts)
         if complete:
             best = min(complete, key=lambda job: job.nll)
-            line += f"; best {best.objective_name} {best.nll:.4f} ({describe_differing(best) or best.name})"
+            names = short_names(best.differs)
+            differs = ", ".join(f"{names[key]}={shown(value)}" for key, value in best.differs.items())
+            line += f"; best {best.objective_name} {best.nll:.4f} ({differs or best.name})"
         return line
 
 
@@ -130,15 +112,9 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
     progress = SweepProgress(sweep_dir, total)
     # jobs that failed before this sweep was resumed are not shown again
     progress.update()
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=MESSAGES,
-        transient=True,
-        refresh_per_second=2,
-        disable=not MESSAGES.is_terminal,
-    ) as bar:
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    hidden = not MESSAGES.is_terminal
+    with Progress(*columns, console=MESSAGES, transient=True, refresh_per_second=2, disable=hidden) as bar:
         task = bar.add_task("", total=total)
         ended = threading.Event()
         thread = threading.Thread(target=_show, args=(progress, bar, task, ended), daemon=True)
@@ -150,16 +126,10 @@ def live_line(sweep_dir: Path, total: int | None) -> Iterator[None]:
             thread.join()
 
 
-def describe_differing(job: Job) -> str:
-    """Return the differing keys of a job with their values, in short."""
-    names = short_names(job.differs)
-    return ", ".join(f"{names[key]}={shown(value)}" for key, value in job.differs.items())
-
-
 def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading.Event) -> None:
     last_line, is_last = "", False
     while not is_last:
-        is_last = ended.wait(_INTERVAL)
+        is_last = ended.wait(timeout=0.5)
         for job in progress.update():
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
@@ -169,8 +139,3 @@ def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading
         if line != last_line and progress.jobs and not MESSAGES.is_terminal:
             MESSAGES.print(Text(line), soft_wrap=True)
         last_line = line
-
-
-def _is_alive(job: Job) -> bool:
-    """Return whether the process of a job still runs; those of other machines are taken to."""
-    return job.host != socket.gethostname() or psutil.pid_exists(job.pid)

@@ -22,38 +22,23 @@ Status = Literal["running", "finished", "failed", "stopped", "not run"]
 
 @dataclass(frozen=True)
 class Reference:
-    """Known figures that a sweep's table shows beside its own.
+    """Known figures that a sweep's table shows beside its own."""
 
-    Args:
-        title: their source, the heading of their column.
-        metric: the column of metrics.csv to compare them with, at its last step.
-        key: the swept key that they depend on.
-        figures: by the value of that key.
-    """
-
-    title: str
-    metric: str
-    key: str
-    figures: dict[float, float]
+    title: str  # their source, the heading of their column
+    metric: str  # the column of metrics.csv to compare them with, at its last step
+    key: str  # the swept key that they depend on
+    figures: dict[float, float]  # by the value of that key
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """The command of a sweep.
+    """The command of a sweep."""
 
-    Args:
-        command: the arguments of scripts/train.py.
-        keys: the swept keys, in the order in which they were given.
-        total: the number of jobs; None for a search, which may draw the same job twice.
-        reference: known figures to show beside the sweep's.
-        slurm_job: the number of the SLURM job that it runs in, by which it is found when that is requeued.
-    """
-
-    command: list[str]
-    keys: list[str]
-    total: int | None = None
+    command: list[str]  # the arguments of scripts/train.py
+    keys: list[str]  # the swept keys, in the order in which they were given
+    total: int | None = None  # the number of jobs; None for a search, which may draw the same job twice
     reference: Reference | None = None
-    slurm_job: str | None = None
+    slurm_job: str | None = None  # the number of the SLURM job that it runs in, by which a requeued one finds it
 
     def write(self, sweep_dir: Path) -> None:
         """Write `sweep.json`, whole or not at all."""
@@ -62,33 +47,20 @@ class SweepRecord:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a sweep.
+    """A job of a sweep."""
 
-    Args:
-        run_dir: its run's directory, which does not exist yet where the status is "not run".
-        overrides: from which Hydra composed its config.
-        differs: the swept keys with their values; scalars, lists or text.
-        status: as recorded: a job that is "running" may have been killed since.
-        message: the error of a failed job, in one line.
-        host: the machine of its process.
-        pid: the number of its process there.
-        nlls: the final NLL of each split, nats a character; inf is possible for counting models.
-        last: the last value of each column of metrics.csv.
-        steps: optimiser steps taken.
-        seconds: in training.
-    """
-
-    run_dir: Path
-    overrides: list[str]
-    differs: dict[str, Any]
-    status: Status
-    message: str = ""
-    host: str = ""
-    pid: int = 0
+    run_dir: Path  # its run's directory, which does not exist yet where the status is "not run"
+    overrides: list[str]  # from which Hydra composed its config
+    differs: dict[str, Any]  # the swept keys with their values; scalars, lists or text
+    status: Status  # as recorded: a job that is "running" may have been killed since
+    message: str = ""  # the error of a failed job, in one line
+    host: str = ""  # the machine of its process
+    pid: int = 0  # the number of its process there
+    # the final NLL of each split, nats a character; inf is possible for counting models
     nlls: dict[str, float] = field(default_factory=dict)
-    last: dict[str, float] = field(default_factory=dict)
-    steps: int | None = None
-    seconds: float | None = None
+    last: dict[str, float] = field(default_factory=dict)  # the last value of each column of metrics.csv
+    steps: int | None = None  # optimiser steps taken
+    seconds: float | None = None  # in training
 
     @property
     def name(self) -> str:
@@ -113,11 +85,7 @@ class Job:
 
 
 def read_sweep(sweep_dir: Path) -> SweepRecord:
-    """Read `sweep.json`.
-
-    Raises:
-        UserError: the directory has no readable `sweep.json`.
-    """
+    """Read `sweep.json`; raise `UserError` where the directory has no readable one."""
     path = sweep_dir / "sweep.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -139,9 +107,8 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
 
 def with_differing_keys(jobs: Sequence[Job]) -> list[Job]:
     """Return jobs with all keys that differ among them: a sweep may be resumed with values for what was fixed."""
-    given = [
-        {key.lstrip("+~"): text for key, _, text in (each.partition("=") for each in job.overrides)} for job in jobs
-    ]
+    parted = ([override.partition("=") for override in job.overrides] for job in jobs)
+    given = [{key.lstrip("+~"): text for key, _, text in overrides} for overrides in parted]
     keys = {key for values in given for key in values}
     varying = {key for key in keys if len({values.get(key) for values in given}) > 1}
     varying.update(key for job in jobs for key in job.differs)
@@ -169,15 +136,8 @@ def write_job(
     run_dir: Path, overrides: Sequence[str], differs: Mapping[str, Any], status: Status, message: str = ""
 ) -> None:
     """Write `job.json` for a job of this process, whole or not at all."""
-    content = {
-        "overrides": list(overrides),
-        "differs": dict(differs),
-        "status": status,
-        "message": message,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-    }
-    _write_json(run_dir / "job.json", content)
+    content = {"overrides": list(overrides), "differs": dict(differs), "status": status, "message": message}
+    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()})
 
 
 def _with_results(job: Job) -> Job:

@@ -32,45 +32,26 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table.
+    """A column of the table."""
 
-    Args:
-        name: its heading in sweep.csv.
-        heading: its heading in the terminal.
-        values: a row each; None is an empty cell.
-        shown: formats a value for the terminal.
-    """
-
-    name: str
-    heading: str
-    values: list[Value | None]
-    shown: Callable[[Any], str] = shown
-
-    def drawn(self) -> TableColumn:
-        """Return the column as the terminal shows it."""
-        cells = ["" if value is None else self.shown(value) for value in self.values]
-        return TableColumn(self.heading, cells, is_text=any(isinstance(value, str) for value in self.values))
+    name: str  # its heading in sweep.csv
+    heading: str  # its heading in the terminal
+    values: list[Value | None]  # a row each; None is an empty cell
+    shown: Callable[[Any], str] = shown  # formats a value for the terminal
 
 
 @dataclass(frozen=True)
 class Table:
-    """The jobs of one or more sweeps.
+    """The jobs of one or more sweeps."""
 
-    Args:
-        jobs: a row each.
-        columns: of as many rows.
-        not_begun: the number of planned jobs that have no directory yet.
-    """
-
-    jobs: list[Job]
+    jobs: list[Job]  # a row each
     columns: list[Column]
-    not_begun: int
+    not_begun: int  # the number of planned jobs that have no directory yet
 
     def write(self, path: Path) -> None:
-        """Write the table as CSV, whole or not at all: full keys, all digits, an empty cell where there is no value.
+        """Write the table as CSV: full keys, all digits, an empty cell where there is no value.
 
-        Raises:
-            UserError: the path cannot be written.
+        The file is whole or not there; a path that cannot be written raises `UserError`.
         """
         content = io.StringIO()
         writer = csv.writer(content)
@@ -96,8 +77,13 @@ class Table:
         """Return the columns to show: those with values, without messages, and statuses only where they differ."""
         all_finished = all(job.status == "finished" for job in self.jobs)
         left_out = {"message", "status"} if all_finished else {"message"}
-        shown = (column for column in self.columns if column.name not in left_out)
-        return [column.drawn() for column in shown if any(value is not None for value in column.values)]
+        drawn = []
+        for column in self.columns:
+            if column.name not in left_out and any(value is not None for value in column.values):
+                cells = ["" if value is None else column.shown(value) for value in column.values]
+                is_text = any(isinstance(value, str) for value in column.values)
+                drawn.append(TableColumn(column.heading, cells, is_text))
+        return drawn
 
     def notes(self) -> list[str]:
         """Return the lines below the table: errors, the number of jobs by status, the commands for the best job."""
@@ -121,8 +107,12 @@ def table_of(sweeps: Sequence[Sweep]) -> Table:
     """Return the table of all jobs of some sweeps; of several, its first column names the sweep of a job."""
     rows = sorted(((sweep, job) for sweep in sweeps for job in sweep.jobs), key=lambda row: _place(row[1]))
     jobs = [job for _, job in rows]
+    keys = swept_keys(sweeps)
+    # short in the terminal where no other column has the name
+    names = short_names(keys, (*_SPLITS, "sweep", "steps", "seconds", "status", "job"))
+    values = {key: [spelt(job.differs[key]) if key in job.differs else None for job in jobs] for key in keys}
     columns = [
-        *_key_columns(swept_keys(sweeps), jobs),
+        *(Column(key, names[key], values[key]) for key in keys),
         *(Column(f"{split}/nll", split, [job.nlls.get(split) for job in jobs], "{:.7f}".format) for split in _SPLITS),
         *_reference_columns(rows),
         Column("steps", "steps", [job.steps for job in jobs], "{:,}".format),
@@ -132,8 +122,8 @@ def table_of(sweeps: Sequence[Sweep]) -> Table:
         Column("message", "message", [job.message or None for job in jobs]),
     ]
     if len(sweeps) > 1:
-        names = labels(sweeps)
-        columns.insert(0, Column("sweep", "sweep", [names[sweep.directory] for sweep, _ in rows]))
+        label = labels(sweeps)
+        columns.insert(0, Column("sweep", "sweep", [label[sweep.directory] for sweep, _ in rows]))
     return Table(jobs, columns, sum(max(0, (sweep.record.total or 0) - len(sweep.jobs)) for sweep in sweeps))
 
 
@@ -162,26 +152,14 @@ def labels(sweeps: Sequence[Sweep]) -> dict[Path, str]:
     return {path: path.name if counts[path.name] == 1 else str(path) for path in paths}
 
 
-def _key_columns(keys: Sequence[str], jobs: Sequence[Job]) -> list[Column]:
-    """Return a column for each swept key; its heading in the terminal is short where no other column has it."""
-    names = short_names(keys, (*_SPLITS, "sweep", "steps", "seconds", "status", "job"))
-    return [
-        Column(key, names[key], [spelt(job.differs[key]) if key in job.differs else None for job in jobs])
-        for key in keys
-    ]
-
-
 def _reference_columns(rows: Sequence[tuple[Sweep, Job]]) -> list[Column]:
     """Return the columns of known figures, each after the metric that it is compared with."""
     columns: dict[str, Column] = {}
-    references = [sweep.record.reference for sweep, _ in rows if sweep.record.reference is not None]
-    for metric, title in dict.fromkeys((reference.metric, reference.title) for reference in references):
-        ours: list[Value | None] = [job.last.get(metric) for _, job in rows]
+    pairs = [(sweep.record.reference, job) for sweep, job in rows]
+    for metric, title in dict.fromkeys((known.metric, known.title) for known, _ in pairs if known is not None):
+        ours: list[Value | None] = [job.last.get(metric) for _, job in pairs]
         theirs: list[Value | None] = [
-            known_figure(reference, job)
-            if (reference := sweep.record.reference) and reference.title == title
-            else None
-            for sweep, job in rows
+            known_figure(known, job) if known is not None and known.title == title else None for known, job in pairs
         ]
         columns[metric] = Column(metric, metric, ours, "{:.7f}".format)
         columns[title] = Column(title, title, theirs)

@@ -70,10 +70,10 @@ def test_a_job_is_composed_as_hydra_composes_it(given: list[str], master: DictCo
     for job, overrides in zip(ours, jobs, strict=True):
         wanted = loader.load_sweep_config(master, overrides)
         job.template.fill_in(job)
-        for config in (job.template.config, job.template.hydra):
-            assert config.hydra.overrides == wanted.hydra.overrides
-            assert config.hydra.job.override_dirname == wanted.hydra.job.override_dirname
-            assert config.hydra.job.num == job.number
+        config = job.template.config
+        assert config.hydra.overrides == wanted.hydra.overrides
+        assert config.hydra.job.override_dirname == wanted.hydra.job.override_dirname
+        assert config.hydra.job.num == job.number
         cfg = job.cfg()
         with open_dict(wanted):
             del wanted["hydra"]

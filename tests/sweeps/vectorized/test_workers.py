@@ -31,8 +31,10 @@ def test_the_progress_of_a_part_is_shown_here(monkeypatch: pytest.MonkeyPatch) -
         return {part: None}
 
     run_parts([1, 2], run)
-    assert [said for said, _ in shown] == [group, group]
-    assert len({sender for _, sender in shown}) == 2
+    assert [said for said, _ in shown] == [group, group, None, None]
+    assert len({sender for _, sender in shown[:2]}) == 2
+    # none is shown any more
+    assert {sender for _, sender in shown[2:]} == {sender for _, sender in shown[:2]}
 
 
 def test_an_error_of_a_user_is_raised_here_when_all_have_ended() -> None:

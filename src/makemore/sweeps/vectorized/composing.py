@@ -43,11 +43,6 @@ class ConfigTemplate:
     def __init__(self, config: DictConfig) -> None:
         self.config = config
         self.filled_in_for: int | None = None
-        before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
-        # a copy of Hydra's part, without the rest of the config
-        self.hydra: Any = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = before
         shared = flat(OmegaConf.to_container(OmegaConf.masked_copy(config, _keys(config)), resolve=False))
         shared = {key: value for key, value in shared.items() if key not in MEMBER_KEYS}
         self.references = [key for key, value in shared.items() if "${" in repr(value)]
@@ -56,22 +51,19 @@ class ConfigTemplate:
         self.is_complete = "???" not in constants.values()
 
     def fill_in(self, job: "ComposedJob") -> None:
-        """Set the values of a job in the config and in what `HydraConfig` will hold."""
+        """Set the values of a job in the config."""
         if self.filled_in_for == job.number:
             return
         self.filled_in_for = job.number
-        with read_write(self.config), open_dict(self.config):
+        task = [each for each in job.overrides if not each.key_or_group.startswith("hydra.")]
+        hydra = self.config.hydra
+        how = hydra.job.config.override_dirname
+        with read_write(self.config), open_dict(self.config), read_write(hydra), open_dict(hydra):
             for override in filter(_sets_member_key, job.overrides):
                 OmegaConf.update(self.config, override.key_or_group, override.value(), merge=True)
-        task = [each for each in job.overrides if not each.key_or_group.startswith("hydra.")]
-        for config in (self.config, self.hydra):
-            with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.overrides.task = [each.input_line for each in task]
-                how = config.hydra.job.config.override_dirname
-                config.hydra.job.override_dirname = get_overrides_dirname(
-                    task, how.exclude_keys, how.item_sep, how.kv_sep
-                )
-                config.hydra.job.id = config.hydra.job.num = job.number
+            hydra.overrides.task = [each.input_line for each in task]
+            hydra.job.override_dirname = get_overrides_dirname(task, how.exclude_keys, how.item_sep, how.kv_sep)
+            hydra.job.id = hydra.job.num = job.number
 
 
 @dataclass(frozen=True)
@@ -100,30 +92,27 @@ class ComposedJob:
         self.template.fill_in(self)
         config = self.template.config
         try:
-            values = {
-                key: repr(OmegaConf.select(config, key, throw_on_missing=True)) for key in self.template.references
-            }
+            values = [repr(OmegaConf.select(config, key, throw_on_missing=True)) for key in self.template.references]
         except OmegaConfBaseException:
             return None
-        return self.template.constants + json.dumps(values, sort_keys=True) if self.template.is_complete else None
+        return self.template.constants + json.dumps(values) if self.template.is_complete else None
 
     @contextmanager
     def active(self) -> Iterator[Path]:
         """Make Hydra's config and the log those of the job within the block; yields the job's directory."""
         self.template.fill_in(self)
-        config, own = self.template.config.hydra, self.template.hydra
-        before, HydraConfig.instance().cfg = HydraConfig.instance().cfg, own
+        instance: Any = HydraConfig.instance()
+        before, instance.cfg = instance.cfg, self.template.config
         try:
-            hydra = own.hydra
+            hydra = self.template.config.hydra
             run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
-            for runtime in (config.runtime, hydra.runtime):
-                with read_write(runtime), open_dict(runtime):
-                    runtime.output_dir = str(run_dir)
+            with read_write(hydra.runtime), open_dict(hydra.runtime):
+                hydra.runtime.output_dir = str(run_dir)
             run_dir.mkdir(parents=True, exist_ok=True)
             configure_log(hydra.job_logging, hydra.verbose)
             yield run_dir
         finally:
-            HydraConfig.instance().cfg = before
+            instance.cfg = before
 
 
 class Composer:

@@ -1,17 +1,24 @@
-"""A group of members as one LightningModule: it takes their steps together, and does all else for each in turn."""
+"""Train a group of members by one Trainer, which takes their steps together and does all else for each in turn."""
 
 import math
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
 
 from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
-from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
+from makemore.errors import UserError, first_line
 from makemore.inference.likelihood import exact_nll
+from makemore.runs.outcome import check_steps
+from makemore.runs.saving import Checkpoints, RunSnapshot
+from makemore.sweeps.progress import GroupProgress, show_group
 from makemore.sweeps.vectorized.layout import layout_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.stack import Stack
@@ -23,18 +30,14 @@ class Group(L.LightningModule):
     """The LightningModule of members at the same step, whose runs differ in MEMBER_KEYS alone.
 
     A member whose loss is no longer finite has ended: nothing of it is logged or saved any more. Its row of the stack
-    is still computed, without effect on the others.
-
-    Args:
-        members: at least one.
-        data: shared by all.
+    is still computed, without effect on the others. All share their data.
     """
 
-    def __init__(self, members: Sequence[Member], data: TextDataModule) -> None:
+    def __init__(self, members: Sequence[Member]) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.members = members
-        self.data = data
+        self.data = members[0].parts.data
         self.block_size = members[0].model.block_size
         # the member whose checkpoint the Trainer writes
         self.saving = members[0]
@@ -61,8 +64,11 @@ class Group(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Stack the members on the Trainer's device."""
-        models = [member.to(self.device) for member in self.members]
+        models = [member.model.to(self.device) for member in self.members]
         optimizers = [member.optimizer for member in self.members]
+        for optimizer in optimizers:
+            # moves its state to the device of its parameters
+            optimizer.load_state_dict(optimizer.state_dict())
         members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
         l2 = [model.l2 for model in models]
         self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.layout)
@@ -87,21 +93,9 @@ class Group(L.LightningModule):
         columns = [losses[self.layout.own].tolist() for losses in by_row]
         for member, *columns_of_member in zip(self.members, rates, *columns, strict=True):
             if member.error is None:
-                self._account(member, block.first_step, *columns_of_member)
+                member.account(block.first_step, *columns_of_member)
         self.trainer.should_stop = not any(self.alive())
         return {"nlls": nlls.tolist()}
-
-    def _account(
-        self, member: Member, first_step: int, rates: list[float], nlls: list[float], penalties: list[float]
-    ) -> None:
-        """Log the steps of a member, up to a loss that is not finite, which ends the member."""
-        diverged = None
-        for step, (nll, penalty) in enumerate(zip(nlls, penalties, strict=True)):
-            if not math.isfinite(nll + penalty):
-                diverged, nlls, penalties = nll + penalty, nlls[:step], penalties[:step]
-                break
-        with member.isolating_errors(first_step + len(nlls)):
-            member.model.account(member.scheduler, member.loggers, first_step, rates, nlls, penalties, diverged)
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation split for each member at the current step."""
@@ -118,3 +112,107 @@ class Group(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Replace the Trainer's state by that of the member being saved."""
         checkpoint.update(self.saving.checkpoint(self.trainer.global_step))
+
+
+class GroupCheckpoints(Checkpoints):
+    """Keeps the checkpoints of each member of a group, at the steps at which a single run saves."""
+
+    def __init__(self, every: int, group: Group) -> None:
+        super().__init__(every)
+        self.group = group
+
+    def locate_all(self, trainer: L.Trainer, unfinished: bool) -> None:
+        """Locate the checkpoints of each member."""
+        for member, snapshot in self._snapshots(trainer):
+            member.parts.checkpoints.locate(snapshot, unfinished)
+
+    def save_newest(self, trainer: L.Trainer) -> None:
+        """Save each member at its current step."""
+        for member, snapshot in self._snapshots(trainer):
+            with member.isolating_errors(snapshot.step):
+                member.parts.checkpoints.keep_newest(snapshot)
+
+    def save_best(self, trainer: L.Trainer) -> None:
+        """Save each member whose validation NLL is its lowest."""
+        for member, snapshot in self._snapshots(trainer):
+            with member.isolating_errors(snapshot.step):
+                # rounded to float32, as the Trainer rounds that of a single run
+                member.parts.checkpoints.keep_best(snapshot, float(torch.tensor(member.val_nll)))
+
+    def _snapshots(self, trainer: L.Trainer) -> Iterator[tuple[Member, RunSnapshot]]:
+        for member in self.group.alive():
+            self.group.saving = member
+            run_dir, step = member.parts.run_dir, trainer.global_step
+            yield member, RunSnapshot(run_dir, step, member.model, trainer.save_checkpoint)
+
+
+class GroupOutcome(Callback):
+    """Reports the progress of a group, and ends it as the runs of its members would end."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.started = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clocks."""
+        self.started = time.perf_counter()
+        for member in self.group.members:
+            member.parts.outcome.on_train_start(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: L.Trainer, _module: Any, block: Block, _batch_idx: int) -> None:
+        """Observe each member before a block of steps."""
+        for row, member in zip(self.group.layout.own, self.group.members, strict=True):
+            if member.error is None and len(block):
+                with member.isolating_errors(trainer.global_step):
+                    member.observe(trainer.global_step, block.of_member(row))
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Report the progress."""
+        self._report(trainer, lasting=False)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report the progress after a validation."""
+        self._report(trainer, lasting=True)
+
+    def _report(self, trainer: L.Trainer, lasting: bool) -> None:
+        alive = list(self.group.alive())
+        speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
+        best = min((member.val_nll for member in alive), default=math.inf)
+        show_group(GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clocks."""
+        for member in self.group.members:
+            member.parts.outcome.on_train_end(trainer, pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Observe, evaluate and sample each member that has not failed, and write its results."""
+        for member in self.group.alive():
+            with member.isolating_errors(trainer.global_step):
+                member.observe(trainer.global_step, None)
+                check_steps(trainer)
+                member.parts.outcome.write(member.parts.data, member.loggers)
+                member.close("success")
+
+
+def train_group(members: Sequence[Member]) -> None:
+    """Train members that are at the same step; the result of each is in its outcome, or in its `error`.
+
+    Raises:
+        UserError: the Trainer cannot be built, or refuses the training.
+        Stopped: a signal; the members are saved.
+    """
+    parts = members[0].parts
+    group = Group(members)
+    trainer = parts.trainer([GroupOutcome(group), GroupCheckpoints(parts.cfg.checkpoint_every, group)])
+    try:
+        trainer.fit(group, datamodule=parts.data)
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {first_line(error)}") from error
+    finally:
+        show_group(None)
+        for member in members:
+            if member.parts.outcome.result is None:
+                # errors in closing must not hide what ended the training
+                with suppress(OSError):
+                    member.close("failed")

@@ -8,12 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
-from hydra.types import HydraContext
-from omegaconf import DictConfig
 
 from makemore import signals
 from makemore.errors import DivergedError, UserError
@@ -22,7 +19,7 @@ from makemore.runs.assemble import assemble
 from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
-from makemore.sweeps.vectorized.group_training import train_group
+from makemore.sweeps.vectorized.group import train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
 from makemore.sweeps.vectorized.workers import can_fork, run_parts
@@ -39,12 +36,11 @@ class _Job:
     outcome: float | JobError | None = None
 
     def keep(self, outcome: Callable[[], float]) -> None:
-        """Keep what a call returns, or the JobError that it raises, as the outcome; the first one counts."""
-        if self.outcome is None:
-            try:
-                self.outcome = outcome()
-            except JobError as error:
-                self.outcome = error
+        """Keep what a call returns, or the JobError that it raises, as the outcome."""
+        try:
+            self.outcome = outcome()
+        except JobError as error:
+            self.outcome = error
 
     def fail(self, error: Exception) -> None:
         """End the job with the error that ended its run."""
@@ -54,26 +50,15 @@ class _Job:
         self.keep(partial(self.claim.failed, error))
 
 
-def launch(
-    context: HydraContext,
-    config: DictConfig,
-    task: Callable[[DictConfig], Any],
-    batch: Sequence[Sequence[str]],
-    first_number: int,
-) -> list[JobReturn]:
-    """Run the jobs of a batch, and return their results in order.
-
-    Args:
-        context: Hydra's.
-        config: of the sweep; see `hydra_plugins.makemore_vectorized` for its launcher's part.
-        task: the function that runs one job by itself.
-        batch: the overrides of each job.
-        first_number: the number of the first job in the sweep.
+def launch(launcher: BasicLauncher, batch: Sequence[Sequence[str]], first_number: int) -> list[JobReturn]:
+    """Run the jobs of a batch, given the overrides of each and the number of the first; return their results in order.
 
     Raises:
         UserError: the directory of a job is that of another.
         Stopped: a signal; the members are saved.
     """
+    context, config = launcher.hydra_context, launcher.config
+    assert context is not None and config is not None
     setup_globals()
     keep_freed_memory()
     # imported modules stay; else each collection would go through them, here and in forked processes
@@ -88,9 +73,7 @@ def launch(
     most_workers = config.hydra.launcher.n_jobs if can_fork() else 1
     for group in groups_of(list(first_alike.values())):
         if len(group) == 1:
-            launcher = BasicLauncher()
-            launcher.setup(hydra_context=context, task_function=task, config=config)
-            (results[group[0].number],) = launcher.launch([group[0].lines], group[0].number)
+            (results[group[0].number],) = BasicLauncher.launch(launcher, [group[0].lines], group[0].number)
         else:
             # a forked process has none of torch's own threads, and would wait for them without end
             workers = min(most_workers, len(group)) if group[0].template.config.threads == 1 else 1
@@ -105,22 +88,14 @@ def launch(
 
 def _returned(job: ComposedJob, outcome: float | JobError) -> JobReturn:
     """Return an outcome in Hydra's form."""
-    result = JobReturn(
-        overrides=job.lines,
-        working_dir=os.getcwd(),
-        task_name=JobRuntime.instance().get("name"),
-        status=JobStatus.FAILED if isinstance(outcome, JobError) else JobStatus.COMPLETED,
-    )
+    status = JobStatus.FAILED if isinstance(outcome, JobError) else JobStatus.COMPLETED
+    result = JobReturn(job.lines, working_dir=os.getcwd(), task_name=JobRuntime.instance().get("name"), status=status)
     result.return_value = outcome
     return result
 
 
 def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: int) -> dict[int, float | JobError]:
-    """Run jobs of one group in waves of as many members as fit, beside other processes that do so.
-
-    Returns:
-        The outcome of each job, by its number.
-    """
+    """Run jobs of one group in waves of as many members as fit; return the outcome of each job by its number."""
     jobs = [_Job(job, place) for place, job in enumerate(group)]
     waiting = deque(jobs)
     try:
@@ -129,7 +104,7 @@ def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: 
     except signals.Stopped:
         if not signals.is_for_another():
             raise
-        for job in jobs:
+        for job in (each for each in jobs if each.outcome is None):
             with job.composed.active():
                 job.keep(partial(not_finished, "it was asked to stop"))
     return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
@@ -173,10 +148,9 @@ def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun:
                     # its lock is ours already
                     raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
                 begun.append(job)
-                claimed = locks.enter_context(claim(job.composed.cfg(), run_dir))
+                claimed: Claim | float | JobError = locks.enter_context(claim(job.composed.cfg(), run_dir))
             except JobError as error:
-                job.outcome = error
-                continue
+                claimed = error
             except OSError as error:
                 # of its directory; others may have better ones
                 job.keep(partial(not_finished, describe(error)))
@@ -192,11 +166,10 @@ def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun:
                     member = Member(parts, job.place, *open_run(parts))
                     if max_members is None:
                         max_members = most_members(member, parts.trainer().strategy.root_device, processes)
-            except Exception as error:
-                job.fail(error)
-            else:
                 job.member = member
                 members += 1
+            except Exception as error:
+                job.fail(error)
 
 
 def _train(jobs: Sequence[_Job]) -> None:

@@ -15,7 +15,6 @@ from makemore.checkpoints import RECORD_KEY, naming_damage, path_of, read
 from makemore.data.batches import Block
 from makemore.errors import DivergedError, UserError
 from makemore.runs.assemble import Parts
-from makemore.runs.saving import RunSnapshot
 from makemore.runs.watching.watcher import NextStep, RunState
 from makemore.training.module import NeuralLanguageModel, rates_of
 
@@ -26,16 +25,9 @@ MEMBER_KEYS = ("seed", "model.l2", "optimizer.lr", "scheduler.gamma", "scheduler
 
 
 class Member:
-    """One run of a group, at the step of its checkpoint.
+    """One run of a group, at its place there, and at the step of its checkpoint; without one, at step 0.
 
-    Args:
-        parts: of the run.
-        place: in its group.
-        loggers: the run's open loggers.
-        checkpoint: to resume from; None is a start at step 0.
-
-    Raises:
-        DamagedCheckpointError: the checkpoint does not hold a run of this kind.
+    A checkpoint that does not hold a run of this kind raises `DamagedCheckpointError`.
     """
 
     def __init__(
@@ -56,24 +48,15 @@ class Member:
         self._callbacks = parts.watchers, parts.outcome, parts.checkpoints
         if checkpoint is not None:
             with naming_damage(checkpoint):
-                self._restore(read(checkpoint))
-
-    def _restore(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what Lightning would restore."""
-        self.model.load_state_dict(checkpoint["state_dict"])
-        self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
-        self.scheduler.load_state_dict(checkpoint["lr_schedulers"][0])
-        for callback in self._callbacks:
-            callback.load_state_dict(checkpoint["callbacks"][callback.state_key])
-        self.validation_due = checkpoint["TextDataModule"]["validation_due"]
-        self.step = checkpoint[RECORD_KEY]["step"]
-
-    def to(self, device: torch.device) -> NeuralLanguageModel:
-        """Move the model and the state of its optimiser to a device; return the model."""
-        self.model.to(device)
-        # moves its state to the device of its parameters
-        self.optimizer.load_state_dict(self.optimizer.state_dict())
-        return self.model
+                # what Lightning would restore
+                saved = read(checkpoint)
+                self.model.load_state_dict(saved["state_dict"])
+                self.optimizer.load_state_dict(saved["optimizer_states"][0])
+                self.scheduler.load_state_dict(saved["lr_schedulers"][0])
+                for callback in self._callbacks:
+                    callback.load_state_dict(saved["callbacks"][callback.state_key])
+                self.validation_due = saved["TextDataModule"]["validation_due"]
+                self.step = saved[RECORD_KEY]["step"]
 
     def checkpoint(self, step: int) -> dict[str, Any]:
         """Return its part of a checkpoint: all but the states of the Trainer's loops and of its data."""
@@ -92,23 +75,25 @@ class Member:
         """Let the watchers of the run observe it, before a block of its steps or at its end."""
         next_step = None
         if block is not None:
-            (rate,) = rates_of(self.scheduler, step, 1)
-            next_step = NextStep(block, self.optimizer, rate)
+            next_step = NextStep(block, self.optimizer, *rates_of(self.scheduler, step, 1))
         parts, watchers = self.parts, self.parts.watchers
-        watchers.observe(
-            RunState(step, self.model, parts.data, parts.run_dir, watchers.names, self.loggers, next_step)
-        )
+        state = RunState(step, self.model, parts.data, parts.run_dir, watchers.names, self.loggers, next_step)
+        watchers.observe(state)
 
-    def snapshot(self, step: int, write: Any) -> RunSnapshot:
-        """Return the state of the run after a step, which `write` writes to a path."""
-        return RunSnapshot(self.parts.run_dir, step, self.model, write)
+    def account(self, first_step: int, rates: list[float], nlls: list[float], penalties: list[float]) -> None:
+        """Log steps taken, up to a loss that is not finite, which ends the member."""
+        losses = [nll + penalty for nll, penalty in zip(nlls, penalties, strict=True)]
+        taken = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        diverged = losses[taken] if taken < len(losses) else None
+        nlls, penalties = nlls[:taken], penalties[:taken]
+        with self.isolating_errors(first_step + taken):
+            self.model.account(self.scheduler, self.loggers, first_step, rates, nlls, penalties, diverged)
 
     @contextmanager
     def isolating_errors(self, step: int) -> Iterator[None]:
         """End this member, not its group, on an error of its own in the block.
 
-        Args:
-            step: where it is; if it has diverged, its checkpoint of this step is deleted.
+        If it has diverged, its checkpoint of this step is deleted.
         """
         try:
             yield

@@ -1,6 +1,7 @@
 """Estimate how many members fit: the memory and open files that one takes, and how much of both is free."""
 
 import ctypes
+import resource
 from contextlib import suppress
 from typing import Any
 
@@ -22,16 +23,13 @@ _TENSORS = 2**28
 _OBJECTS = 3 * 2**20
 # open files a member: TensorBoard's, metrics.csv, the lock, and one being written
 _FILES = 4
-# open files of the process beside those of its members
-_OTHER_FILES = 128
 
 
 def most_members(member: Member, device: torch.device, processes: int) -> int:
     """Return how many members like this one fit on a device that so many processes share; at least one."""
     tensors, free = tensor_bytes(member), _SHARE * psutil.virtual_memory().available / processes
     if device.type == "cuda":
-        on_device = _SHARE * torch.cuda.mem_get_info(device)[0] / tensors
-        most = min(on_device, free / _OBJECTS)
+        most = min(_SHARE * torch.cuda.mem_get_info(device)[0] / tensors, free / _OBJECTS)
     else:
         most = min(free / (tensors + _OBJECTS), _TENSORS / tensors)
     most = max(1, min(int(most), _files() // _FILES))
@@ -55,7 +53,7 @@ def tensor_bytes(member: Member) -> int:
     stack = Stack([model.network], [member.optimizer], [model.l2], block.members_dim, Layout([0], 1))
     batch = tuple(tensor[0] for tensor in block.stacked())
     with _AllocationCounter() as made, torch.no_grad():
-        stack.gradients(stack.update.parameters, stack.constants, block.nll, batch)
+        stack.gradients(block.nll, stack.update.parameters, stack.constants, batch)
     return 3 * sum(tensor.nbytes for tensor in stack.changing()) + int(made.nbytes)
 
 
@@ -81,20 +79,17 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_threshold = -1, -3
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
+        # their upper limits
         libc.mallopt(trim_threshold, 2**31 - 1)
-        # its upper limit
         libc.mallopt(mmap_threshold, 2**25)
 
 
 def _files() -> int:
     """Return how many files a group may open, after raising the limit as far as the system allows."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return 2048 - _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-    return (2**20 if soft == resource.RLIM_INFINITY else soft) - _OTHER_FILES
+    # the process has others than those of the members
+    return (2**20 if soft == resource.RLIM_INFINITY else soft) - 128

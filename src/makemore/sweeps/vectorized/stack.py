@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.passes.shape_prop import ShapeProp
 
 from makemore import signals
 from makemore.data.batches import Block, Minibatches
@@ -18,6 +18,8 @@ from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
 from makemore.training.optimizers import parameters_of
 from makemore.training.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
+
+Batch = tuple[Tensor, ...]  # the arguments of a block's `nll` but the network
 
 
 class Stack:
@@ -30,7 +32,6 @@ class Stack:
         optimizers: one a member, alike but for their learning rates.
         l2: of each member, see `Objective`.
         members_dim: of the blocks, see `makemore.data.batches.Minibatches`.
-        layout: the rows of the members.
     """
 
     def __init__(
@@ -95,20 +96,14 @@ class Stack:
 
     def compiled_steps(self) -> TakeSteps:
         """Return a function that takes the steps of a block in calls of compiled ones."""
-
-        def gradients(
-            parameters: list[Tensor], nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]
-        ) -> tuple[list[Tensor], Losses]:
-            return self.gradients(parameters, self.constants, nll_of, batch)
-
-        return compiled_update(self.update, gradients, self.eager_steps)
+        return compiled_update(
+            self.update,
+            lambda parameters, nll_of, batch: self.gradients(nll_of, parameters, self.constants, batch),
+            self.eager_steps,
+        )
 
     def gradients(
-        self,
-        parameters: list[Tensor],
-        constants: dict[str, Tensor],
-        nll_of: Callable[..., Tensor],
-        batch: tuple[Tensor, ...],
+        self, nll_of: Callable[..., Tensor], parameters: list[Tensor], constants: dict[str, Tensor], batch: Batch
     ) -> tuple[list[Tensor], Losses]:
         """Return the gradients (N, ...) of the parameters, and NLL and penalty (N,), of a batch of a block."""
         objective, names = self._objective, self._names
@@ -122,15 +117,8 @@ class Stack:
         found, (_, losses) = mapped(parameters, constants, batch)
         return found, losses
 
-    def _trace(self, nll_of: Callable[..., Tensor], batch: tuple[Tensor, ...]) -> Callable[..., Any]:
-        def step(parameters: list[Tensor], constants: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Any:
-            return self.gradients(parameters, constants, nll_of, batch)
-
-        # on copies, as tracing takes the step
-        parameters = [parameter.clone() for parameter in self.update.parameters]
-        constants = {name: constant.clone() for name, constant in self.constants.items()}
-        graph = make_fx(step)(parameters, constants, batch)
-        ShapeProp(graph).propagate(parameters, constants, batch)
+    def _trace(self, nll_of: Callable[..., Tensor], batch: Batch) -> Callable[..., Any]:
+        graph = make_fx(partial(self.gradients, nll_of))(self.update.parameters, self.constants, batch)
         for node in graph.graph.nodes:
             # vmap leaves many views that change nothing, and each costs a call
             if node.target in _VIEWS and _shape(node) == _shape(node.args[0]):

@@ -28,11 +28,8 @@ def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:
 def stacked_update(optimizers: Sequence[torch.optim.Optimizer], layout: Layout) -> FunctionalUpdate:
     """Return the update of N members at once, with a tensor (N,) of learning rates.
 
-    The members' own parameters and states become views of the stacked ones.
-
-    Args:
-        optimizers: one a member, alike but for their rates, each with a functional form.
-        layout: of the stacked tensors.
+    Their optimisers have a functional form and are alike but for their rates. The members' own parameters and states
+    become views of the stacked ones.
     """
     first = optimizers[0]
     (group,) = first.param_groups

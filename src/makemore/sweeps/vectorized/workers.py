@@ -60,9 +60,7 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
                 try:
                     said = receiver.recv()
                 except EOFError:
-                    errors.append(RuntimeError("a process of the launcher was killed; out of memory, perhaps"))
-                    listening.remove(receiver)
-                    continue
+                    said = RuntimeError("a process of the launcher was killed; out of memory, perhaps")
                 if isinstance(said, progress.GroupProgress | None):
                     progress.show_group(said, sender=id(receiver))
                     continue
@@ -72,8 +70,8 @@ def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:
                 else:
                     outcomes |= said
     finally:
-        progress.forget_groups()
         for receiver, process in started.items():
+            progress.show_group(None, sender=id(receiver))
             receiver.close()
             # all have sent their outcomes or were asked to stop; one that does not end is stuck
             process.join(_GRACE)
@@ -90,7 +88,12 @@ def _work(
 ) -> None:
     """Run a part, and send its outcomes to the process that started this one."""
     with signals.answering(for_another=True):
-        _end_with(parent)
+        # when the launching process is killed, as nobody would take the outcomes
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        if os.getppid() != parent:
+            # it was killed before that
+            os._exit(0)
         for receiver in others:
             receiver.close()
         progress.forward_groups(partial(_send, sender))
@@ -107,12 +110,3 @@ def _send(sender: Connection, said: Any) -> None:
     # a parent that was asked to stop does not listen any more
     with suppress(BrokenPipeError):
         sender.send(said)
-
-
-def _end_with(parent: int) -> None:
-    """Send SIGTERM to this process when the one that started it is killed, as nobody would take its results."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() != parent:
-        # the parent was killed before that
-        os._exit(0)

@@ -93,9 +93,7 @@ def write_sealed(content: Any, path: Path) -> None:
 def read_sealed(path: Path, mapped: bool = False) -> tuple[Any, bool]:
     """Load a file without executing anything in it; return its content and whether it has a seal.
 
-    Args:
-        path: a file written by `write_sealed` or `torch.save`.
-        mapped: memory-map its tensors.
+    With `mapped`, its tensors are memory-mapped.
 
     Raises:
         BrokenSealError: the seal is truncated or does not match the content.
@@ -133,13 +131,10 @@ class HeldError(UserError):
 def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Lock a directory within the block; the system releases the lock of a process that is killed.
 
-    Args:
-        directory: of a run or a sweep.
-        what: what another process does there, for the error message.
-        wait: seconds to wait for the lock; may be infinite.
+    Wait for it for `wait` seconds, which may be infinite.
 
     Raises:
-        HeldError: another process holds the lock.
+        HeldError: another process holds the lock; the message says `what` it does there.
     """
     lock = FileLock(directory / ".lock")
     try:

@@ -8,7 +8,6 @@ the first.
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -39,11 +38,6 @@ class Stopped(BaseException):
     def __str__(self) -> str:
         return signal.Signals(self.signum).name
 
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.signum
-
 
 @dataclass
 class _State:
@@ -53,9 +47,8 @@ class _State:
     requested_at: float = 0.0
     answering: bool = False  # a signal is a request to stop
     held: bool = False  # it waits for `answer`
-    # this process runs jobs for another, which answers Ctrl-C and passes it on once: a second signal does not quit
-    for_another: bool = False
-    passing_on: Callable[[], None] | None = None  # called at the first signal, before it is answered
+    for_another: bool = False  # see `answering`
+    passing_on: Callable[[], None] | None = None
 
 
 # a process has one set of signal handlers
@@ -87,7 +80,8 @@ def answering(for_another: bool = False, passing_on: Callable[[], None] | None =
     """Take signals as requests to stop within the block, which is left by `Stopped`.
 
     Args:
-        for_another: this process runs jobs for another one, which passes signals on.
+        for_another: this process runs jobs for another one, which answers Ctrl-C and passes it on once: a second
+            signal does not quit.
         passing_on: called at the first signal, before it is answered here.
     """
     with handling():
@@ -157,7 +151,6 @@ def requeue() -> None:
     job = os.environ["SLURM_JOB_ID"]
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    assert re.fullmatch("[0-9_]+", job)
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=30)
         log.info("SLURM job %s is requeued", job)

@@ -38,7 +38,8 @@ def exit_on_error() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except signals.Stopped as stopped:
-        raise SystemExit(stopped.exit_code) from None
+        # as of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM
+        raise SystemExit(128 + stopped.signum) from None
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         _fail(describe(error))
     except Exception as error:

@@ -61,9 +61,8 @@ class Parts:
         max_steps = whole_number("trainer.max_steps", cfg.max_steps, at_least=1)
         for key in ("fast_dev_run", "max_time"):
             if cfg.get(key):
-                raise UserError(
-                    f"trainer.{key}: a run ends after trainer.max_steps, or by early stopping; take it out"
-                )
+                end = "a run ends after trainer.max_steps, or by early stopping"
+                raise UserError(f"trainer.{key}: {end}; take it out")
         trainer = instantiate(
             cfg,
             "trainer",
@@ -95,10 +94,7 @@ class Parts:
 def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None) -> Parts:
     """Build and check the parts of a run, and set its number of threads; nothing is written.
 
-    Args:
-        cfg: conf/train.yaml, composed.
-        run_dir: the directory of the run.
-        data: of another run on the same text, to share; None reads the text.
+    `cfg` is conf/train.yaml, composed; `data` that of another run on the same text, to share.
 
     Raises:
         UserError: a value out of range, a part of the wrong type, or a text that cannot be used.
@@ -118,23 +114,16 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
         try:
             inspect.signature(make).bind(save_dir=str(run_dir))
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"logger: {error}; each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
-            ) from error
+            needs = "each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
+            raise UserError(f"logger: {error}; {needs}") from error
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
     return Parts(cfg, run_dir, data, model, watchers, callbacks, make_loggers, checkpoints, outcome)
 
 
 def _data(cfg: DictConfig) -> TextDataModule:
-    data = instantiate(
-        cfg.data,
-        "data",
-        seed=cfg.seed,
-        steps_per_execution=cfg.steps_per_execution,
-        val_every=cfg.val_every,
-        checkpoint_every=cfg.checkpoint_every,
-    )
+    shared = {key: cfg[key] for key in ("seed", "steps_per_execution", "val_every", "checkpoint_every")}
+    data = instantiate(cfg.data, "data", **shared)
     if not isinstance(data, TextDataModule):
         raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
     data.prepare_data()

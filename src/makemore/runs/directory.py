@@ -25,28 +25,21 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
             file.flush()
         free = shutil.disk_usage(existing).free
     except OSError as error:
-        raise UserError(
-            f"{run_dir}: cannot be written: {error.strerror}; mend that or choose another hydra.run.dir"
-        ) from error
+        mend = "mend that or choose another hydra.run.dir"
+        raise UserError(f"{run_dir}: cannot be written: {error.strerror}; {mend}") from error
     # the last two, the best and the one being written, each of weights and two moments of AdamW
     needed = 4 * 3 * model_bytes
     if free < needed:
-        raise UserError(
-            f"{run_dir}: {free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}; "
-            "make room or choose another hydra.run.dir"
-        )
+        room = f"{free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}"
+        raise UserError(f"{run_dir}: {room}; make room or choose another hydra.run.dir")
 
 
 @contextmanager
 def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
     """Lock a run's directory within the block, and clear what killed writers have left there.
 
-    Args:
-        run_dir: the directory, which exists.
-        wait: for another process to end, however long it takes.
-
     Raises:
-        UserError: another process trains there, and we do not `wait`.
+        UserError: another process trains there, and we do not `wait` for its end, however long it takes.
     """
     with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):

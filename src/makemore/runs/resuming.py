@@ -34,10 +34,7 @@ _MAY_CHANGE = "trainer.max_steps"
 
 
 def take_over(config: DictConfig) -> None:
-    """Replace the config of a command with `resume=RUN_DIR` by the one that the run was started with.
-
-    Args:
-        config: as Hydra composed it, its own part included; it is changed.
+    """Replace the config of a command with `resume=RUN_DIR`, as Hydra composed it, by that of the run.
 
     Raises:
         UserError: no such run, a config that is not to be trusted, or other changes than more steps.
@@ -46,21 +43,17 @@ def take_over(config: DictConfig) -> None:
     overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
     given = [(override.partition("=")[0], override) for override in overrides]
     if others := [override for key, override in given if key not in ("resume", "hydra.mode", _MAY_CHANGE)]:
-        raise UserError(
-            f"resume={run_dir} takes the run's own config, in which only {_MAY_CHANGE} may change; "
-            f"take out {' '.join(others)}"
-        )
+        what = f"takes the run's own config, in which only {_MAY_CHANGE} may change"
+        raise UserError(f"resume={run_dir} {what}; take out {' '.join(others)}")
     if not config.resume or not run_dir.is_dir():
-        raise UserError(
-            f"resume={config.resume}: no such directory (from {Path.cwd()}); training prints that of its run"
-        )
+        what = f"no such directory (from {Path.cwd()})"
+        raise UserError(f"resume={config.resume}: {what}; training prints that of its run")
     refuse_links(run_dir)
     saved = read_saved_config(run_dir)
     if _MAY_CHANGE in dict(given):
         if following := refers_to(saved, _MAY_CHANGE):
-            raise UserError(
-                f"{run_dir}: {', '.join(following)} follows {_MAY_CHANGE}; more steps would be another run"
-            )
+            what = f"{', '.join(following)} follows {_MAY_CHANGE}"
+            raise UserError(f"{run_dir}: {what}; more steps would be another run")
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
 
@@ -112,28 +105,21 @@ def checkpoint_to_resume(parts: Parts) -> Path | None:
     """
     run_dir = parts.run_dir
     newest = find_newest(run_dir)
-    step = -1
-    if newest is None:
-        log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
-    else:
+    if newest is not None:
         with naming_damage(newest):
             _check_same(newest, parts)
-        step = step_of(newest)
+    step = -1 if newest is None else step_of(newest)
     for path in newest_first(run_dir):
         if step_of(path) > step:
             path.rename(path.with_name(f"{path.name}.damaged"))
     if newest is None:
+        log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
         return None
     if (named := path_of(run_dir, step)) != newest:
         with newest.open("rb") as source, replacing(named) as target:
             shutil.copyfileobj(source, target)
     log.info("resuming from step %s: %s", f"{step:,}", named)
     return named
-
-
-def logs_of(checkpoint: Path | None) -> dict[str, Any]:
-    """Return the sizes of the logs at a checkpoint, by logger: nothing where there is no checkpoint."""
-    return {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"])
 
 
 def keep_max_steps(run_dir: Path, max_steps: int) -> None:

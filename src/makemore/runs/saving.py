@@ -21,16 +21,13 @@ from makemore.training.module import CountingLanguageModel
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's reading and writing of checkpoints: sealed and atomic, and always with `weights_only=True`."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
         """Write a checkpoint; a reader sees all of it or nothing."""
         files.write_sealed(checkpoint, Path(path))
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint of builtins and tensors."""
-        checkpoint: dict[str, Any] = files.read_sealed(Path(path))[0]
-        return checkpoint
+        return dict(files.read_sealed(Path(path))[0])
 
 
 @dataclass(frozen=True)
@@ -182,9 +179,8 @@ class Checkpoints(Checkpoint):
 
 
 def _snapshot(trainer: L.Trainer) -> RunSnapshot:
-    return RunSnapshot(
-        trainer.default_root_dir, trainer.global_step, trainer.lightning_module, trainer.save_checkpoint
-    )
+    run_dir, network = trainer.default_root_dir, trainer.lightning_module
+    return RunSnapshot(run_dir, trainer.global_step, network, trainer.save_checkpoint)
 
 
 def _data(trainer: L.Trainer) -> TextDataModule:

@@ -19,17 +19,19 @@ from makemore.runs.watching.watcher import RunState, Watcher
 # the Custom Scalars dashboard: charts by category, with patterns of the tags in each
 CHARTS = {
     "Does it learn?": {
-        "NLL of training and validation": ["train/nll", "val/nll"],
-        "loss with its penalty": ["train/loss", "train/penalty"],
-        "learning rate": ["lr"],
+        "NLL of training and validation": ["Multiline", ["train/nll", "val/nll"]],
+        "loss with its penalty": ["Multiline", ["train/loss", "train/penalty"]],
+        "learning rate": ["Multiline", ["lr"]],
     },
-    "What does it make up?": {"share of names that are unseen, and that are repeated": ["samples/.+"]},
+    "What does it make up?": {
+        "share of names that are unseen, and that are repeated": ["Multiline", ["samples/.+"]],
+    },
     "Is it well?": {
-        "gradient to weight": ["gradient_to_weight/.+"],
-        "update to weight": ["update_to_weight/.+"],
-        "saturated tanh units": ["saturated/.+"],
+        "gradient to weight": ["Multiline", ["gradient_to_weight/.+"]],
+        "update to weight": ["Multiline", ["update_to_weight/.+"]],
+        "saturated tanh units": ["Multiline", ["saturated/.+"]],
     },
-    "Is it fast?": {"steps a second": ["speed/steps_per_second"]},
+    "Is it fast?": {"steps a second": ["Multiline", ["speed/steps_per_second"]]},
 }
 
 
@@ -72,24 +74,20 @@ def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[
     """Write the projector's files; TensorBoard's own writer would keep those of later steps after a resume."""
     directory = run_dir / "projector"
     directory.mkdir(exist_ok=True)
-    for later in directory.glob("embedding-*.tsv"):
-        if later.stem > _stem(step):
-            later.unlink()
+    present = directory / f"embedding-{step:08}.tsv"
+    for path in directory.glob("embedding-*.tsv"):
+        if path.name > present.name:
+            path.unlink()
     (directory / "labels.tsv").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     rows = ("\t".join(map(repr, vector)) + "\n" for vector in vectors)
-    (directory / f"{_stem(step)}.tsv").write_text("".join(rows))
+    present.write_text("".join(rows))
     config = ProjectorConfig()
     for path in sorted(directory.glob("embedding-*.tsv"), reverse=True):
         # the dashboard opens with the name that sorts first
         name = path.stem if config.embeddings else "embedding"
-        config.embeddings.add(
-            tensor_name=name, tensor_path=f"projector/{path.name}", metadata_path="projector/labels.tsv"
-        )
+        tensor_path, metadata_path = f"projector/{path.name}", "projector/labels.tsv"
+        config.embeddings.add(tensor_name=name, tensor_path=tensor_path, metadata_path=metadata_path)
     (run_dir / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
-
-
-def _stem(step: int) -> str:
-    return f"embedding-{step:08}"
 
 
 class Graph(Watcher):
@@ -138,9 +136,5 @@ class Charts(Watcher):
 
     def observe(self, state: RunState) -> None:
         """Write the layout."""
-        layout = {
-            category: {title: ["Multiline", tags] for title, tags in charts.items()}
-            for category, charts in CHARTS.items()
-        }
         for writer in state.writers:
-            writer.add_custom_scalars(layout)
+            writer.add_custom_scalars(CHARTS)

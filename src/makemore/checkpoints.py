@@ -67,11 +67,9 @@ def newest_first(run_dir: str | Path) -> list[Path]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint.
+    """Load a checkpoint; one of a newer format or of another project is a `UserError`.
 
-    Raises:
-        DamagedCheckpointError: the file is torn, altered, unsealed or not a checkpoint.
-        UserError: a checkpoint of a newer format or of another project.
+    A file that is torn, altered, unsealed or not a checkpoint is a `DamagedCheckpointError`.
     """
     not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
     try:
@@ -115,17 +113,14 @@ def naming_damage(path: Path) -> Iterator[None]:
 
 
 def find_newest(run_dir: str | Path) -> Path | None:
-    """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped.
-
-    The best by validation NLL is a candidate: it may be the newest of a run that was killed.
-    """
+    """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped."""
+    # the best by validation NLL too: it may be the newest of a run that was killed
     for path in newest_first(run_dir):
         try:
             read(path)
+            return path
         except DamagedCheckpointError as error:
             log.warning("%s; the one before is used", error.what)
-        else:
-            return path
     return None
 
 

@@ -113,16 +113,14 @@ def shown(value: Any) -> str:
 
 @contextmanager
 def resource_errors(when_out_of_memory: str = "lower data.batch_size or the sizes of the model") -> Iterator[None]:
-    """Turn an error of the system within the block, or a lack of memory, into a `UserError`.
-
-    NumPy raises MemoryError; torch's error has no type of its own on the CPU.
-    """
+    """Turn an error of the system within the block, or a lack of memory, into a `UserError`."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise UserError(describe(error)) from error
+    # NumPy raises MemoryError; torch's error has no type of its own on the CPU
     except (MemoryError, RuntimeError) as error:
         wants = ("can't allocate memory", "out of memory")
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in wants):

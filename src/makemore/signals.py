@@ -69,20 +69,17 @@ def handling() -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
         requested, _state.requested = _state.requested, None
-        preemption = _preemption()
-        if preemption is not None and requested == preemption and callable(before[preemption]):
+        if requested is not None and requested == _preemption() and callable(before[signal.Signals(requested)]):
             # the run is saved: submitit requeues the job and exits
-            signal.raise_signal(preemption)
+            signal.raise_signal(requested)
 
 
 @contextmanager
 def answering(for_another: bool = False, passing_on: Callable[[], None] | None = None) -> Iterator[None]:
     """Take signals as requests to stop within the block, which is left by `Stopped`.
 
-    Args:
-        for_another: this process runs jobs for another one, which answers Ctrl-C and passes it on once: a second
-            signal does not quit.
-        passing_on: called at the first signal, before it is answered here.
+    `for_another`: this process runs jobs for another, which answers Ctrl-C and passes it on once: a second signal does
+    not quit. `passing_on` is called at the first signal, before it is answered here.
     """
     with handling():
         before = replace(_state)
@@ -172,9 +169,8 @@ def _preemption() -> signal.Signals | None:
 
 
 def _handle(signum: int, _frame: FrameType | None) -> None:
-    if _state.for_another and (_state.requested is not None or signum == signal.SIGINT):
-        return
-    if signum == _state.requested and time.monotonic() - _state.requested_at < _ECHO:
+    is_echo = signum == _state.requested and time.monotonic() - _state.requested_at < _ECHO
+    if is_echo or (_state.for_another and (_state.requested is not None or signum == signal.SIGINT)):
         return
     if _state.requested is not None or not _state.answering:
         _quit(signum)

@@ -15,16 +15,11 @@ LATEST = "latest"
 
 
 def find_checkpoint(path: str | Path, which: str = "last") -> Path:
-    """Return the checkpoint that a user names, and log which one it is where there was a choice.
+    """Return the checkpoint that a user names, and log which where there was a choice; raise `UserError` for none.
 
-    Args:
-        path: a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
-            below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that
-            very name comes first.
-        which: of a run: "last" is its newest whole checkpoint, "best" the best by validation NLL.
-
-    Raises:
-        UserError: there is no such checkpoint.
+    `path` is a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
+    below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that very name
+    comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL.
     """
     one_of("which", which, ("last", "best"))
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from makemore.console import MESSAGES
@@ -25,7 +24,7 @@ from makemore.training.module import LanguageModel
 log = logging.getLogger(__name__)
 
 
-class ProgressBar(Callback):
+class ProgressBar(L.Callback):
     """A bar of optimiser steps where standard error is a terminal, and a logged line at each validation."""
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class ProgressBar(Callback):
     on_exception = on_train_end
 
 
-class LearningRateRangePlot(Callback):
+class LearningRateRangePlot(L.Callback):
     """Ends a learning-rate range test with its picture, `lr_range.png` and `.svg` (L2)."""
 
     def __init__(self) -> None:
@@ -89,7 +88,7 @@ class LearningRateRangePlot(Callback):
             self.on_fit_end(trainer)
 
 
-class BigramMatrix(Callback):
+class BigramMatrix(L.Callback):
     """Ends a run with the heat map of the bigrams that it was trained on, `bigrams.png` and `.svg` (L0, L3)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -100,7 +99,7 @@ class BigramMatrix(Callback):
         _show(trainer, [bigram_picture(found, model.vocabulary)], run_dir)
 
 
-class Pictures(Callback):
+class Pictures(L.Callback):
     """Ends a run with the pictures of its model and of its training, in `pictures/` (see docs/pictures.md)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -124,7 +123,7 @@ def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> N
     log.info("%s: %s", "picture" if len(pictures) == 1 else "pictures", paths[0] if len(pictures) == 1 else directory)
 
 
-class CountTable(Callback):
+class CountTable(L.Callback):
     """Writes the counts of an n-gram to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

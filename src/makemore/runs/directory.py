@@ -20,9 +20,8 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
     """Raise `UserError` where a run's directory could not be written to, or has no room for its checkpoints."""
     existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     try:
-        with TemporaryFile(dir=existing) as file:
+        with TemporaryFile(dir=existing, buffering=0) as file:
             file.write(bytes(4096))
-            file.flush()
         free = shutil.disk_usage(existing).free
     except OSError as error:
         mend = "mend that or choose another hydra.run.dir"
@@ -38,8 +37,7 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
 def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
     """Lock a run's directory within the block, and clear what killed writers have left there.
 
-    Raises:
-        UserError: another process trains there, and we do not `wait` for its end, however long it takes.
+    Where another process trains there, `wait` for its end, however long it takes, or raise `UserError`.
     """
     with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):

@@ -10,16 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from makemore.checkpoints import (
-    RECORD_KEY,
-    DamagedCheckpointError,
-    find_newest,
-    naming_damage,
-    newest_first,
-    path_of,
-    read,
-    step_of,
-)
+from makemore import checkpoints
 from makemore.errors import UserError, as_text
 from makemore.files import replacing
 from makemore.inference.trained_model import load
@@ -36,8 +27,7 @@ _MAY_CHANGE = "trainer.max_steps"
 def take_over(config: DictConfig) -> None:
     """Replace the config of a command with `resume=RUN_DIR`, as Hydra composed it, by that of the run.
 
-    Raises:
-        UserError: no such run, a config that is not to be trusted, or other changes than more steps.
+    No such run, a config that is not to be trusted, or other changes than more steps are a `UserError`.
     """
     run_dir = Path(os.path.expanduser(as_text("resume", config.resume)))
     overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
@@ -98,24 +88,22 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
 def checkpoint_to_resume(parts: Parts) -> Path | None:
     """Return the step-named checkpoint that a run resumes from; None where it has none and starts at step 0.
 
-    Damaged newer ones are set aside, so that they are not taken for the newest again.
-
-    Raises:
-        UserError: the newest whole one is of another model or text, or has taken more steps than planned.
+    Damaged newer ones are set aside, so that they are not taken for the newest again. A `UserError` says where the
+    newest whole one is of another model or text, or has taken more steps than planned.
     """
     run_dir = parts.run_dir
-    newest = find_newest(run_dir)
+    newest = checkpoints.find_newest(run_dir)
     if newest is not None:
-        with naming_damage(newest):
+        with checkpoints.naming_damage(newest):
             _check_same(newest, parts)
-    step = -1 if newest is None else step_of(newest)
-    for path in newest_first(run_dir):
-        if step_of(path) > step:
+    step = -1 if newest is None else checkpoints.step_of(newest)
+    for path in checkpoints.newest_first(run_dir):
+        if checkpoints.step_of(path) > step:
             path.rename(path.with_name(f"{path.name}.damaged"))
     if newest is None:
         log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
         return None
-    if (named := path_of(run_dir, step)) != newest:
+    if (named := checkpoints.path_of(run_dir, step)) != newest:
         with newest.open("rb") as source, replacing(named) as target:
             shutil.copyfileobj(source, target)
     log.info("resuming from step %s: %s", f"{step:,}", named)
@@ -133,12 +121,12 @@ def keep_max_steps(run_dir: Path, max_steps: int) -> None:
 
 def _check_same(path: Path, parts: Parts) -> None:
     """Raise `UserError` where a checkpoint is not of this run, or has more steps than planned."""
-    checkpoint = read(path)
-    own, model, corpus = checkpoint[RECORD_KEY], parts.model, parts.data.corpus
+    checkpoint = checkpoints.read(path)
+    own, model, corpus = checkpoint[checkpoints.RECORD_KEY], parts.model, parts.data.corpus
     if own["format_version"] < 2:
         raise UserError(f"{path}: an earlier version wrote it; it can be evaluated, but not resumed")
-    if load(path).step != step_of(path):
-        raise DamagedCheckpointError(path, f"it is of step {own['step']}")
+    if load(path).step != checkpoints.step_of(path):
+        raise checkpoints.DamagedCheckpointError(path, f"it is of step {own['step']}")
     if own["data"]["sha256"] != corpus.sha256:
         raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
     same = {"architecture": model.architecture, "arguments": model.arguments}

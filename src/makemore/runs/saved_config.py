@@ -36,11 +36,7 @@ def saved_config_of(run_dir: Path) -> Path:
 
 
 def read_saved_config(run_dir: Path) -> DictConfig:
-    """Return the config of a run as it was composed.
-
-    Raises:
-        UserError: it is missing or damaged, names a target that is not allowed, or refers to something outside it.
-    """
+    """Return the config of a run as composed; raise `UserError` where it is missing, damaged or `untrusted`."""
     config = load_saved_config(run_dir)
     if (reason := untrusted(config)) is not None:
         raise UserError(f"{saved_config_of(run_dir)}: {reason}")
@@ -48,11 +44,7 @@ def read_saved_config(run_dir: Path) -> DictConfig:
 
 
 def load_saved_config(run_dir: Path) -> DictConfig:
-    """Return the config of a run without checking its targets, to compare it with a trusted one.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Return the config of a run, its targets unchecked; raise `UserError` where it is missing or damaged."""
     path = saved_config_of(run_dir)
     try:
         text = path.read_text(encoding="utf-8")
@@ -116,7 +108,6 @@ def _is_ours(target: Any) -> bool:
     # seconds, which a report on a config does not need
     import lightning as L
     import torch
-    from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers.logger import Logger
 
     from makemore.data.datamodule import TextDataModule
@@ -124,7 +115,7 @@ def _is_ours(target: Any) -> bool:
     from makemore.training import schedules
     from makemore.training.module import LanguageModel
 
-    kinds = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
+    kinds = (L.Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
     try:
         found = get_object(target)
     except Exception:  # whatever a wrong name makes of an import

@@ -29,11 +29,8 @@ log = logging.getLogger(__name__)
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     """Train one run in an existing directory of which this process becomes the only writer.
 
-    `cfg` is conf/train.yaml, composed; with `resume`, the run in `run_dir` is resumed.
-
-    Raises:
-        UserError: a bad value or text, a loss that is no longer finite, or files that cannot be written.
-        Stopped: a signal; the run is saved.
+    `cfg` is conf/train.yaml, composed; with `resume`, the run in `run_dir` is resumed. A bad value or text, a loss
+    that is no longer finite, and files that cannot be written are a `UserError`; a signal, `Stopped`, leaves it saved.
     """
     with signals.answering(), sole_writer(run_dir):
         try:
@@ -72,11 +69,8 @@ def train_locked(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ())
 def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     """Log what is worth knowing of a run; return its loggers, rewound to the checkpoint to resume from, and that.
 
-    The checkpoint is None for a start at step 0.
-
-    Raises:
-        UserError: a logger cannot be opened, or the checkpoint is of another model or text.
-        OSError: the files of a resumed run cannot be changed.
+    The checkpoint is None for a start at step 0. A logger that cannot be opened, or a checkpoint of another model or
+    text, is a `UserError`.
     """
     checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)

@@ -101,7 +101,7 @@ class Group(L.LightningModule):
                 diverged, nlls, penalties = nll + penalty, nlls[:step], penalties[:step]
                 break
         with member.isolating_errors(first_step + len(nlls)):
-            member.model.account(member.scheduler, member.loggers, first_step, rates, nlls, penalties, diverged)
+            member.model.account(member.scheduler, member.loggers, first_step, rates, (nlls, penalties, diverged))
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation split for each member at the current step."""

@@ -26,13 +26,7 @@ _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
 class DamagedCheckpointError(UserError):
-    """A checkpoint is torn or altered, or not a checkpoint.
-
-    Args:
-        path: the file.
-        cause: what is wrong with it.
-        state: the same in one word.
-    """
+    """A checkpoint is torn or altered, or not a checkpoint; `state` gives the cause in one word."""
 
     def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
         self.what = f"{path}: is {state} ({cause})"
@@ -42,6 +36,11 @@ class DamagedCheckpointError(UserError):
 def directory_of(run_dir: str | Path) -> Path:
     """Return the directory of a run's checkpoints."""
     return Path(run_dir) / "checkpoints"
+
+
+def run_dir_of(directory: Path) -> Path:
+    """Return the directory of a run, given that or the one of its checkpoints."""
+    return directory.parent if directory.name == "checkpoints" else directory
 
 
 def path_of(run_dir: str | Path, step: int, best: bool = False) -> Path:
@@ -64,16 +63,13 @@ def checkpoints_of(run_dir: str | Path, best: bool = False) -> list[Path]:
 
 def newest_first(run_dir: str | Path) -> list[Path]:
     """Return all checkpoints of a run, newest first; of the same step, the periodic one before the best."""
-    candidates = [*checkpoints_of(run_dir), *checkpoints_of(run_dir, best=True)]
-    return sorted(candidates, key=step_of, reverse=True)
+    return sorted(checkpoints_of(run_dir) + checkpoints_of(run_dir, best=True), key=step_of, reverse=True)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint.
+    """Load a checkpoint; one of a newer format or of another project is a `UserError`.
 
-    Raises:
-        DamagedCheckpointError: the file is torn, altered, unsealed or not a checkpoint.
-        UserError: a checkpoint of a newer format or of another project.
+    A file that is torn, altered, unsealed or not a checkpoint is a `DamagedCheckpointError`.
     """
     not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
     try:
@@ -93,8 +89,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: has format version {version}, this program reads {FORMAT_VERSION}; update it")
     if version > 1 and not has_seal:
         raise DamagedCheckpointError(path, "saved by other means than training, or its end is cut off", "unsealed")
-    checkpoint: dict[str, Any] = content
-    return checkpoint
+    return dict(content)
 
 
 def _is_whole_archive(path: Path) -> bool:
@@ -118,29 +113,22 @@ def naming_damage(path: Path) -> Iterator[None]:
 
 
 def find_newest(run_dir: str | Path) -> Path | None:
-    """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped.
-
-    The best by validation NLL is a candidate: it may be the newest of a run that was killed.
-    """
+    """Return the newest intact checkpoint of a run, or None; log each damaged one that is skipped."""
+    # the best by validation NLL too: it may be the newest of a run that was killed
     for path in newest_first(run_dir):
         try:
             read(path)
+            return path
         except DamagedCheckpointError as error:
             log.warning("%s; the one before is used", error.what)
-        else:
-            return path
     return None
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint at `path`, or the newest intact one of the run in that directory.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return the checkpoint at `path`, or the newest intact one of the run there; raise `UserError` where none is."""
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
-        run_dir = path.parent if path.name == "checkpoints" else path
+        run_dir = run_dir_of(path)
         if not newest_first(run_dir):
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         if (newest := find_newest(run_dir)) is None:

@@ -35,19 +35,12 @@ class ConsoleHandler(logging.Handler):
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of a table.
-
-    Args:
-        heading: the text above it.
-        cells: one for each row.
-        is_text: aligned to the left; numbers are aligned to the right.
-        wraps: cells may take several lines in a narrow terminal.
-    """
+    """A column of a table."""
 
     heading: str
-    cells: Sequence[str]
-    is_text: bool = False
-    wraps: bool = False
+    cells: Sequence[str]  # one for each row
+    is_text: bool = False  # aligned to the left; numbers are aligned to the right
+    wraps: bool = False  # cells may take several lines in a narrow terminal
 
     @property
     def width(self) -> int:
@@ -59,12 +52,8 @@ def print_table(title: str, columns: Sequence[TableColumn], spare: Sequence[str]
     """Print a table on standard output: with borders in a terminal, else as plain lines.
 
     Plain lines are the title, the headings and a line for each row, aligned, with two spaces or more between columns,
-    no indent, and `-` in an empty cell. Cells are never cut.
-
-    Args:
-        title: printed on its own line.
-        columns: one or more, of the same length.
-        spare: headings of columns to leave out, in this order, while a terminal is too narrow.
+    no indent, and `-` in an empty cell. Cells are never cut; columns whose headings are in `spare` are left out, in
+    this order, while a terminal is too narrow.
     """
     console = Console()
     if not console.is_terminal:

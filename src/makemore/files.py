@@ -93,13 +93,8 @@ def write_sealed(content: Any, path: Path) -> None:
 def read_sealed(path: Path, mapped: bool = False) -> tuple[Any, bool]:
     """Load a file without executing anything in it; return its content and whether it has a seal.
 
-    Args:
-        path: a file written by `write_sealed` or `torch.save`.
-        mapped: memory-map its tensors.
-
-    Raises:
-        BrokenSealError: the seal is truncated or does not match the content.
-        Exception: whatever the unpickler raises for a foreign file.
+    With `mapped`, its tensors are memory-mapped. Raise `BrokenSealError` where the seal is truncated or does not match
+    the content, and whatever the unpickler raises for a foreign file.
     """
     import torch
 
@@ -133,23 +128,15 @@ class HeldError(UserError):
 def held(directory: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Lock a directory within the block; the system releases the lock of a process that is killed.
 
-    Args:
-        directory: of a run or a sweep.
-        what: what another process does there, for the error message.
-        wait: seconds to wait for the lock; may be infinite.
-
-    Raises:
-        HeldError: another process holds the lock.
+    Wait for `wait` seconds, which may be infinite. Where another process holds the lock, a `HeldError` says `what` it
+    does there.
     """
-    lock = FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=-1 if wait == math.inf else wait)
+        lock = FileLock(directory / ".lock").acquire(timeout=-1 if wait == math.inf else wait)
     except Timeout as error:
         raise HeldError(f"{directory}: another process {what} there; wait for it, or stop it") from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def is_held(directory: Path) -> bool:

@@ -67,7 +67,12 @@ def _describe_composition(error: Exception) -> str:
         return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
-        return _unknown_key(unknown)
+        parent = (unknown.full_key or "").rpartition(".")[0]
+        known = [str(key) for key in unknown.parent_node if key != "hydra"]
+        near = difflib.get_close_matches(str(unknown.key), known, n=1)
+        keys = [f"{parent}.{key}" if parent else key for key in near or known]
+        mend = f"did you mean {keys[0]}?" if near else f"there are {', '.join(keys)}"
+        return f"there is no key {unknown.full_key}; {mend}"
     # Hydra appends all the places where it has searched
     return " ".join(str(error).partition("Config search path:")[0].split())
 
@@ -79,15 +84,6 @@ def _unreadable(override: str) -> str:
     if value.startswith("["):
         return f"Hydra cannot read {override}; quote the items, and all of it for the shell: \"{key}=['...','...']\""
     return f"Hydra cannot read {override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
-
-
-def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
-    parent = (error.full_key or "").rpartition(".")[0]
-    known = [str(key) for key in error.parent_node if key != "hydra"]
-    near = difflib.get_close_matches(str(error.key), known, n=1)
-    keys = [f"{parent}.{key}" if parent else key for key in near or known]
-    mend = f"did you mean {keys[0]}?" if near else f"there are {', '.join(keys)}"
-    return f"there is no key {error.full_key}; {mend}"
 
 
 def short_names(keys: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
@@ -117,16 +113,14 @@ def shown(value: Any) -> str:
 
 @contextmanager
 def resource_errors(when_out_of_memory: str = "lower data.batch_size or the sizes of the model") -> Iterator[None]:
-    """Turn an error of the system within the block, or a lack of memory, into a `UserError`.
-
-    NumPy raises MemoryError; torch's error has no type of its own on the CPU.
-    """
+    """Turn an error of the system within the block, or a lack of memory, into a `UserError`."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise UserError(describe(error)) from error
+    # NumPy raises MemoryError; torch's error has no type of its own on the CPU
     except (MemoryError, RuntimeError) as error:
         wants = ("can't allocate memory", "out of memory")
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in wants):

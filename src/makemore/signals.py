@@ -8,7 +8,6 @@ the first.
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -39,11 +38,6 @@ class Stopped(BaseException):
     def __str__(self) -> str:
         return signal.Signals(self.signum).name
 
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.signum
-
 
 @dataclass
 class _State:
@@ -53,9 +47,8 @@ class _State:
     requested_at: float = 0.0
     answering: bool = False  # a signal is a request to stop
     held: bool = False  # it waits for `answer`
-    # this process runs jobs for another, which answers Ctrl-C and passes it on once: a second signal does not quit
-    for_another: bool = False
-    passing_on: Callable[[], None] | None = None  # called at the first signal, before it is answered
+    for_another: bool = False  # see `answering`
+    passing_on: Callable[[], None] | None = None
 
 
 # a process has one set of signal handlers
@@ -76,19 +69,17 @@ def handling() -> Iterator[None]:
         for signum, handler in before.items():
             signal.signal(signum, handler)
         requested, _state.requested = _state.requested, None
-        preemption = _preemption()
-        if preemption is not None and requested == preemption and callable(before[preemption]):
+        if requested is not None and requested == _preemption() and callable(before[signal.Signals(requested)]):
             # the run is saved: submitit requeues the job and exits
-            signal.raise_signal(preemption)
+            signal.raise_signal(requested)
 
 
 @contextmanager
 def answering(for_another: bool = False, passing_on: Callable[[], None] | None = None) -> Iterator[None]:
     """Take signals as requests to stop within the block, which is left by `Stopped`.
 
-    Args:
-        for_another: this process runs jobs for another one, which passes signals on.
-        passing_on: called at the first signal, before it is answered here.
+    `for_another`: this process runs jobs for another, which answers Ctrl-C and passes it on once: a second signal does
+    not quit. `passing_on` is called at the first signal, before it is answered here.
     """
     with handling():
         before = replace(_state)
@@ -157,7 +148,6 @@ def requeue() -> None:
     job = os.environ["SLURM_JOB_ID"]
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    assert re.fullmatch("[0-9_]+", job)
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=30)
         log.info("SLURM job %s is requeued", job)
@@ -179,9 +169,8 @@ def _preemption() -> signal.Signals | None:
 
 
 def _handle(signum: int, _frame: FrameType | None) -> None:
-    if _state.for_another and (_state.requested is not None or signum == signal.SIGINT):
-        return
-    if signum == _state.requested and time.monotonic() - _state.requested_at < _ECHO:
+    is_echo = signum == _state.requested and time.monotonic() - _state.requested_at < _ECHO
+    if is_echo or (_state.for_another and (_state.requested is not None or signum == signal.SIGINT)):
         return
     if _state.requested is not None or not _state.answering:
         _quit(signum)

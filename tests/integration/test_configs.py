@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from trials import run, table
 
-from makemore.runs.preflight import check
+from makemore.runs.assemble import check
 from makemore.runs.train import train
 from makemore.sweeps.plan import check_jobs, make_plan
 

@@ -12,7 +12,7 @@ from makemore.checkpoints import find, path_of
 from makemore.errors import UserError
 from makemore.runs import resuming
 from makemore.runs.assemble import assemble
-from makemore.runs.train import train
+from makemore.runs.train import open_run, train
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every=3", "steps_per_execution=2"]
@@ -83,9 +83,12 @@ def test_the_best_serves_where_nothing_newer_is_whole(finished: Path) -> None:
 def test_where_none_is_whole_the_run_begins_anew(finished: Path) -> None:
     for path in (finished / "checkpoints").iterdir():
         path.write_bytes(b"")
-    assert checkpoint_to_resume(finished) is None
+    config = task(composed(*SHORT))
+    config.resume = str(finished)
+    _, checkpoint = open_run(assemble(config, finished))
+    assert checkpoint is None
     assert {path.suffix for path in (finished / "checkpoints").iterdir()} == {".damaged"}
-    assert resuming.logs_of(None) == {}
+    assert not (finished / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -53,25 +53,20 @@ class CheckBeforeRun(Callback):
 
 
 def _check(config: DictConfig, run_dir: Path) -> None:
-    """Check a composed config, Hydra's part included."""
-    _check_text(config.data)
+    """Check a composed config, Hydra's part included; make the paths of its text absolute."""
+    data = OmegaConf.to_container(config.data, resolve=True, throw_on_missing=True)
+    assert isinstance(data, dict)
+    if "path" not in data:
+        raise UserError("data.path must be given: data.path=...")
+    names = {field.name for field in fields(CorpusOptions)}
+    options = CorpusOptions(**{str(name): value for name, value in data.items() if name in names})
+    if data.get("sha256") is None:
+        for path in options.paths.values():
+            locate(path)
+    make_paths_absolute(config.data)
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    from makemore.runs.preflight import check  # seconds, which a wrong path need not wait for
+    from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
     check(cfg, run_dir)
-
-
-def _check_text(data: DictConfig) -> None:
-    """Check the options of a text, and that its files exist; make their paths absolute."""
-    plain = OmegaConf.to_container(data, resolve=True, throw_on_missing=True)
-    assert isinstance(plain, dict)
-    if "path" not in plain:
-        raise UserError("data.path must be given: data.path=...")
-    names = {field.name for field in fields(CorpusOptions)}
-    options = CorpusOptions(**{str(name): value for name, value in plain.items() if name in names})
-    if plain.get("sha256") is None:
-        for path in options.paths.values():
-            locate(path)
-    make_paths_absolute(data)

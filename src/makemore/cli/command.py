@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -38,26 +38,22 @@ def exit_on_error() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except signals.Stopped as stopped:
-        raise SystemExit(stopped.exit_code) from None
-    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
-        _fail(describe(error))
+        # as of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM
+        raise SystemExit(128 + stopped.signum) from None
     except Exception as error:
-        if isinstance(error, TypeError | ValueError) and _raised_by_hydra(error):
-            what = f"Hydra cannot read the overrides ({error})"
-            _fail(f"{what}; a group takes the name of one of its files, as in model=mlp")
-        traceback.print_exc()
-        raise SystemExit(1) from error
-
-
-def _fail(message: str) -> NoReturn:
-    print("error:", message.replace("\n", " "), file=sys.stderr)
-    raise SystemExit(2)
-
-
-def _raised_by_hydra(error: Exception) -> bool:
-    """Return whether Hydra itself raised a builtin error, as it does for data=1 or model=null."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals["__name__"]).startswith("hydra.")
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        raised_by_hydra = str(frame.f_globals.get("__name__")).startswith("hydra.")
+        if isinstance(error, UserError | HydraException | OmegaConfBaseException | OSError):
+            message = describe(error)
+        elif raised_by_hydra and isinstance(error, TypeError | ValueError):
+            # as it does for data=1 or model=null
+            mend = "a group takes the name of one of its files, as in model=mlp"
+            message = f"Hydra cannot read the overrides ({error}); {mend}"
+        else:
+            traceback.print_exc()
+            raise SystemExit(1) from error
+        print("error:", message.replace("\n", " "), file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def run(main: Callable[[], Any]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from makemore.checkpoints import checkpoints_of, find, newest_first
+from makemore.checkpoints import checkpoints_of, find, newest_first, run_dir_of
 from makemore.errors import UserError, as_text, one_of
 
 log = logging.getLogger(__name__)
@@ -15,61 +15,39 @@ LATEST = "latest"
 
 
 def find_checkpoint(path: str | Path, which: str = "last") -> Path:
-    """Return the checkpoint that a user names, and log which one it is where there was a choice.
+    """Return the checkpoint that a user names, and log which where there was a choice; raise `UserError` for none.
 
-    Args:
-        path: a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
-            below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that
-            very name comes first.
-        which: of a run: "last" is its newest whole checkpoint, "best" the best by validation NLL.
-
-    Raises:
-        UserError: there is no such checkpoint.
+    `path` is a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
+    below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that very name
+    comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL.
     """
     one_of("which", which, ("last", "best"))
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if not path.exists():
         if str(path) == LATEST:
-            path = _latest_run()
+            logs = Path("logs")
+            runs = {found.parent.parent for found in logs.glob("**/checkpoints/*.ckpt")}
+            none = f"there is no run with a checkpoint below {logs.absolute()}; train one, or name a run's directory"
+            path = _newest(LATEST, runs, none)
         elif glob.has_magic(str(path)):
-            path = _newest_match(str(path))
+            none = f"matches no checkpoint and no run (from {Path.cwd()}); name one, or {LATEST}"
+            path = _newest(str(path), map(Path, glob.glob(str(path), recursive=True)), none)
     if (path / "sweep.json").exists():
         path = _best_job(path)
-    return _best(path) if which == "best" and path.is_dir() else find(path)
-
-
-def _best(path: Path) -> Path:
-    """Return the best checkpoint by validation NLL of the run in a directory."""
-    found = checkpoints_of(_run_dir(path), best=True)
-    if not found:
+    if which == "last" or not path.is_dir():
+        return find(path)
+    best = checkpoints_of(run_dir_of(path), best=True)
+    if not best:
         mend = "take which=last, or train with a validation split (data.splits) and a lower val_every"
         raise UserError(f"{path}: has no checkpoint that is the best by validation; {mend}")
-    return found[-1]
+    return best[-1]
 
 
-def _latest_run() -> Path:
-    logs = Path("logs")
-    runs = {path.parent.parent for path in logs.glob("**/checkpoints/*.ckpt")}
-    found = _newest(LATEST, runs)
-    if found is None:
-        where = f"below {logs.absolute()}"
-        raise UserError(f"{LATEST}: there is no run with a checkpoint {where}; train one, or name a run's directory")
-    return found
-
-
-def _newest_match(pattern: str) -> Path:
-    found = _newest(pattern, map(Path, glob.glob(pattern, recursive=True)))
-    if found is None:
-        where = f"(from {Path.cwd()})"
-        raise UserError(f"{pattern}: matches no checkpoint and no run {where}; name one, or {LATEST}")
-    return found
-
-
-def _newest(name: str, paths: Iterable[Path]) -> Path | None:
-    """Return the checkpoint, or the run by its newest checkpoint, that was written last; None where there is none."""
+def _newest(name: str, paths: Iterable[Path], none: str) -> Path:
+    """Return the checkpoint, or the run by its newest one, that was written last; raise `UserError` with `none`."""
     times = {path: max(map(_written, found)) for path in paths if (found := _checkpoints(path))}
     if not times:
-        return None
+        raise UserError(f"{name}: {none}")
     newest = max(times, key=lambda path: (times[path], str(path)))
     if len(times) > 1:
         log.warning("%s: %s is the newest of %d", name, newest, len(times))
@@ -78,11 +56,7 @@ def _newest(name: str, paths: Iterable[Path]) -> Path | None:
 
 def _checkpoints(path: Path) -> list[Path]:
     """Return a checkpoint itself, or those of a run."""
-    return newest_first(_run_dir(path)) if path.is_dir() else [path]
-
-
-def _run_dir(path: Path) -> Path:
-    return path.parent if path.name == "checkpoints" else path
+    return newest_first(run_dir_of(path)) if path.is_dir() else [path]
 
 
 def _written(path: Path) -> int:
@@ -99,8 +73,9 @@ def _best_job(sweep_dir: Path) -> Path:
 
     finished = [job for job in sorted_jobs(read_jobs(sweep_dir)) if job.status == "finished"]
     if not finished:
-        what = "no job of this sweep has finished; wait for one, or name the directory of a job"
-        raise UserError(f"{sweep_dir}: {what}")
+        raise UserError(
+            f"{sweep_dir}: no job of this sweep has finished; wait for one, or name the directory of a job"
+        )
     best = finished[0]
     log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(finished), best.nll)
     return best.run_dir

@@ -1,4 +1,4 @@
-"""Assemble the parts of a training run from its composed config.
+"""Assemble the parts of a training run from its composed config, and check them before anything is written.
 
 The check before a run, the run itself and the vectorised launcher all begin with `assemble`, which writes nothing.
 """
@@ -13,22 +13,25 @@ from typing import Any
 
 import hydra
 import lightning as L
+import torch
 from hydra.errors import InstantiationException
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
+from makemore.checkpoints import newest_first
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, first_line, real_number, whole_number
+from makemore.errors import UserError, first_line, one_of, real_number, whole_number
 from makemore.overrides import set_threads
+from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.module import CountingLanguageModel, LanguageModel
+from makemore.training.optimizers import parameters_of
 
-_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 # Lightning advises srun wherever it is installed; a run has one process (see `Parts.trainer`)
@@ -46,24 +49,19 @@ class Parts:
     data: TextDataModule
     model: LanguageModel  # with initial weights
     watchers: Watchers
-    callbacks: list[Callback]  # those of cfg.callbacks
+    callbacks: list[L.Callback]  # those of cfg.callbacks
     make_loggers: list[Callable[..., Logger]]  # each opens its files in `save_dir`
     checkpoints: Checkpoints
     outcome: Outcome
 
-    def trainer(self, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> L.Trainer:
-        """Build a Trainer for this run with the callbacks and open loggers given.
-
-        Raises:
-            UserError: a value out of range, or `trainer._target_` is no Trainer.
-        """
+    def trainer(self, callbacks: Sequence[L.Callback] = (), loggers: Sequence[Logger] = ()) -> L.Trainer:
+        """Build a Trainer for this run with open loggers; raise `UserError` for a value out of range or no Trainer."""
         cfg = self.cfg.trainer
         max_steps = whole_number("trainer.max_steps", cfg.max_steps, at_least=1)
         for key in ("fast_dev_run", "max_time"):
             if cfg.get(key):
-                raise UserError(
-                    f"trainer.{key}: a run ends after trainer.max_steps, or by early stopping; take it out"
-                )
+                end = "a run ends after trainer.max_steps, or by early stopping"
+                raise UserError(f"trainer.{key}: {end}; take it out")
         trainer = instantiate(
             cfg,
             "trainer",
@@ -87,27 +85,56 @@ class Parts:
         if not isinstance(trainer, L.Trainer):
             raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
         # Lightning's other precisions convert the inputs, and cannot convert blocks
-        if trainer.precision not in _PRECISIONS:
+        if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
             raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
         return trainer
+
+
+def check(cfg: DictConfig, run_dir: Path) -> None:
+    """Raise the `UserError` that would stop a run from starting in `run_dir`, which need not exist yet."""
+    if cfg.resume is None and newest_first(run_dir):
+        mend = "choose another hydra.run.dir, or resume it by resume="
+        raise UserError(f"{run_dir}: holds the checkpoints of a run already; {mend}")
+    parts = assemble(cfg, run_dir)
+    optimizers, _ = parts.model.configure_optimizers()
+    _check_early_stopping(parts)
+    check_writable(run_dir, sum(tensor.nbytes for tensor in parts.model.state_dict().values()))
+    if parts.trainer().strategy.root_device.type == "cpu":
+        # some optimisers refuse their options only in a step; this one has gradients of zero
+        for optimizer in optimizers:
+            for parameter in parameters_of(optimizer):
+                parameter.grad = torch.zeros_like(parameter)
+            try:
+                optimizer.step()
+            except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+                raise UserError(f"optimizer: {first_line(error)}") from error
+
+
+def _check_early_stopping(parts: Parts) -> None:
+    for callback in parts.callbacks:
+        if not isinstance(callback, EarlyStopping):
+            continue
+        if not parts.data.corpus.size("val"):
+            mend = "give data.splits a second ratio above 0"
+            raise UserError(f"callbacks=early_stopping needs a validation split; {mend}")
+        one_of("callbacks.early_stopping.monitor", callback.monitor, ("val/nll",))
+        whole_number("callbacks.early_stopping.patience", callback.patience)
+        for name in ("min_delta", "stopping_threshold", "divergence_threshold"):
+            if (value := getattr(callback, name)) is not None:
+                real_number(f"callbacks.early_stopping.{name}", value)
 
 
 def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None) -> Parts:
     """Build and check the parts of a run, and set its number of threads; nothing is written.
 
-    Args:
-        cfg: conf/train.yaml, composed.
-        run_dir: the directory of the run.
-        data: of another run on the same text, to share; None reads the text.
-
-    Raises:
-        UserError: a value out of range, a part of the wrong type, or a text that cannot be used.
+    `cfg` is conf/train.yaml, composed; `data` that of another run on the same text, to share. A `UserError` says which
+    value is out of range, which part has the wrong type, or why the text cannot be used.
     """
     set_threads(cfg.threads)
     data = data or _data(cfg)
     model = _model(cfg, data.corpus.vocabulary)
     callbacks = _named(cfg.callbacks, "callbacks")
-    if not all(isinstance(callback, Callback) for callback in callbacks):
+    if not all(isinstance(callback, L.Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
     # sampled at each validation, while signals wait; sample.py makes more
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
@@ -118,23 +145,16 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
         try:
             inspect.signature(make).bind(save_dir=str(run_dir))
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"logger: {error}; each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
-            ) from error
+            needs = "each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
+            raise UserError(f"logger: {error}; {needs}") from error
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
     return Parts(cfg, run_dir, data, model, watchers, callbacks, make_loggers, checkpoints, outcome)
 
 
 def _data(cfg: DictConfig) -> TextDataModule:
-    data = instantiate(
-        cfg.data,
-        "data",
-        seed=cfg.seed,
-        steps_per_execution=cfg.steps_per_execution,
-        val_every=cfg.val_every,
-        checkpoint_every=cfg.checkpoint_every,
-    )
+    shared = {key: cfg[key] for key in ("seed", "steps_per_execution", "val_every", "checkpoint_every")}
+    data = instantiate(cfg.data, "data", **shared)
     if not isinstance(data, TextDataModule):
         raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")
     data.prepare_data()
@@ -173,10 +193,9 @@ def instantiate(config: Any, key: str, **arguments: Any) -> Any:
     """Instantiate a config group; an error of its target becomes a `UserError`."""
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
-    except InstantiationException as error:
+    except (InstantiationException, TypeError) as error:
+        # a TypeError is of a `_partial_` or `_recursive_` that is neither true nor false
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from None
         raise UserError(f"{key}: {first_line(cause)}") from error
-    except TypeError as error:  # a `_partial_` or `_recursive_` that is neither true nor false
-        raise UserError(f"{key}: {first_line(error)}") from error

@@ -8,11 +8,9 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from makemore.console import MESSAGES
-from makemore.data.corpus import Corpus
 from makemore.errors import DivergedError
 from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
@@ -21,26 +19,18 @@ from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, add_to_tensorboard, save
 from makemore.training.loggers import MetricsCsv, tensorboards
-from makemore.training.module import LanguageModel, StepOutputs
+from makemore.training.module import LanguageModel
 
 log = logging.getLogger(__name__)
 
 
-class ProgressBar(Callback):
+class ProgressBar(L.Callback):
     """A bar of optimiser steps where standard error is a terminal, and a logged line at each validation."""
 
     def __init__(self) -> None:
         # redrawn by a thread of its own, which takes time from training
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeRemainingColumn(),
-            console=MESSAGES,
-            transient=True,
-            refresh_per_second=2,
-        )
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
+        self.bar = Progress(*columns, console=MESSAGES, transient=True, refresh_per_second=2)
         self.nll = float("nan")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -61,16 +51,14 @@ class ProgressBar(Callback):
             line += f", validation NLL {float(val):.4f}"
         log.info(line)
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         """Remove the bar."""
         self.bar.stop()
 
-    def on_exception(self, *_: Any) -> None:
-        """Remove the bar."""
-        self.bar.stop()
+    on_exception = on_train_end
 
 
-class LearningRateRangePlot(Callback):
+class LearningRateRangePlot(L.Callback):
     """Ends a learning-rate range test with its picture, `lr_range.png` and `.svg` (L2)."""
 
     def __init__(self) -> None:
@@ -79,9 +67,8 @@ class LearningRateRangePlot(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, _module: Any, outputs: Any, *_: Any) -> None:
         """Remember the rate and the loss of every step."""
-        steps: StepOutputs = outputs
-        self.rates += steps["rates"]
-        self.nlls += steps["nlls"]
+        self.rates += outputs["rates"]
+        self.nlls += outputs["nlls"]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rate and the loss of every step."""
@@ -101,18 +88,18 @@ class LearningRateRangePlot(Callback):
             self.on_fit_end(trainer)
 
 
-class BigramMatrix(Callback):
+class BigramMatrix(L.Callback):
     """Ends a run with the heat map of the bigrams that it was trained on, `bigrams.png` and `.svg` (L0, L3)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Draw the heat map after all else is written."""
         run_dir = Path(trainer.default_root_dir)
         model = load(run_dir)
-        found = diagnose(model.network, _corpus(trainer), "train")
+        found = diagnose(model.network, trainer.datamodule.corpus, "train")  # type: ignore[attr-defined]
         _show(trainer, [bigram_picture(found, model.vocabulary)], run_dir)
 
 
-class Pictures(Callback):
+class Pictures(L.Callback):
     """Ends a run with the pictures of its model and of its training, in `pictures/` (see docs/pictures.md)."""
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -124,13 +111,8 @@ class Pictures(Callback):
                 # its last row too
                 logger.finalize("success")
                 curves = read_curves(logger.path) if logger.path.exists() else {}
-        pictures = [*pictures_of_model(load(run_dir), _corpus(trainer)), *pictures_of_training(curves)]
-        _show(trainer, pictures, run_dir / "pictures")
-
-
-def _corpus(trainer: L.Trainer) -> Corpus:
-    corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-    return corpus
+        of_model = pictures_of_model(load(run_dir), trainer.datamodule.corpus)  # type: ignore[attr-defined]
+        _show(trainer, [*of_model, *pictures_of_training(curves)], run_dir / "pictures")
 
 
 def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> None:
@@ -141,7 +123,7 @@ def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> N
     log.info("%s: %s", "picture" if len(pictures) == 1 else "pictures", paths[0] if len(pictures) == 1 else directory)
 
 
-class CountTable(Callback):
+class CountTable(L.Callback):
     """Writes the counts of an n-gram to `counts.csv`, the most common first, and logs the first ten (L0, L3)."""
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

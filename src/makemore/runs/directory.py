@@ -20,33 +20,24 @@ def check_writable(run_dir: Path, model_bytes: int) -> None:
     """Raise `UserError` where a run's directory could not be written to, or has no room for its checkpoints."""
     existing = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     try:
-        with TemporaryFile(dir=existing) as file:
+        with TemporaryFile(dir=existing, buffering=0) as file:
             file.write(bytes(4096))
-            file.flush()
         free = shutil.disk_usage(existing).free
     except OSError as error:
-        raise UserError(
-            f"{run_dir}: cannot be written: {error.strerror}; mend that or choose another hydra.run.dir"
-        ) from error
+        mend = "mend that or choose another hydra.run.dir"
+        raise UserError(f"{run_dir}: cannot be written: {error.strerror}; {mend}") from error
     # the last two, the best and the one being written, each of weights and two moments of AdamW
     needed = 4 * 3 * model_bytes
     if free < needed:
-        raise UserError(
-            f"{run_dir}: {free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}; "
-            "make room or choose another hydra.run.dir"
-        )
+        room = f"{free / 1e6:,.1f} MB are free, its checkpoints may take {needed / 1e6:,.1f}"
+        raise UserError(f"{run_dir}: {room}; make room or choose another hydra.run.dir")
 
 
 @contextmanager
 def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
     """Lock a run's directory within the block, and clear what killed writers have left there.
 
-    Args:
-        run_dir: the directory, which exists.
-        wait: for another process to end, however long it takes.
-
-    Raises:
-        UserError: another process trains there, and we do not `wait`.
+    Where another process trains there, `wait` for its end, however long it takes, or raise `UserError`.
     """
     with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoints import step_of
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
-from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError
 from makemore.files import replacing
 from makemore.inference.evaluation import metrics_dict, split_nlls
@@ -40,7 +37,7 @@ class TrainingResult:
     run_dir: Path
     checkpoint: Path  # of the final weights
     nlls: dict[str, NLL]  # of the final weights, by split
-    best: tuple[Path, dict[str, NLL]] | None  # by validation NLL; None where it is that of the final weights
+    best: tuple[Path, dict[str, NLL]] | None  # by validation NLL; None where it is the final one, or no longer whole
     names: list[str]  # sampled items
     seconds: float  # in training
 
@@ -50,7 +47,7 @@ class TrainingResult:
         return self.nlls.get("val", self.nlls["train"]).nats
 
 
-class Outcome(Callback):
+class Outcome(L.Callback):
     """Evaluates the final weights, while the loggers are still open, and writes `metrics.json` and `samples.txt`."""
 
     def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
@@ -86,23 +83,15 @@ class Outcome(Callback):
         return self.seconds + (0.0 if self.started is None else time.perf_counter() - self.started)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate, sample, and write.
-
-        Raises:
-            UserError: fewer steps than planned, a checkpoint that cannot be read back, or an NLL that is not finite.
-        """
+        """Evaluate, sample, and write; raise `UserError` where fewer steps than planned were taken."""
         self.restored = True
         check_steps(trainer)
         self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
 
     def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
-        """Evaluate the newest checkpoint, which has the final weights, and write the results.
-
-        Raises:
-            UserError: it cannot be read back, or its NLL is not finite.
-        """
+        """Evaluate the newest checkpoint and write the results; raise `UserError` where its NLL is not finite."""
         assert self.checkpoints.newest is not None
-        # so that the results are those that evaluating the checkpoint gives later
+        # it has the final weights; so the results are those that evaluating the checkpoint gives later
         model = load(self.checkpoints.newest)
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
         nlls = split_nlls(model.network, windows)
@@ -115,25 +104,25 @@ class Outcome(Callback):
         with replacing(self.run_dir / "metrics.json") as file:
             file.write((json.dumps(metrics, indent=2) + "\n").encode())
         self._log_hyperparameters(loggers, nlls)
-        best = self._best(model.step, windows)
+        best, path = None, self.checkpoints.best
+        if path is not None and step_of(path) != model.step:
+            try:
+                best = path, split_nlls(load(path).network, windows)
+            except UserError as error:
+                log.warning("the best checkpoint is left out: %s", error)
         self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, self.seconds)
-
-    def _best(self, final_step: int, windows: dict[str, CountedWindows]) -> tuple[Path, dict[str, NLL]] | None:
-        """Return the best checkpoint with its NLLs; None where it is the final one, or no longer whole."""
-        path = self.checkpoints.best
-        if path is None or step_of(path) == final_step:
-            return None
-        try:
-            return path, split_nlls(load(path).network, windows)
-        except UserError as error:
-            log.warning("the best checkpoint is left out: %s", error)
-            return None
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""
         keys = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
         config: Any = OmegaConf.to_container(self.cfg, resolve=True)
-        parameters = _loggable({key: config[key] for key in keys})
+        values = flat({key: config[key] for key in keys})
+        # without Hydra's own; whole numbers beyond floats become text
+        parameters = {
+            key: str(value) if isinstance(value, int) and abs(value) > sys.float_info.max else value
+            for key, value in values.items()
+            if not key.endswith(("_partial_", "_target_"))
+        }
         # a name of its own: as `val/nll` it would add a point at step 0 to that curve
         metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
         for logger in loggers:
@@ -144,14 +133,5 @@ class Outcome(Callback):
 def check_steps(trainer: L.Trainer) -> None:
     """Raise `UserError` where training ended before its last step without early stopping."""
     if trainer.global_step < trainer.max_steps and not trainer.should_stop:
-        raise UserError(
-            f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps; "
-            "take out what shortens it, such as trainer.limit_train_batches"
-        )
-
-
-def _loggable(config: dict[Any, Any]) -> dict[str, Any]:
-    """Return nested values under dotted keys, without Hydra's own; whole numbers beyond floats become text."""
-    values = {key: value for key, value in flat(config).items() if not key.endswith(("_partial_", "_target_"))}
-    largest = sys.float_info.max
-    return {key: str(v) if isinstance(v, int) and abs(v) > largest else v for key, v in values.items()}
+        taken = f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps"
+        raise UserError(f"{taken}; take out what shortens it, such as trainer.limit_train_batches")

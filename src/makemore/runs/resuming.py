@@ -10,16 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from makemore.checkpoints import (
-    RECORD_KEY,
-    DamagedCheckpointError,
-    find_newest,
-    naming_damage,
-    newest_first,
-    path_of,
-    read,
-    step_of,
-)
+from makemore import checkpoints
 from makemore.errors import UserError, as_text
 from makemore.files import replacing
 from makemore.inference.trained_model import load
@@ -34,33 +25,25 @@ _MAY_CHANGE = "trainer.max_steps"
 
 
 def take_over(config: DictConfig) -> None:
-    """Replace the config of a command with `resume=RUN_DIR` by the one that the run was started with.
+    """Replace the config of a command with `resume=RUN_DIR`, as Hydra composed it, by that of the run.
 
-    Args:
-        config: as Hydra composed it, its own part included; it is changed.
-
-    Raises:
-        UserError: no such run, a config that is not to be trusted, or other changes than more steps.
+    No such run, a config that is not to be trusted, or other changes than more steps are a `UserError`.
     """
     run_dir = Path(os.path.expanduser(as_text("resume", config.resume)))
     overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
     given = [(override.partition("=")[0], override) for override in overrides]
     if others := [override for key, override in given if key not in ("resume", "hydra.mode", _MAY_CHANGE)]:
-        raise UserError(
-            f"resume={run_dir} takes the run's own config, in which only {_MAY_CHANGE} may change; "
-            f"take out {' '.join(others)}"
-        )
+        what = f"takes the run's own config, in which only {_MAY_CHANGE} may change"
+        raise UserError(f"resume={run_dir} {what}; take out {' '.join(others)}")
     if not config.resume or not run_dir.is_dir():
-        raise UserError(
-            f"resume={config.resume}: no such directory (from {Path.cwd()}); training prints that of its run"
-        )
+        what = f"no such directory (from {Path.cwd()})"
+        raise UserError(f"resume={config.resume}: {what}; training prints that of its run")
     refuse_links(run_dir)
     saved = read_saved_config(run_dir)
     if _MAY_CHANGE in dict(given):
         if following := refers_to(saved, _MAY_CHANGE):
-            raise UserError(
-                f"{run_dir}: {', '.join(following)} follows {_MAY_CHANGE}; more steps would be another run"
-            )
+            what = f"{', '.join(following)} follows {_MAY_CHANGE}"
+            raise UserError(f"{run_dir}: {what}; more steps would be another run")
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
 
@@ -105,35 +88,26 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
 def checkpoint_to_resume(parts: Parts) -> Path | None:
     """Return the step-named checkpoint that a run resumes from; None where it has none and starts at step 0.
 
-    Damaged newer ones are set aside, so that they are not taken for the newest again.
-
-    Raises:
-        UserError: the newest whole one is of another model or text, or has taken more steps than planned.
+    Damaged newer ones are set aside, so that they are not taken for the newest again. A `UserError` says where the
+    newest whole one is of another model or text, or has taken more steps than planned.
     """
     run_dir = parts.run_dir
-    newest = find_newest(run_dir)
-    step = -1
-    if newest is None:
-        log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
-    else:
-        with naming_damage(newest):
+    newest = checkpoints.find_newest(run_dir)
+    if newest is not None:
+        with checkpoints.naming_damage(newest):
             _check_same(newest, parts)
-        step = step_of(newest)
-    for path in newest_first(run_dir):
-        if step_of(path) > step:
+    step = -1 if newest is None else checkpoints.step_of(newest)
+    for path in checkpoints.newest_first(run_dir):
+        if checkpoints.step_of(path) > step:
             path.rename(path.with_name(f"{path.name}.damaged"))
     if newest is None:
+        log.info("%s: has no checkpoint yet; training begins at step 0", run_dir)
         return None
-    if (named := path_of(run_dir, step)) != newest:
+    if (named := checkpoints.path_of(run_dir, step)) != newest:
         with newest.open("rb") as source, replacing(named) as target:
             shutil.copyfileobj(source, target)
     log.info("resuming from step %s: %s", f"{step:,}", named)
     return named
-
-
-def logs_of(checkpoint: Path | None) -> dict[str, Any]:
-    """Return the sizes of the logs at a checkpoint, by logger: nothing where there is no checkpoint."""
-    return {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"])
 
 
 def keep_max_steps(run_dir: Path, max_steps: int) -> None:
@@ -147,12 +121,12 @@ def keep_max_steps(run_dir: Path, max_steps: int) -> None:
 
 def _check_same(path: Path, parts: Parts) -> None:
     """Raise `UserError` where a checkpoint is not of this run, or has more steps than planned."""
-    checkpoint = read(path)
-    own, model, corpus = checkpoint[RECORD_KEY], parts.model, parts.data.corpus
+    checkpoint = checkpoints.read(path)
+    own, model, corpus = checkpoint[checkpoints.RECORD_KEY], parts.model, parts.data.corpus
     if own["format_version"] < 2:
         raise UserError(f"{path}: an earlier version wrote it; it can be evaluated, but not resumed")
-    if load(path).step != step_of(path):
-        raise DamagedCheckpointError(path, f"it is of step {own['step']}")
+    if load(path).step != checkpoints.step_of(path):
+        raise checkpoints.DamagedCheckpointError(path, f"it is of step {own['step']}")
     if own["data"]["sha256"] != corpus.sha256:
         raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
     same = {"architecture": model.architecture, "arguments": model.arguments}

@@ -36,11 +36,7 @@ def saved_config_of(run_dir: Path) -> Path:
 
 
 def read_saved_config(run_dir: Path) -> DictConfig:
-    """Return the config of a run as it was composed.
-
-    Raises:
-        UserError: it is missing or damaged, names a target that is not allowed, or refers to something outside it.
-    """
+    """Return the config of a run as composed; raise `UserError` where it is missing, damaged or `untrusted`."""
     config = load_saved_config(run_dir)
     if (reason := untrusted(config)) is not None:
         raise UserError(f"{saved_config_of(run_dir)}: {reason}")
@@ -48,19 +44,18 @@ def read_saved_config(run_dir: Path) -> DictConfig:
 
 
 def load_saved_config(run_dir: Path) -> DictConfig:
-    """Return the config of a run without checking its targets, to compare it with a trusted one.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
+    """Return the config of a run, its targets unchecked; raise `UserError` where it is missing or damaged."""
     path = saved_config_of(run_dir)
     try:
         text = path.read_text(encoding="utf-8")
-        config = OmegaConf.create(_with_current_targets(OmegaConf.to_container(OmegaConf.create(text), resolve=False)))
+        config = OmegaConf.create(text)
+        for key, value in _entries(OmegaConf.to_container(config, resolve=False)):
+            module, _, name = str(value).rpartition(".")
+            if key.rpartition(".")[2] == "_target_" and module in _MOVED:
+                OmegaConf.update(config, key, f"{_MOVED[module]}.{name}")
     except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: no such file; resume=DIR takes the directory of a run of scripts/train.py"
-        ) from error
+        mend = "resume=DIR takes the directory of a run of scripts/train.py"
+        raise UserError(f"{path}: no such file; {mend}") from error
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
     # Hydra's own part could name code to run; a file that is whole ends with a newline
@@ -69,21 +64,9 @@ def load_saved_config(run_dir: Path) -> DictConfig:
     return config
 
 
-def _with_current_targets(value: Any, key: str = "") -> Any:
-    """Return nested values with each target under the present name of its module."""
-    if isinstance(value, dict):
-        return {name: _with_current_targets(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_current_targets(item) for item in value]
-    if key != "_target_" or not isinstance(value, str):
-        return value
-    module, dot, name = value.rpartition(".")
-    return f"{_MOVED.get(module, module)}{dot}{name}"
-
-
 def untrusted(config: DictConfig) -> str | None:
     """Return why a config cannot be resumed, and the mend; None where it can."""
-    for key, value in _entries(OmegaConf.to_container(config, resolve=False), ""):
+    for key, value in _entries(OmegaConf.to_container(config, resolve=False)):
         if isinstance(value, str) and "${" in value and not _REFERENCE.fullmatch(value):
             return f"{key}={value} asks for something outside the file; write the value itself there"
         if "_target_" in key.split(".") and not _is_ours(value):
@@ -93,7 +76,7 @@ def untrusted(config: DictConfig) -> str | None:
 
 def refers_to(config: DictConfig, name: str) -> list[str]:
     """Return the keys whose value is that of another key."""
-    entries = _entries(OmegaConf.to_container(config, resolve=False), "")
+    entries = _entries(OmegaConf.to_container(config, resolve=False))
     return [key for key, value in entries if value == f"${{{name}}}"]
 
 
@@ -106,7 +89,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each dotted key with its value in nested dicts and lists, and the names in dicts too."""
     yield key, value
     if isinstance(value, dict):
@@ -125,7 +108,6 @@ def _is_ours(target: Any) -> bool:
     # seconds, which a report on a config does not need
     import lightning as L
     import torch
-    from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers.logger import Logger
 
     from makemore.data.datamodule import TextDataModule
@@ -133,7 +115,7 @@ def _is_ours(target: Any) -> bool:
     from makemore.training import schedules
     from makemore.training.module import LanguageModel
 
-    kinds = (Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
+    kinds = (L.Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
     try:
         found = get_object(target)
     except Exception:  # whatever a wrong name makes of an import

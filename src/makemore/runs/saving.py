@@ -22,16 +22,13 @@ from makemore.training.module import CountingLanguageModel
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's reading and writing of checkpoints: sealed and atomic, and always with `weights_only=True`."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
         """Write a checkpoint; a reader sees all of it or nothing."""
         files.write_sealed(checkpoint, Path(path))
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint of builtins and tensors."""
-        checkpoint: dict[str, Any] = files.read_sealed(Path(path))[0]
-        return checkpoint
+        return dict(files.read_sealed(Path(path))[0])
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,7 @@ class RunSnapshot:
         return path_of(self.run_dir, self.step, best)
 
     def save(self, best: bool = False) -> Path:
-        """Write its checkpoint and return the path.
-
-        Raises:
-            DivergedError: a parameter is not finite.
-        """
+        """Write its checkpoint and return the path; raise `DivergedError` where a parameter is not finite."""
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
                 raise DivergedError(f"{name} is no longer finite at step {self.step:,}; lower optimizer.lr")
@@ -96,22 +89,20 @@ class Checkpoints(Checkpoint):
 
     def keep_newest(self, snapshot: RunSnapshot) -> None:
         """Save a snapshot, unless it is the newest already, and delete all but the last two."""
-        if self.newest == snapshot.path():
-            return
-        self.newest = snapshot.save()
-        for old in checkpoints_of(snapshot.run_dir)[:-2]:
-            old.unlink()
+        if self.newest != snapshot.path():
+            self.newest = snapshot.save()
+            for old in checkpoints_of(snapshot.run_dir)[:-2]:
+                old.unlink()
 
     def keep_best(self, snapshot: RunSnapshot, nll: float) -> None:
         """Save a snapshot as the best, where its validation NLL is lower than all before."""
-        if not nll < self.best_nll:
-            return
-        self.best_nll = nll
-        # before it is saved, as the checkpoint says which one is the best
-        self.best = snapshot.path(best=True)
-        snapshot.save(best=True)
-        for old in set(checkpoints_of(snapshot.run_dir, best=True)) - {self.best}:
-            old.unlink()
+        if nll < self.best_nll:
+            self.best_nll = nll
+            # before it is saved, as the checkpoint says which one is the best
+            self.best = snapshot.path(best=True)
+            snapshot.save(best=True)
+            for old in set(checkpoints_of(snapshot.run_dir, best=True)) - {self.best}:
+                old.unlink()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Locate the checkpoints of a resumed run, and stop again where it had stopped early."""
@@ -183,9 +174,8 @@ class Checkpoints(Checkpoint):
 
 
 def _snapshot(trainer: L.Trainer) -> RunSnapshot:
-    return RunSnapshot(
-        trainer.default_root_dir, trainer.global_step, trainer.lightning_module, trainer.save_checkpoint
-    )
+    run_dir, network = trainer.default_root_dir, trainer.lightning_module
+    return RunSnapshot(run_dir, trainer.global_step, network, trainer.save_checkpoint)
 
 
 def _data(trainer: L.Trainer) -> TextDataModule:

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
 from makemore import signals
-from makemore.checkpoints import find_newest, naming_damage
+from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
 from makemore.overrides import override
 from makemore.runs import resuming
@@ -27,15 +27,10 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
-    """Train one run in a directory of which this process becomes the only writer.
+    """Train one run in an existing directory of which this process becomes the only writer.
 
-    Args:
-        cfg: conf/train.yaml, composed; with `resume`, the run in `run_dir` is resumed.
-        run_dir: where the run's files go; it exists.
-
-    Raises:
-        UserError: a bad value or text, a loss that is no longer finite, or files that cannot be written.
-        Stopped: a signal; the run is saved.
+    `cfg` is conf/train.yaml, composed; with `resume`, the run in `run_dir` is resumed. A bad value or text, a loss
+    that is no longer finite, and files that cannot be written are a `UserError`; a signal, `Stopped`, leaves it saved.
     """
     with signals.answering(), sole_writer(run_dir):
         try:
@@ -72,18 +67,12 @@ def train_locked(cfg: DictConfig, run_dir: Path, shown: Sequence[Callback] = ())
 
 
 def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
-    """Log what is worth knowing of a run, open its loggers, and find the checkpoint that it resumes from.
+    """Log what is worth knowing of a run; return its loggers, rewound to the checkpoint to resume from, and that.
 
-    Returns:
-        The loggers, rewound to the checkpoint, and the checkpoint; None is a start at step 0.
-
-    Raises:
-        UserError: a logger cannot be opened, or the checkpoint is of another model or text.
-        OSError: the files of a resumed run cannot be changed.
+    The checkpoint is None for a start at step 0. A logger that cannot be opened, or a checkpoint of another model or
+    text, is a `UserError`.
     """
-    checkpoint = None
-    if parts.cfg.resume is not None:
-        checkpoint = resuming.checkpoint_to_resume(parts)
+    checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)
     try:
         loggers = [make(save_dir=str(parts.run_dir)) for make in parts.make_loggers]
@@ -92,7 +81,7 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     if parts.cfg.resume is not None:
         resuming.keep_max_steps(parts.run_dir, parts.cfg.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
-            rewind(loggers, resuming.logs_of(checkpoint))
+            rewind(loggers, {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"]))
     return loggers, checkpoint
 
 
@@ -105,13 +94,8 @@ def _log_facts(parts: Parts) -> None:
     if model.block_size > (longest := int(corpus.lengths.max())):
         counting = isinstance(model, CountingLanguageModel)
         lower = f"model.order to {longest + 1}" if counting else f"model.block_size to {longest}"
-        log.warning(
-            "contexts of %d tokens are longer than the longest line with the start before it, %d; "
-            "the rest is padding; lower %s",
-            model.block_size,
-            longest,
-            lower,
-        )
+        what = f"{model.block_size} tokens are longer than the longest line with the start before it, {longest}"
+        log.warning("contexts of %s; the rest is padding; lower %s", what, lower)
     if parts.cfg.resume is None and (reason := untrusted(parts.cfg)) is not None:
         log.warning("this run cannot be resumed as it is: %s", reason)
 

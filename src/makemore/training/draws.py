@@ -4,8 +4,7 @@ Layers of torch.nn draw from torch's own generators, whose states depend on how 
 into blocks. So these are seeded before each step, and their states are restored afterwards.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -24,20 +23,13 @@ class StepDraws:
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed = seed
+        self.cuda = [device.index] if device.type == "cuda" else []
         # some networks draw on the CPU and move the numbers
-        self.generators = [torch.default_generator]
-        if device.type == "cuda":
-            self.generators.append(torch.cuda.default_generators[device.index])
+        self.generators = [torch.default_generator, *(torch.cuda.default_generators[index] for index in self.cuda)]
 
-    @contextmanager
-    def restored(self) -> Iterator[None]:
+    def restored(self) -> AbstractContextManager[None]:
         """Restore the states of the generators after the block."""
-        states = [generator.get_state() for generator in self.generators]
-        try:
-            yield
-        finally:
-            for generator, state in zip(self.generators, states, strict=True):
-                generator.set_state(state)
+        return torch.random.fork_rng(self.cuda)
 
     def begin(self, step: int) -> None:
         """Seed the generators for a step."""
@@ -47,19 +39,15 @@ class StepDraws:
 
 
 def side_effects(network: Network) -> list[str]:
-    """Return what else a forward pass of a network does in its present mode: DRAWS, CHANGES_BUFFERS, both or nothing.
-
-    It is found in a forward pass that leaves no trace.
-    """
+    """Return what else a forward pass of a network does in its present mode: DRAWS, CHANGES_BUFFERS, both or none."""
     device = next(network.parameters()).device
     draws = StepDraws(0, device)
-    # batch norm needs two contexts
+    # for a forward pass that leaves no trace; batch norm needs two contexts
     contexts = torch.arange(2 * network.block_size, device=device).view(2, -1) % network.vocab_size
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with draws.restored(), torch.no_grad():
         before = [generator.get_state() for generator in draws.generators]
         functional_call(network, buffers, (contexts,))
-        after = [generator.get_state() for generator in draws.generators]
-    drawn = not all(map(torch.equal, before, after))
+        drawn = not all(map(torch.equal, before, [generator.get_state() for generator in draws.generators]))
     changed = not all(torch.equal(buffers[name], buffer) for name, buffer in network.named_buffers())
     return [effect for effect, found in ((DRAWS, drawn), (CHANGES_BUFFERS, changed)) if found]

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lightning.fabric.utilities.logger import _convert_params
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
@@ -35,13 +34,11 @@ class TensorBoard(TensorBoardLogger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Write hyperparameters with the final metrics, for the HPARAMS dashboard; nothing without metrics.
-
-        Without a list of columns in each run, the dashboard makes one from all runs, and puts what differs first.
-        """
+        """Write hyperparameters with the final metrics, for the HPARAMS dashboard; nothing without metrics."""
         if not metrics:
             return
         self.log_metrics(metrics, step)
+        # without a list of columns in each run, the dashboard makes one from all runs, and puts what differs first
         _, *session = hparams(self._sanitize_params(_convert_params(params)), metrics)  # type: ignore[no-untyped-call]
         for summary in session:
             self.experiment._get_file_writer().add_summary(summary, step)
@@ -59,11 +56,9 @@ class TensorBoard(TensorBoardLogger):
         """Delete event files and parts of them that were written since, before anything else is written."""
         state = state or {}
         for path in self._files():
-            if path.name in state:
-                _truncate(path, state[path.name])
-            elif path.name.endswith(PICTURES_SUFFIX):
-                # a running TensorBoard would stop at a file that is gone
-                _truncate(path, 0)
+            # a running TensorBoard would stop at a file of pictures that is gone
+            if path.name in state or path.name.endswith(PICTURES_SUFFIX):
+                _truncate(path, state.get(path.name, 0))
             else:
                 path.unlink()
 
@@ -79,13 +74,14 @@ def log_row(loggers: Iterable[Any], step: int, row: dict[str, float]) -> None:
 
 def states(loggers: Iterable[Any]) -> dict[str, Any]:
     """Return the states of the loggers that `rewind` can take back to here, by class."""
-    return {type(logger).__name__: logger.state_dict() for logger in loggers if isinstance(logger, _REWINDABLE)}
+    ours = [logger for logger in loggers if isinstance(logger, TensorBoard | MetricsCsv)]
+    return {type(logger).__name__: logger.state_dict() for logger in ours}
 
 
 def rewind(loggers: Iterable[Logger], saved: Mapping[str, Any]) -> None:
     """Take the files of a run back to what they were at `states`; delete those of loggers without a state."""
     for logger in loggers:
-        if isinstance(logger, _REWINDABLE):
+        if isinstance(logger, TensorBoard | MetricsCsv):
             logger.load_state_dict(saved.get(type(logger).__name__))
 
 
@@ -170,6 +166,3 @@ class MetricsCsv(Logger):
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-_REWINDABLE = (TensorBoard, MetricsCsv)

@@ -19,7 +19,6 @@ from makemore import signals
 from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
 from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
-from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
@@ -28,11 +27,10 @@ from makemore.models.network import Counted, build
 from makemore.training.loggers import log_row, states
 from makemore.training.optimizers import has_functional_form
 from makemore.training.schedules import Schedule, constant
-from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
+from makemore.training.steps import Objective, Taken, compiled_steps, eager_steps, whole_steps
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 class LanguageModel(L.LightningModule):
@@ -73,14 +71,8 @@ class LanguageModel(L.LightningModule):
         return [], []
 
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
-        """Log the exact NLL of the validation split at the current step."""
-        self._evaluation_step(windows, "val")
-
-    def test_step(self, windows: CountedWindows, _batch_idx: int) -> None:
-        """Log the exact NLL of the test split at the current step."""
-        self._evaluation_step(windows, "test")
-
-    def _evaluation_step(self, windows: CountedWindows, split: str) -> None:
+        """Log the exact NLL of the validation or test split at the current step."""
+        split = "test" if self.trainer.testing else "val"
         # takes long on a large text, and nothing is logged yet
         with signals.at_once():
             nll = exact_nll(self.network, windows).nats
@@ -88,11 +80,12 @@ class LanguageModel(L.LightningModule):
         self.log(f"{split}/nll", nll, logger=False, batch_size=1)
         log_row(self.loggers, self.global_step, {f"{split}/nll": nll})
 
+    test_step = validation_step
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our record, which `makemore.inference.trained_model.load` reads, as builtins and tensors."""
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(datamodule, TextDataModule)
-        checkpoint[RECORD_KEY] = self.record(datamodule.corpus, self.global_step, self.loggers)
+        corpus = self.trainer.datamodule.corpus  # type: ignore[attr-defined]
+        checkpoint[RECORD_KEY] = self.record(corpus, self.global_step, self.loggers)
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
         """Return our record in a checkpoint: the model, the text, the step, and the sizes of the logs."""
@@ -140,7 +133,7 @@ class NeuralLanguageModel(LanguageModel):
         self,
         architecture: str,
         vocabulary: Vocabulary,
-        optimizer: OptimizerFactory,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         schedule: Schedule | None = None,
         l2: float = 0.0,
         seed: int = 0,
@@ -161,10 +154,8 @@ class NeuralLanguageModel(LanguageModel):
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
         if self.compile_steps and not has_functional_form(optimizer):
-            raise UserError(
-                "compile=true takes SGD without dampening, Adam or AdamW, with one group of parameters, "
-                f"not this {type(optimizer).__name__}; use compile=false"
-            )
+            known = "SGD without dampening, Adam or AdamW, with one group of parameters"
+            raise UserError(f"compile=true takes {known}, not this {type(optimizer).__name__}; use compile=false")
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
 
     def on_train_start(self) -> None:
@@ -175,45 +166,30 @@ class NeuralLanguageModel(LanguageModel):
         self._take_steps = whole_steps(take, optimizer, self.network)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
-        """Take one optimiser step for each minibatch of the block, fewer after a signal, and log those that are due.
-
-        Raises:
-            DivergedError: a loss that is not finite, before its update.
-        """
+        """Take a step for each minibatch of a block, fewer after a signal; a loss not finite is a `DivergedError`."""
         scheduler: Any = self.lr_schedulers()
         rates = rates_of(scheduler, block.first_step, len(block))
-        nlls, penalties, diverged = self._take_steps(block, rates)
-        advance_steps(self.trainer, len(nlls))
-        return self.account(scheduler, self.loggers, block.first_step, rates, nlls, penalties, diverged)
+        taken = self._take_steps(block, rates)
+        advance_steps(self.trainer, len(taken[0]))
+        return self.account(scheduler, self.loggers, block.first_step, rates, taken)
 
     def account(
-        self,
-        scheduler: Any,
-        loggers: Iterable[Any],
-        first_step: int,
-        rates: Sequence[float],
-        nlls: list[float],
-        penalties: list[float],
-        diverged: float | None,
+        self, scheduler: Any, loggers: Iterable[Any], first_step: int, rates: Sequence[float], taken: Taken
     ) -> StepOutputs:
-        """Advance the schedule by the steps taken of a block, log those that are due, and return all.
-
-        Raises:
-            DivergedError: the loss of the step after those taken has `diverged`.
-        """
-        rates, rate = rates[: len(nlls)], rates[len(nlls) :]
+        """Advance the schedule by the steps taken of a block, log those due; then raise `DivergedError`, or return."""
+        nlls, penalties, diverged = taken
         # the schedule is a function of the step, so it may jump to the last one taken
         scheduler.optimizer._opt_called = True
         scheduler.last_epoch += len(nlls) - 1
         scheduler.step()
-        for step, (nll, penalty, lr) in enumerate(zip(nlls, penalties, rates, strict=True), first_step):
+        for step, (nll, penalty, lr) in enumerate(zip(nlls, penalties, rates, strict=False), first_step):
             if step % self.log_every == 0:
                 row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": lr}
                 log_row(loggers, step, row)
         if diverged is not None:
-            where = f"at step {first_step + len(nlls):,}, learning rate {rate[0]:g}"
+            where = f"at step {first_step + len(nlls):,}, learning rate {rates[len(nlls)]:g}"
             raise DivergedError(f"the loss is {diverged} {where}; lower optimizer.lr")
-        return {"nlls": nlls, "rates": list(rates)}
+        return {"nlls": nlls, "rates": list(rates[: len(nlls)])}
 
 
 def rates_of(scheduler: Any, first_step: int, steps: int) -> list[float]:

@@ -69,14 +69,12 @@ def has_functional_form(optimizer: torch.optim.Optimizer) -> bool:
 def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) -> FunctionalUpdate | None:
     """Return the functional update of an optimiser, with its state, which is made if missing; None without one.
 
-    Args:
-        optimizer: with its options.
-        compiled: choose the forms that `torch.compile` can trace with a tensor as the rate.
+    With `compiled`, it has the forms that `torch.compile` can trace with a tensor as the rate.
     """
     if not has_functional_form(optimizer):
         return None
     (group,) = optimizer.param_groups
-    parameters: list[Tensor] = group["params"]
+    parameters = [parameter.detach() for parameter in group["params"]]
     options: dict[str, Any] = {"foreach": group.get("foreach"), "fused": group.get("fused")}
     if compiled:
         options = {"foreach": True, "fused": False}
@@ -86,10 +84,9 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
         if group["momentum"]:
             # torch.optim starts with the first gradient, which is the same: 0 x momentum + gradient
             buffers = _state(optimizer, "momentum_buffer", torch.zeros_like)
-        return FunctionalUpdate(partial(sgd, **options), _detached(parameters), (buffers,))
-    options |= {name: group[name] for name in ("weight_decay", "eps", "amsgrad", "maximize")}
-    options |= {"decoupled_weight_decay": group["decoupled_weight_decay"]}
-    options |= {"capturable": compiled or group["capturable"]}
+        return FunctionalUpdate(partial(sgd, **options), parameters, (buffers,))
+    names = ("weight_decay", "eps", "amsgrad", "maximize", "decoupled_weight_decay")
+    options |= {name: group[name] for name in names} | {"capturable": compiled or group["capturable"]}
     beta1, beta2 = group["betas"]
     on_device = compiled or group["fused"] or group["capturable"]
     state = (
@@ -98,7 +95,7 @@ def functional_update(optimizer: torch.optim.Optimizer, compiled: bool = False) 
         _state(optimizer, "max_exp_avg_sq", torch.zeros_like) if group["amsgrad"] else [],
         _state(optimizer, "step", lambda p: torch.zeros((), device=p.device if on_device else "cpu")),
     )
-    return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), _detached(parameters), state)
+    return FunctionalUpdate(partial(adam, beta1=beta1, beta2=beta2, **options), parameters, state)
 
 
 def snapshot(optimizer: torch.optim.Optimizer, network: nn.Module) -> Callable[[], None]:
@@ -132,14 +129,4 @@ def snapshot(optimizer: torch.optim.Optimizer, network: nn.Module) -> Callable[[
 
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """Return the state of each parameter under `name`, made if missing."""
-    kept = []
-    for parameter in optimizer.param_groups[0]["params"]:
-        state = optimizer.state[parameter]
-        if name not in state:
-            state[name] = make(parameter.detach())
-        kept.append(state[name])
-    return kept
-
-
-def _detached(parameters: list[Tensor]) -> list[Tensor]:
-    return [parameter.detach() for parameter in parameters]
+    return [optimizer.state[each].setdefault(name, make(each.detach())) for each in parameters_of(optimizer)]

@@ -48,9 +48,5 @@ def exponential_ramp(start_exponent: float, end_exponent: float, ramp_steps: int
         if real_number(f"scheduler.{key}_exponent", exponent) > sys.float_info.max_10_exp:
             raise UserError(f"scheduler.{key}_exponent={exponent:g} is too large; 0 is optimizer.lr itself")
     whole_number("scheduler.ramp_steps", ramp_steps, at_least=2)
-
-    def factor(step: int) -> float:
-        share = min(step / (ramp_steps - 1), 1.0)
-        return float(10 ** (start_exponent + share * (end_exponent - start_exponent)))
-
-    return factor
+    rise = end_exponent - start_exponent
+    return lambda step: float(10 ** (start_exponent + min(step / (ramp_steps - 1), 1.0) * rise))

@@ -32,8 +32,9 @@ Losses = tuple[Tensor, Tensor]
 TakeSteps = Callable[[Block, Sequence[Any]], Losses]
 # (parameters, a block's `nll`, a batch of it) -> gradients, in the order of the parameters, and (NLL, penalty)
 Gradients = Callable[[list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses]]
-# (block, rates) -> NLL and penalty of each step taken, and the loss that was not finite, if any
-WholeSteps = Callable[[Block, Sequence[float]], tuple[list[float], list[float], float | None]]
+# NLL and penalty of each step taken of a block, and the loss that was not finite, if any
+Taken = tuple[list[float], list[float], float | None]
+WholeSteps = Callable[[Block, Sequence[float]], Taken]
 
 # steps in one compiled function; docs/performance.md has the cost of other numbers
 _UNROLLED = 10
@@ -42,9 +43,7 @@ _UNROLLED = 10
 class Objective(nn.Module):
     """The loss of a step: the NLL of a minibatch plus an L2 penalty.
 
-    Args:
-        network: any.
-        l2: factor of the mean square of all entries of weight matrices, without biases, as in L0 and L1.
+    The penalty is `l2` times the mean square of all entries of weight matrices, without biases, as in L0 and L1.
     """
 
     l2: Tensor
@@ -72,13 +71,12 @@ class Objective(nn.Module):
 
 
 def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.Module) -> WholeSteps:
-    """Return a function that takes only steps with a finite loss.
+    """Return a function that takes back a block with a loss that is not finite, and takes it anew up to there.
 
-    A block with a loss that is not finite is taken back, and taken anew up to there. A block that a signal has
-    interrupted is taken back.
+    A block that a signal has interrupted is taken back.
     """
 
-    def whole(block: Block, rates: Sequence[float]) -> tuple[list[float], list[float], float | None]:
+    def whole(block: Block, rates: Sequence[float]) -> Taken:
         take_back = snapshot(optimizer, network)
         try:
             nlls, penalties = take(block, rates)
@@ -165,12 +163,8 @@ def compiled_update(
     """Return a function that takes the steps of a block in calls of compiled ones, ten or one at a time.
 
     Where compiling fails, for want of a C++ compiler perhaps, a warning says so and the other steps are taken without.
-    On CUDA the compiled functions are captured as graphs.
-
-    Args:
-        update: of parameters and state.
-        gradients_of: gives the gradients; it is traced.
-        otherwise: makes the function that takes steps without compiling.
+    On CUDA the compiled functions are captured as graphs. `otherwise` makes the function that takes steps without
+    compiling.
     """
     from torch._dynamo.exc import TorchDynamoException  # half a second, which others need not wait for
 

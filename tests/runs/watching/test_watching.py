@@ -324,5 +324,5 @@ def test_charts_have_what_a_run_logs(text: Path, tmp_path: Path) -> None:
     fit(tmp_path, mlp(data), data, 7, Names(5), Speed(3), Gradients(2), Activations(4))
     tags = set(events(tmp_path).Tags()["scalars"])
     for charts in CHARTS.values():
-        for patterns in charts.values():
+        for _, patterns in charts.values():
             assert all(any(re.fullmatch(pattern, tag) for tag in tags) for pattern in patterns), patterns

@@ -3,12 +3,10 @@
 import json
 import warnings
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from google.protobuf import text_format
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
@@ -19,17 +17,19 @@ from makemore.runs.watching.watcher import RunState, Watcher
 # the Custom Scalars dashboard: charts by category, with patterns of the tags in each
 CHARTS = {
     "Does it learn?": {
-        "NLL of training and validation": ["train/nll", "val/nll"],
-        "loss with its penalty": ["train/loss", "train/penalty"],
-        "learning rate": ["lr"],
+        "NLL of training and validation": ["Multiline", ["train/nll", "val/nll"]],
+        "loss with its penalty": ["Multiline", ["train/loss", "train/penalty"]],
+        "learning rate": ["Multiline", ["lr"]],
     },
-    "What does it make up?": {"share of names that are unseen, and that are repeated": ["samples/.+"]},
+    "What does it make up?": {
+        "share of names that are unseen, and that are repeated": ["Multiline", ["samples/.+"]],
+    },
     "Is it well?": {
-        "gradient to weight": ["gradient_to_weight/.+"],
-        "update to weight": ["update_to_weight/.+"],
-        "saturated tanh units": ["saturated/.+"],
+        "gradient to weight": ["Multiline", ["gradient_to_weight/.+"]],
+        "update to weight": ["Multiline", ["update_to_weight/.+"]],
+        "saturated tanh units": ["Multiline", ["saturated/.+"]],
     },
-    "Is it fast?": {"steps a second": ["speed/steps_per_second"]},
+    "Is it fast?": {"steps a second": ["Multiline", ["speed/steps_per_second"]]},
 }
 
 
@@ -61,35 +61,27 @@ class Embedding(Watcher):
     def observe(self, state: RunState) -> None:
         """Add the current vectors to those of earlier steps."""
         vectors = state.model.network.embedding
-        if vectors is not None and state.writers:
-            labels = state.model.vocabulary.labels
-            # without the separators of lines and columns
-            shown = [each if each.isprintable() and not each.isspace() else repr(each) for each in labels]
-            _project(state.run_dir, state.step, vectors.tolist(), shown)
-
-
-def _project(run_dir: Path, step: int, vectors: list[list[float]], labels: list[str]) -> None:
-    """Write the projector's files; TensorBoard's own writer would keep those of later steps after a resume."""
-    directory = run_dir / "projector"
-    directory.mkdir(exist_ok=True)
-    for later in directory.glob("embedding-*.tsv"):
-        if later.stem > _stem(step):
-            later.unlink()
-    (directory / "labels.tsv").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
-    rows = ("\t".join(map(repr, vector)) + "\n" for vector in vectors)
-    (directory / f"{_stem(step)}.tsv").write_text("".join(rows))
-    config = ProjectorConfig()
-    for path in sorted(directory.glob("embedding-*.tsv"), reverse=True):
-        # the dashboard opens with the name that sorts first
-        name = path.stem if config.embeddings else "embedding"
-        config.embeddings.add(
-            tensor_name=name, tensor_path=f"projector/{path.name}", metadata_path="projector/labels.tsv"
-        )
-    (run_dir / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
-
-
-def _stem(step: int) -> str:
-    return f"embedding-{step:08}"
+        if vectors is None or not state.writers:
+            return
+        directory = state.run_dir / "projector"
+        directory.mkdir(exist_ok=True)
+        present = directory / f"embedding-{state.step:08}.tsv"
+        # after a resume; TensorBoard's own writer would keep them
+        for path in directory.glob("embedding-*.tsv"):
+            if path.name > present.name:
+                path.unlink()
+        # without the separators of lines and columns
+        known = state.model.vocabulary.labels
+        labels = [label if label.isprintable() and not label.isspace() else repr(label) for label in known]
+        (directory / "labels.tsv").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        present.write_text("".join("\t".join(map(repr, vector)) + "\n" for vector in vectors.tolist()))
+        config = ProjectorConfig()
+        for path in sorted(directory.glob("embedding-*.tsv"), reverse=True):
+            # the dashboard opens with the name that sorts first
+            name = path.stem if config.embeddings else "embedding"
+            tensor_path, metadata_path = f"projector/{path.name}", "projector/labels.tsv"
+            config.embeddings.add(tensor_name=name, tensor_path=tensor_path, metadata_path=metadata_path)
+        (state.run_dir / "projector_config.pbtxt").write_text(text_format.MessageToString(config))
 
 
 class Graph(Watcher):
@@ -112,9 +104,8 @@ def _graph(architecture: str, vocab_size: int, arguments: str) -> bytes:
         # TensorBoard's writer uses it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         contexts = torch.zeros((1, network.block_size), dtype=torch.int64)
-        found: GraphDef = graph(network, contexts)[0]  # type: ignore[no-untyped-call]
-    content: bytes = found.SerializeToString(deterministic=True)
-    return content
+        found = graph(network, contexts)[0]  # type: ignore[no-untyped-call]
+    return bytes(found.SerializeToString(deterministic=True))
 
 
 class Config(Watcher):
@@ -123,14 +114,12 @@ class Config(Watcher):
     def observe(self, state: RunState) -> None:
         """Log the config."""
         path = saved_config_of(state.run_dir)
-        if not path.exists():
-            # the run was started from Python
-            return
-        lines = path.read_text(encoding="utf-8").splitlines()
-        # indented, Markdown shows it verbatim
-        text = "".join(f"    {line}\n" for line in lines)
-        for writer in state.writers:
-            writer.add_text("config", text, state.step)
+        # a run started from Python has none
+        if path.exists():
+            # indented, Markdown shows it verbatim
+            text = "".join(f"    {line}\n" for line in path.read_text(encoding="utf-8").splitlines())
+            for writer in state.writers:
+                writer.add_text("config", text, state.step)
 
 
 class Charts(Watcher):
@@ -138,9 +127,5 @@ class Charts(Watcher):
 
     def observe(self, state: RunState) -> None:
         """Write the layout."""
-        layout = {
-            category: {title: ["Multiline", tags] for title, tags in charts.items()}
-            for category, charts in CHARTS.items()
-        }
         for writer in state.writers:
-            writer.add_custom_scalars(layout)
+            writer.add_custom_scalars(CHARTS)

@@ -23,9 +23,7 @@ _BINS = 64
 class Speed(Watcher):
     """Steps a second since the last observation, validation and checkpoints included: `speed/steps_per_second`."""
 
-    def __init__(self, every: int) -> None:
-        super().__init__(every)
-        self._last: tuple[int, float] | None = None
+    _last: tuple[int, float] | None = None
 
     def observe(self, state: RunState) -> None:
         """Log the speed."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.tensorboard import SummaryWriter
 
@@ -92,7 +91,7 @@ class Watcher(ABC):
         """Log what there is to show of the run."""
 
 
-class Watchers(Callback):
+class Watchers(L.Callback):
     """Calls the watchers of a run, each at most once a step."""
 
     def __init__(self, watchers: Sequence[Any], names: SampledNames) -> None:
@@ -123,11 +122,10 @@ class Watchers(Callback):
     def observe(self, state: RunState) -> None:
         """Call the watchers that are due."""
         due = [watcher for watcher in self.watchers if watcher.is_due(state)]
-        if state.step == self.last_step or not due:
-            return
-        self.last_step = state.step
-        for watcher in due:
-            watcher.observe(state)
+        if due and state.step != self.last_step:
+            self.last_step = state.step
+            for watcher in due:
+                watcher.observe(state)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let blocks end where a watcher is due."""
@@ -138,7 +136,8 @@ class Watchers(Callback):
         if isinstance(batch, CountedWindows):
             self._observe(trainer, None)
         elif len(batch):
-            self._observe(trainer, _next_step(pl_module, batch))
+            (rate,) = rates_of(pl_module.lr_schedulers(), batch.first_step, 1)
+            self._observe(trainer, NextStep(batch, pl_module.optimizers(use_pl_optimizer=False), rate))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Observe the final state, after the last checkpoint: a run resumed from there does it anew."""
@@ -149,8 +148,3 @@ class Watchers(Callback):
         assert isinstance(model, LanguageModel)
         run_dir = Path(trainer.default_root_dir)
         self.observe(RunState(trainer.global_step, model, data, run_dir, self.names, trainer.loggers, next_step))
-
-
-def _next_step(model: Any, block: Block) -> NextStep:
-    (rate,) = rates_of(model.lr_schedulers(), block.first_step, 1)
-    return NextStep(block, model.optimizers(use_pl_optimizer=False), rate)

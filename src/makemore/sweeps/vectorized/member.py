@@ -85,9 +85,9 @@ class Member:
         losses = [nll + penalty for nll, penalty in zip(nlls, penalties, strict=True)]
         taken = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
         diverged = losses[taken] if taken < len(losses) else None
-        nlls, penalties = nlls[:taken], penalties[:taken]
+        kept = nlls[:taken], penalties[:taken], diverged
         with self.isolating_errors(first_step + taken):
-            self.model.account(self.scheduler, self.loggers, first_step, rates, nlls, penalties, diverged)
+            self.model.account(self.scheduler, self.loggers, first_step, rates, kept)
 
     @contextmanager
     def isolating_errors(self, step: int) -> Iterator[None]:

@@ -36,6 +36,15 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave pictures empty, which take a second each to draw, and sample few items for them."""
+    monkeypatch.setattr(
+        "makemore.pictures.picture.Picture.rendered", lambda _picture, file_format: file_format.encode()
+    )
+    monkeypatch.setattr("makemore.pictures.gallery._SAMPLES", 20)
+
+
 @pytest.fixture(scope="session")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 200 names of the text that the project ships."""

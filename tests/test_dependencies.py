@@ -55,6 +55,7 @@ def test_the_launchers_and_the_sweeper_come_together_and_are_tested() -> None:
     assert Requirement(EXTRAS["dev"][0]).extras == {"sweeps"}
 
 
+@pytest.mark.full
 def test_what_is_installed_fits_together() -> None:
     check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout

@@ -2,8 +2,7 @@
 
 import errno
 import os
-import subprocess
-import sys
+import resource
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -135,29 +134,18 @@ def test_code_in_a_sealed_file_is_not_executed(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-LIMITED = """
-import resource, signal, sys
-from pathlib import Path
-import torch
-from makemore.files import write_sealed
-
-path = Path(sys.argv[1])
-write_sealed({"old": 1}, path)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    write_sealed({"new": torch.zeros(100_000)}, path)
-except OSError as error:
-    print(error.errno)
-"""
-
-
 @pytest.mark.parametrize("limit", [0, 100, 4096, 300_000])
 def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path, limit: int) -> None:
     path = tmp_path / "a.pt"
-    ended = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), str(limit)], check=True, capture_output=True, text=True
-    )
-    assert int(ended.stdout) == errno.EFBIG
+    write_sealed({"old": 1}, path)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            write_sealed({"new": torch.zeros(100_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert raised.value.errno == errno.EFBIG
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
     assert read_sealed(path) == ({"old": 1}, True)

@@ -165,7 +165,14 @@ def test_the_size_of_the_chunks_changes_nothing(
     assert sample(lesson_bigram, LETTERS, 20, LESSON_SEED) == NAMES_FROM_COUNTS
 
 
-@pytest.mark.parametrize(("page", "kept"), [(1, 1), (100, 300), (2**12, 2**12), (2**20, 2**23)])
+@pytest.mark.parametrize(
+    ("page", "kept"),
+    [
+        (1, 1),
+        (100, 300),
+        *(pytest.param(*sizes, marks=pytest.mark.full) for sizes in [(2**12, 2**12), (2**20, 2**23)]),
+    ],
+)
 @pytest.mark.parametrize("boundary", ["shared", "separate"])
 def test_the_size_of_the_pages_and_how_many_are_kept_change_nothing(
     page: int, kept: int, boundary: str, monkeypatch: pytest.MonkeyPatch

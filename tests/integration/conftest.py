@@ -20,7 +20,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
 
     def run(script: str, *arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", trials.argv(script, arguments))
         capsys.readouterr()
         code = 0
         try:
@@ -53,6 +53,14 @@ def new_process(tmp_path: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a short run of the default model."""
-    short = ("trainer.max_steps=300", "val_every=100", "log_every=10", "checkpoint_every=100", "model.l2=0.01")
+    """The directory of a short run of a smaller model than the default."""
+    short = (
+        "model.hidden_dim=32",
+        "data.max_lines=2000",
+        "trainer.max_steps=300",
+        "val_every=100",
+        "log_every=10",
+        "checkpoint_every=100",
+        "model.l2=0.01",
+    )
     return trials.train(tmp_path_factory.mktemp("trained") / "cwd", *short)

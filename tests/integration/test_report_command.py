@@ -43,7 +43,7 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) ->
     for expected in (
         "model.hidden_dim",
         model.sha256["train"],
-        "python scripts/train.py trainer.max_steps=300 val_every=100",
+        "python scripts/train.py model.hidden_dim=32 data.max_lines=2000 trainer.max_steps=300 val_every=100",
         "python scripts/train.py resume=run trainer.max_steps=600",
         "python scripts/sample.py ckpt_path=run/checkpoints/step-00000300.ckpt num_samples=40",
         '<div class="chart">',
@@ -56,6 +56,7 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) ->
     assert f"{sum(name in new for name in model.sample(40))} of 40 are not in the text" in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_checkpoint_alone_is_enough(trained: Path, command: Command, tmp_path: Path) -> None:
     shutil.copy(trained / "checkpoints" / "step-00000300.ckpt", tmp_path / "mine.ckpt")
     outcome = command("report", "mine.ckpt")
@@ -68,6 +69,7 @@ def test_a_checkpoint_alone_is_enough(trained: Path, command: Command, tmp_path:
     assert (tmp_path / "report" / "pictures" / "bigrams.png").exists()
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_checkpoint_of_a_run_leaves_the_runs_own_report_as_it_is(run_dir: Path, command: Command) -> None:
     assert command("report", "run/checkpoints").code == 0
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
@@ -80,6 +82,7 @@ def test_a_checkpoint_of_a_run_leaves_the_runs_own_report_as_it_is(run_dir: Path
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: Path) -> None:
     text = tmp_path / "names.txt"
     text.write_text(
@@ -93,6 +96,7 @@ def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: 
     assert ">best by validation, step " in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_several_are_compared_on_one_page(run_dir: Path, command: Command, tmp_path: Path) -> None:
     (best,) = (run_dir / "checkpoints").glob("best-*")
     outcome = command("report", "run", best, run_dir)
@@ -106,6 +110,7 @@ def test_several_are_compared_on_one_page(run_dir: Path, command: Command, tmp_p
         assert f">{name}</h2>" in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_what_is_damaged_beside_the_model_is_said_on_the_page(run_dir: Path, command: Command) -> None:
     (run_dir / "metrics.csv").write_text("step,val/nll\n1,x\n")
     (run_dir / "metrics.json").write_text("{")
@@ -121,6 +126,7 @@ def test_what_is_damaged_beside_the_model_is_said_on_the_page(run_dir: Path, com
     assert "<img " in page
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_text_that_has_changed_is_said(command: Command, tmp_path: Path) -> None:
     text = tmp_path / "names.txt"
     shutil.copy(ROOT / "data" / "names.txt", text)
@@ -134,6 +140,7 @@ def test_a_text_that_has_changed_is_said(command: Command, tmp_path: Path) -> No
     assert f"The text cannot be used ({text}: no such file" in page_of(tmp_path / "r" / "report.html")
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_what_cannot_be_reported_is_one_line(run_dir: Path, command: Command, tmp_path: Path) -> None:
     assert command("report", "nowhere").error.startswith(
         "error: nowhere: no such file or directory; give a checkpoint"

@@ -443,6 +443,7 @@ def test_a_search_that_draws_a_trial_again_has_nothing_left(forked: Command, tmp
     assert not any("not run" in note for note in table_of([read]).notes())
 
 
+@pytest.mark.full
 def test_a_search_stops_at_a_failure_rate_that_one_asks_for(forked: Command, tmp_path: Path) -> None:
     search = (*SEARCH[:2], "hydra.sweeper.n_trials=3", "optimizer.lr=choice(-1,-2)")
     assert "none of the sweep's jobs could run" in forked(tmp_path, *search).error
@@ -454,6 +455,7 @@ def test_a_search_stops_at_a_failure_rate_that_one_asks_for(forked: Command, tmp
     assert list(statuses(tmp_path / "S").values()) == ["failed", "failed"]
 
 
+@pytest.mark.full
 def test_a_sweep_can_be_given_more_values_also_of_what_was_fixed(sweep: Command, copied: Path) -> None:
     untouched = [contents(path) for path in with_status(copied, "finished")]
     assert sweep("seed=0", "optimizer.lr=0.02,0.03", "model.l2=0").code == 0
@@ -470,7 +472,9 @@ def test_a_sweep_can_be_given_more_values_also_of_what_was_fixed(sweep: Command,
     assert sorted(row["trainer.max_steps"] for row in table(copied)) == ["20", *["40"] * 6]
 
 
-@pytest.mark.parametrize("content", [": : [", "", "a: 1\n", "trainer: {}"])
+@pytest.mark.parametrize(
+    "content", [": : [", *(pytest.param(content, marks=FULL) for content in ("", "a: 1\n", "trainer: {}"))]
+)
 def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Command, copied: Path, tmp_path: Path) -> None:
     config = next(copied.glob("*/.hydra/config.yaml"))
     config.write_text(content)
@@ -488,6 +492,7 @@ def test_a_finished_job_that_has_lost_its_result_makes_it_anew(sweep: Command, c
     assert_same(copied, whole)
 
 
+@pytest.mark.full
 def test_what_reads_standard_error_may_have_had_enough(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, "seed=0,1", prepare=_close_standard_error)
     assert outcome.code == 0
@@ -500,6 +505,7 @@ def _close_standard_error() -> None:
     os.close(reading)
 
 
+@pytest.mark.full
 def test_a_stop_before_the_first_job_lists_them_all(
     forked: Command, sweep: Command, whole: Path, tmp_path: Path
 ) -> None:

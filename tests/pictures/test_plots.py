@@ -329,6 +329,7 @@ def test_bars_of_short_items_are_at_their_lengths(tmp_path: Path) -> None:
     assert is_drawn(figure, tmp_path)
 
 
+@pytest.mark.full
 def test_drawing_needs_no_display_and_no_pyplot() -> None:
     program = (
         "import io, sys\n"

@@ -82,12 +82,14 @@ def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
     assert set(lines[-8:]) == {f"logs/s/{name}" for name in WRITTEN}
 
 
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.full
 def test_it_says_the_same_when_it_is_asked_again(run: Run) -> None:
     fabricated.write(Path("s"), grid())
     assert run("s") == run("s/")
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_files_go_where_one_says(run: Run) -> None:
     fabricated.write(Path("s"), grid())
     assert run("s", "--output", "new/place")[0] == 0
@@ -95,6 +97,7 @@ def test_the_files_go_where_one_says(run: Run) -> None:
     assert files(Path("s")) == {"sweep.json"}
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_the_directory_may_be_the_one_that_one_is_in(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +107,7 @@ def test_the_directory_may_be_the_one_that_one_is_in(
     assert (tmp_path / "s" / "sweep.csv").exists()
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_several_sweeps_are_compared(run: Run) -> None:
     fabricated.write(Path("a"), grid(), total=5)
     reference = Reference("lesson", "train/loss", "model.l2", {0.5: 2.6})
@@ -123,6 +127,7 @@ def test_several_sweeps_are_compared(run: Run) -> None:
     assert files(Path("a")) == files(Path("b")) == {"sweep.json"}
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_a_sweep_that_was_killed_has_what_there_is(run: Run) -> None:
     jobs = [job({"seed": 1}, 2.0, name="a"), job({"seed": 2}, status="running", name="b")]
     fabricated.write(Path("s"), [*jobs, job({"seed": 3}, 2.0, name="c")], total=9)
@@ -207,6 +212,7 @@ def test_a_picture_that_cannot_be_written_is_one_line(run: Run) -> None:
     assert error(run("s")).startswith("error: s/nll_by_model.l2.png: cannot be written: ")
 
 
+@pytest.mark.full
 def test_a_report_needs_neither_lightning_nor_a_display(tmp_path: Path) -> None:
     sweep = fabricated.write(tmp_path / "s", grid())
     program = (
@@ -243,6 +249,7 @@ def test_help_is_shown_without_heavy_imports(tmp_path: Path) -> None:
     assert "PATH" in ended.stdout
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_it_is_a_function_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_report([fabricated.write(tmp_path / "s", grid())], tmp_path / "out")
     assert files(tmp_path / "out") == WRITTEN

@@ -346,6 +346,7 @@ def test_a_run_may_end_with_all_pictures(text: Path, tmp_path: Path) -> None:
     assert read_curves(tmp_path / "metrics.csv")["val/nll"][0] == [5, 10, 12]
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_pictures_change_nothing_else_of_a_run(text: Path, tmp_path: Path) -> None:
     tables = []
     for name, chosen in (("plain", []), ("drawn", [Pictures()])):

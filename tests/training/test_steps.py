@@ -118,7 +118,9 @@ def test_steps_are_those_of_a_plain_loop(optimizer: str) -> None:
 
 @pytest.mark.usefixtures("compiling")
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("architecture", "optimizer"), [("bigram", "momentum"), ("mlp", "adamw")])
+@pytest.mark.parametrize(
+    ("architecture", "optimizer"), [pytest.param("bigram", "momentum", marks=pytest.mark.full), ("mlp", "adamw")]
+)
 def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
     architecture: str, optimizer: str, device: str
 ) -> None:
@@ -238,6 +240,7 @@ assert_same(trained("bigram", "sgd", [], compiled=True), trained("bigram", "sgd"
 """
 
 
+@pytest.mark.full
 def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: Path) -> None:
     environment = os.environ | {"CXX": "/nonexistent/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
@@ -273,8 +276,14 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
 
 
 @pytest.mark.usefixtures("compiling")
-@pytest.mark.parametrize(("optimizer", "compiled"), [*((name, False) for name in OPTIMIZERS), ("adamw", True)])
-@pytest.mark.parametrize("first", [0, 9, 14])
+@pytest.mark.parametrize(
+    ("optimizer", "compiled", "first"),
+    [
+        *((name, False, first) for name in OPTIMIZERS for first in (0, 9, 14)),
+        ("adamw", True, 9),
+        *(pytest.param("adamw", True, first, marks=pytest.mark.full) for first in (0, 14)),
+    ],
+)
 def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
     optimizer: str, compiled: bool, first: int
 ) -> None:

@@ -89,9 +89,14 @@ def test_each_key_of_members_may_differ_within_a_group(master: DictConfig) -> No
 
 @pytest.mark.parametrize(
     "key",
-    ["optimizer.weight_decay=0.1,0.2", "data.split_seed=0,1", "model.hidden_dim=5,6", "trainer.max_steps=5,6",
-     "log_every=5,6", "threads=1,2", "model.init=normal,scaled", "optimizer=sgd,adamw"],
-)  # fmt: skip
+    [
+        *("optimizer.weight_decay=0.1,0.2", "data.split_seed=0,1", "model.hidden_dim=5,6", "optimizer=sgd,adamw"),
+        *(
+            pytest.param(key, marks=pytest.mark.full)
+            for key in ("trainer.max_steps=5,6", "log_every=5,6", "threads=1,2", "model.init=normal,scaled")
+        ),
+    ],
+)
 def test_no_other_key_may(key: str, master: DictConfig) -> None:
     name, _, values = key.partition("=")
     jobs = [[f"{name}={value}", f"seed={seed}"] for value in values.split(",") for seed in (0, 1)]

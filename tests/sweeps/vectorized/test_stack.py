@@ -124,7 +124,7 @@ def test_any_member_of_any_group_has_the_losses_that_it_has_alone(
     torch.testing.assert_close(losses[:, member], (nlls + penalties).cpu(), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("threads_now", [1, 2, 3])
+@pytest.mark.parametrize("threads_now", [1, pytest.param(2, marks=pytest.mark.full), 3])
 @pytest.mark.parametrize("full", [False, True], ids=["minibatch", "full"])
 @pytest.mark.usefixtures("threads")
 def test_a_member_is_the_same_to_the_bit_whoever_else_is_there(full: bool, threads_now: int) -> None:
@@ -184,6 +184,7 @@ def test_a_signal_ends_a_block_after_a_whole_step(monkeypatch: pytest.MonkeyPatc
     assert nlls.shape == penalties.shape == (3, 2)
 
 
+@pytest.mark.full
 def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

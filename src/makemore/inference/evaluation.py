@@ -85,7 +85,11 @@ def nll_rows(nlls: Mapping[str, NLL]) -> list[tuple[str, ...]]:
 
 def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
     """Print a table of NLLs on standard output."""
-    columns = zip(NLL_HEADINGS, zip(*nll_rows(nlls), strict=True), strict=True)
-    print_table(title, [TableColumn(heading, cells, is_text=heading == "split") for heading, cells in columns])
+    rows = nll_rows(nlls)
+    columns = [
+        TableColumn(heading, [row[place] for row in rows], is_text=heading == "split")
+        for place, heading in enumerate(NLL_HEADINGS)
+    ]
+    print_table(title, columns)
     if any(math.isinf(nll.nats) for nll in nlls.values()):
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")

@@ -2,7 +2,9 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -90,8 +92,9 @@ def test_every_sweep_has_jobs_that_could_run(name: str, tmp_path: Path) -> None:
 
 # sweep=slurm is in test_launchers.py, as far as it goes without SLURM
 @pytest.mark.full
+@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "sweep").glob("*.yaml")} - {"slurm"}))
-def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
+def test_every_sweep_runs(name: str, command: Callable[..., Any], tmp_path: Path) -> None:
     fewer = {
         "bigram_seeds": ["seed=range(5)"],
         "lr": ["seed=0"],
@@ -104,7 +107,7 @@ def test_every_sweep_runs(name: str, tmp_path: Path) -> None:
     rows = table(tmp_path / "S")
     assert len(rows) > 2
     assert {row["status"] for row in rows} == {"finished"}
-    assert run("report", "S", cwd=tmp_path).code == 0
+    assert command("report", "S").code == 0
     assert list((tmp_path / "S").glob("nll_by_*.png"))
 
 

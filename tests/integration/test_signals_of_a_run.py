@@ -191,10 +191,11 @@ def scontrol(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{script.parent}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("array", "job"),
     [
-        pytest.param({}, "123", marks=pytest.mark.full),
+        ({}, "123"),
         ({"SLURM_ARRAY_JOB_ID": "120", "SLURM_ARRAY_TASK_ID": "7"}, "120_7"),
     ],
 )

@@ -185,6 +185,7 @@ def _bug() -> None:
     raise KeyError("a bug of ours")
 
 
+@pytest.mark.full
 def test_a_job_that_leaves_python_leaves_the_sweep(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, "seed=0,1", prepare=partial(at_call, MOMENTS[2], 2, _leave))
     assert outcome.code == 1
@@ -231,9 +232,14 @@ def _without_times(printed: str) -> list[str]:
     ("where", "signum", "code"),
     [
         ("in a job", signal.SIGINT, 130),
-        ("between jobs", signal.SIGTERM, 143),
-        pytest.param("in a job", signal.SIGTERM, 143, marks=FULL),
-        pytest.param("between jobs", signal.SIGINT, 130, marks=FULL),
+        *(
+            pytest.param(*case, marks=FULL)
+            for case in (
+                ("between jobs", signal.SIGTERM, 143),
+                ("in a job", signal.SIGTERM, 143),
+                ("between jobs", signal.SIGINT, 130),
+            )
+        ),
     ],
 )
 def test_a_signal_saves_the_job_names_the_others_and_the_sweep_is_resumed(
@@ -423,6 +429,7 @@ def test_a_search_that_was_stopped_is_resumed_to_what_it_would_have_found(
     assert finished <= len(trials_of(stopped / "study.before.db")) <= trials
 
 
+@pytest.mark.full
 def test_a_search_whose_jobs_began_otherwise_is_refused(forked: Command, tmp_path: Path) -> None:
     assert forked(tmp_path, *SEARCH, "hydra.sweeper.n_trials=1").code == 0
     config = next((tmp_path / "S").glob("lr_*/.hydra/config.yaml"))
@@ -434,6 +441,7 @@ def test_a_search_whose_jobs_began_otherwise_is_refused(forked: Command, tmp_pat
         assert len(records(tmp_path / "S")) == 1
 
 
+@pytest.mark.full
 def test_a_search_that_draws_a_trial_again_has_nothing_left(forked: Command, tmp_path: Path) -> None:
     outcome = forked(tmp_path, *SEARCH[:2], "hydra.sweeper.n_trials=5", "seed=choice(0,1)", "optimizer.lr=0.01")
     assert outcome.code == 0
@@ -544,12 +552,14 @@ def test_the_sweep_of_learning_rates_shows_the_lessons_conclusion(tmp_path: Path
     assert medians[3] > 10
 
 
+@pytest.mark.full
 def test_batches_of_the_basic_sweeper_follow_a_failure(sweep: Command, tmp_path: Path) -> None:
     outcome = sweep("model.hidden_dim=0,4,8", "hydra.sweeper.max_batch_size=1")
     assert outcome.code == 1
     assert sorted(statuses(tmp_path / "S").values()) == ["failed", "finished", "finished"]
 
 
+@pytest.mark.full
 def test_a_sweep_that_slurm_requeues_is_found(given: list[str], whole: Path, tmp_path: Path) -> None:
     (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     (tmp_path / "scontrol").chmod(0o755)

@@ -163,10 +163,12 @@ def test_its_checkpoints_are_evaluated_and_sampled(whole: Path, tmp_path: Path) 
     "more",
     [
         ("hydra.launcher.max_members=3",),
-        *(pytest.param(more, marks=pytest.mark.full) for more in (("hydra.launcher.max_members=1",), ())),
+        ("hydra.launcher.max_members=1",),
+        (),
     ],
     ids=str,
 )
+@pytest.mark.full
 def test_neither_waves_nor_processes_show_in_the_results(
     more: tuple[str, ...], sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:

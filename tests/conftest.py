@@ -1,11 +1,14 @@
 """Fixtures that every test may use, and the tiers: the default one, --full and --slow."""
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+import parsed_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -23,6 +26,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(pytest.mark.skip(reason=f"run with --{tier}"))
 
 
+parsed_once.install()
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -33,6 +39,10 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither tests nor the commands that they start read or leave anything in the caches of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
+        # compiling takes long: once for all worker processes
+        of_worker = tmp_path_factory.getbasetemp()
+        of_all = of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(of_all / "compiled"))
         yield
 
 

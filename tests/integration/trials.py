@@ -24,6 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import parsed_once
+
 ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
 TIMEOUT = 600
@@ -202,6 +204,7 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
     os.environ.clear()
     os.environ.update(env)
     sys.argv = line
+    parsed_once.install()
     if prepare is not None:
         prepare()
     try:

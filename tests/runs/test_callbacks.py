@@ -316,6 +316,7 @@ def test_the_range_test_remembers_every_step_and_ends_with_its_picture(text: Pat
     assert image.encoded_image_string == (tmp_path / "lr_range.png").read_bytes()
 
 
+@pytest.mark.full
 def test_a_run_of_counts_ends_with_the_lessons_heat_map(lesson_text: Path, tmp_path: Path) -> None:
     data = TextDataModule(str(lesson_text), splits=(1, 0, 0), batch_size=None)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary)

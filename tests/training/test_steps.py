@@ -136,6 +136,7 @@ def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(
     assert whole[2] == pytest.approx(eager[2], abs=1e-5)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("compiling")
 def test_compiled_steps_over_the_full_batch_are_close_to_eager_ones() -> None:
     vocabulary = Vocabulary("abc", "separate")

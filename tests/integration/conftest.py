@@ -20,7 +20,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
 
     def run(script: str, *arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", trials.argv(script, arguments))
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:

@@ -93,7 +93,8 @@ FULL, SLOW = pytest.mark.full, pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "launcher", ["joblib", *(pytest.param(name, marks=SLOW) for name in ("ray", "submitit_local"))]
+    "launcher",
+    [pytest.param("joblib", marks=FULL), *(pytest.param(name, marks=SLOW) for name in ("ray", "submitit_local"))],
 )
 def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
     launcher: str, short: Path, tmp_path: Path, sweeps: list[Sweep]

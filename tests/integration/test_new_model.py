@@ -151,8 +151,12 @@ def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
 @each_network
 @pytest.mark.parametrize(
     "change",
-    [[], ["watch=none"], ["steps_per_execution=1"], ["steps_per_execution=50"]],
-    ids=["again", "unwatched", "blocks of one", "longer blocks"],
+    [
+        pytest.param([], id="again", marks=pytest.mark.full),
+        pytest.param(["watch=none"], id="unwatched"),
+        pytest.param(["steps_per_execution=1"], id="blocks of one", marks=pytest.mark.full),
+        pytest.param(["steps_per_execution=50"], id="longer blocks"),
+    ],
 )
 def test_a_run_is_a_function_of_its_seed(
     name: str, change: list[str], whole: Callable[[str], Path], text: Path, tmp_path: Path

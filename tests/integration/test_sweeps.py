@@ -358,14 +358,16 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Command, copied: Path, mo
             ["seed=1,2", "data.path=nowhere.txt"],
             "none of the sweep's jobs could run; the first: nowhere.txt: no such file",
         ),
-        (["model.hidden_dim=0,-1"], "none of the sweep's jobs could run; the first: model.hidden_dim"),
-        (["optimizer.lr=interval(0,1)"], "does not support"),
-        (["seed=range(0)"], "seed=range(0): has no values"),
+        pytest.param(
+            ["model.hidden_dim=0,-1"], "none of the sweep's jobs could run; the first: model.hidden_dim", marks=FULL
+        ),
+        pytest.param(["optimizer.lr=interval(0,1)"], "does not support", marks=FULL),
+        pytest.param(["seed=range(0)"], "seed=range(0): has no values", marks=FULL),
         (["seed=1,2", "threads=0", "hydra/launcher=joblib"], "threads must be at least 1"),
         (["seed=1,2", "resume=x"], "take out -m"),
         (["seed=1,2", "hydra.sweep.subdir=a/${hydra:job.num}"], "take out the /"),
         (["seed=1,2", "threads=two"], "threads must be a whole number"),
-        (["seed=1,2", "hydra/launcher=joblub"], "joblub"),
+        pytest.param(["seed=1,2", "hydra/launcher=joblub"], "joblub", marks=FULL),
         (["seed=1,2", "hydra.sweep.dir=/proc/nowhere"], "/proc/nowhere"),
     ],
 )
@@ -388,6 +390,7 @@ def test_a_directory_whose_jobs_began_otherwise_is_left_alone(sweep: Command, co
     assert jobs.items() <= contents(copied).items()
 
 
+@pytest.mark.full
 def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Command, copied: Path, tmp_path: Path) -> None:
     job = next(copied.glob("*/job.json"))
     job.write_text(job.read_text().replace("finished", "stopped"))

@@ -100,7 +100,7 @@ class Child:
         for path in (self.out, self.err):
             path.touch()
         self.given.write_text(stdin)
-        line = argv(script, arguments)
+        line = [f"{script}.py", *map(str, arguments)]
         outputs = (self.out, self.err) if terminal is None else (terminal, terminal)
         self.process = forked(_run, script, line, (cwd, self.given, *outputs), prepare, env)
 
@@ -181,17 +181,6 @@ def in_parallel(function: Callable[..., Any], items: Iterable[Any]) -> list[Any]
     """Return `function` of each item, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(function, items))
-
-
-def argv(script: str, arguments: Sequence[object]) -> list[str]:
-    """Return the command line of a script.
-
-    Unless it is a sweep or has another option, --run spares Hydra composing the config twice, the first time to learn
-    that it is no sweep.
-    """
-    line = [f"{script}.py", *map(str, arguments)]
-    composed = script in ("train", "evaluate", "sample", "score")
-    return [*line, "--run"] if composed and not any(argument.startswith("-") for argument in line) else line
 
 
 def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, env: dict[str, str]) -> None:

@@ -94,6 +94,7 @@ def test_any_model_has_its_pictures(
         assert made.png.startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 def test_a_text_without_validation_is_seen_on_training(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, ["a"], splits=(1, 0, 0))
     network = build("bigram", corpus.vocabulary.size, {}, 0)

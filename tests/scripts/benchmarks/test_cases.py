@@ -99,6 +99,7 @@ def test_every_row_gives_two_times(setting: Setting, name: str) -> None:
         assert min(row.ours + row.baseline) > 0
 
 
+@pytest.mark.full
 def test_the_lessons_and_we_are_given_the_same(setting: Setting) -> None:
     contexts, targets = setting.examples
     assert len(contexts) == len(targets) == setting.counted.total
@@ -151,6 +152,7 @@ def test_compiling_is_timed_with_an_empty_cache_and_with_a_filled_one(
     assert len(set(seen)) == 2
 
 
+@pytest.mark.full
 def test_runs_and_steps_take_time() -> None:
     assert whole_run(RUN)() > 0
     assert later_steps(RUN)() > 0

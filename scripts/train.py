@@ -14,7 +14,7 @@ from makemore.overrides import override
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 @task
 def main(cfg: DictConfig) -> float:
-    """Train as the config says, print what came of it, and return the NLL that a sweep minimises."""
+    """Train as the config says, print its results, and return the NLL that a sweep minimises."""
     from makemore.inference.evaluation import print_nlls
     from makemore.runs.train import train
     from makemore.sweeps.job import run_job

@@ -27,8 +27,9 @@ def page_of(path: Path) -> str:
     return unescape(path.read_text(encoding="utf-8").partition("plotly.js v")[0])
 
 
-def test_a_run_has_its_page_in_its_directory(run_dir: Path, process: Command) -> None:
-    outcome = process("report", "run", cwd=run_dir.parent)
+@pytest.mark.usefixtures("no_drawing")
+def test_a_run_has_its_page_in_its_directory(run_dir: Path, command: Command) -> None:
+    outcome = command("report", "run")
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
     page = page_of(run_dir / "report.html")

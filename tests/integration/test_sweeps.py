@@ -495,6 +495,7 @@ def test_a_damaged_config_of_a_job_is_named(content: str, sweep: Command, copied
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.full
 def test_a_finished_job_that_has_lost_its_result_makes_it_anew(sweep: Command, copied: Path, whole: Path) -> None:
     damaged = ("{}", '{"steps": 1, "seconds": 1}', "{")
     for content, path in zip(damaged, copied.glob("*/metrics.json"), strict=False):

@@ -102,6 +102,7 @@ def test_checkpoints_load_with_weights_only(trained: Path) -> None:
         torch.load(path, weights_only=True)
 
 
+@pytest.mark.full
 def test_two_runs_with_one_seed_end_alike_ten_steps_at_a_time_or_one(command: Command, tmp_path: Path) -> None:
     for steps in (1, 10):
         assert command("train", *SHORT, f"steps_per_execution={steps}", "seed=0").code == 0

@@ -102,7 +102,9 @@ def trained(
 @pytest.mark.parametrize(
     "optimizer", ["adamw", *(pytest.param(name, marks=pytest.mark.full) for name in ("sgd", "momentum"))]
 )
-@pytest.mark.parametrize("full", [False, True], ids=["minibatch", "full"])
+@pytest.mark.parametrize(
+    "full", [pytest.param(False, id="minibatch"), pytest.param(True, id="full", marks=pytest.mark.full)]
+)
 @given(data=st.data())
 @settings(deadline=None, max_examples=3)
 def test_any_member_of_any_group_has_the_losses_that_it_has_alone(

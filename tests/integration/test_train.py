@@ -113,7 +113,10 @@ def test_two_runs_with_one_seed_end_alike_ten_steps_at_a_time_or_one(command: Co
 
 
 @pytest.mark.full
-def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(command: Command, tmp_path: Path) -> None:
+def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     bigram = ("model=bigram", "optimizer=sgd", "optimizer.lr=10", "model.l2=0.01")
     for more in (["compile=true"], ["compile=true", "steps_per_execution=7"], []):
         assert command("train", *SHORT[:-1], *bigram, *more).code == 0

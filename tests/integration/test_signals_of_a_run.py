@@ -32,7 +32,7 @@ from trials import (
 from makemore.checkpoints import checkpoints_of, find_newest, step_of
 
 SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
-LONG = ("trainer.max_steps=1500", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
+LONG = ("trainer.max_steps=3000", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 # the default tier has one of them
 EITHER = [SIGNALS[0], pytest.param(*SIGNALS[1], marks=pytest.mark.full)]
@@ -65,7 +65,7 @@ def test_a_signal_in_training_saves_and_the_run_goes_on(signum: int, code: int, 
     outcome = stopped(tmp_path / "a", signum, *LONG)
     run_dir = run_in(tmp_path / "a")
     check_stopped(outcome, code, run_dir)
-    assert 100 <= step_of(checkpoints_of(run_dir)[-1]) < 1500
+    assert 100 <= step_of(checkpoints_of(run_dir)[-1]) < 3000
     assert resume(run_dir).code == 0
     assert ending(run_dir) == ending(train(tmp_path / "b", *LONG))
 

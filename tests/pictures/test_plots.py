@@ -321,7 +321,7 @@ def test_calibration_is_drawn_where_something_was_predicted(tmp_path: Path) -> N
     made_up=st.lists(st.integers(0, 500), min_size=1, max_size=50),
     real=st.lists(st.integers(1, 500), min_size=1, max_size=50),
 )
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=30)
 def test_every_item_is_in_a_bar_of_lengths(made_up: list[int], real: list[int]) -> None:
     (axes,) = lengths(made_up, real).axes
     of_text, of_made_up = ([bar.get_height() for bar in bars] for bars in axes.containers)  # type: ignore[attr-defined]

@@ -129,4 +129,10 @@ def snapshot(optimizer: torch.optim.Optimizer, network: nn.Module) -> Callable[[
 
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """Return the state of each parameter under `name`, made if missing."""
-    return [optimizer.state[each].setdefault(name, make(each.detach())) for each in parameters_of(optimizer)]
+    kept = []
+    for parameter in parameters_of(optimizer):
+        state = optimizer.state[parameter]
+        if name not in state:
+            state[name] = make(parameter.detach())
+        kept.append(state[name])
+    return kept

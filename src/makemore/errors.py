@@ -28,14 +28,18 @@ def whole_number(key: str, value: Any, at_least: int = 0, at_most: int = 2**63 -
     return value
 
 
-def real_number(key: str, value: Any, at_least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return `value` as a float if finite, `>= at_least` and `> above`; raise `UserError` naming `key` otherwise."""
+def real_number(
+    key: str, value: Any, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> float:
+    """Return `value` as a float if finite, `>= at_least`, `> above` and `< below`; else `UserError`, naming `key`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise UserError(f"{key} must be a finite number, not {value!r}")
     if value < at_least:
         raise UserError(f"{key} must be at least {at_least:g}, not {value:g}")
     if value <= above:
         raise UserError(f"{key} must be above {above:g}, not {value:g}")
+    if value >= below:
+        raise UserError(f"{key} must be below {below:g}, not {value:g}")
     return float(value)
 
 

@@ -52,7 +52,7 @@ def train(directory: Path, text: Path, fake_count: float | None = None, **option
     )
     trainer.fit(model, datamodule=data)
     trainer.save_checkpoint(directory / "checkpoints" / "step-00000005.ckpt")
-    return split_nlls(model.network, counted_splits(data.corpus, model.block_size))
+    return split_nlls(model.network, counted_splits(data.corpus, model.network))
 
 
 @pytest.mark.parametrize("fake_count", [None, 0, 0.5])

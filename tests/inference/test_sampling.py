@@ -17,7 +17,7 @@ from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
 from makemore.inference import sampling
-from makemore.inference.sampling import SamplingOptions, sample, samples, unseen
+from makemore.inference.sampling import Distributions, SamplingOptions, sample, samples, unseen
 from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
 
@@ -184,11 +184,16 @@ def test_the_size_of_the_pages_and_how_many_are_kept_change_nothing(
     assert sample(network, vocabulary, 30, seed=1) == expected
 
 
+def pages_of(vocabulary: Vocabulary) -> sampling._Pages:
+    network = network_of("mlp", vocabulary).double()
+    return sampling._Pages(network, vocabulary.size, Distributions(vocabulary, SamplingOptions()))
+
+
 def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = Vocabulary("abcdefghijk")
     monkeypatch.setattr(sampling, "_PAGE", 24)
     monkeypatch.setattr(sampling, "_KEPT", 240)
-    pages = sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions())
+    pages = pages_of(vocabulary)
     assert pages.rows == 2
     first = pages[0]
     for number in range(864):
@@ -201,9 +206,9 @@ def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_where_many_contexts_are_possible_each_is_evaluated_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = Vocabulary("abcdefghijk")
-    assert sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions()).rows > 1
+    assert pages_of(vocabulary).rows > 1
     monkeypatch.setattr(sampling, "_FEW", vocabulary.size**3 - 1)
-    assert sampling._Pages(network_of("mlp", vocabulary), vocabulary, SamplingOptions()).rows == 1
+    assert pages_of(vocabulary).rows == 1
 
 
 def test_contexts_too_many_to_number_in_64_bits_are_told_apart() -> None:

@@ -4,6 +4,7 @@ The rows of a step do not depend on resuming, on the steps per execution or on t
 of steps is seeded from (seed, chunk).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from makemore.data.windows import CountedWindows
 
@@ -51,8 +53,20 @@ def _permutation(seed: int, epoch: int, total: int) -> npt.NDArray[np.integer[An
     return _generator(seed, epoch).permutation(np.arange(total, dtype=np.int32 if total < 2**31 else np.int64))
 
 
-def _generator(seed: int, part: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(part,))))
+def dropout_keys(seed: int, first_step: int, steps: int) -> Rows:
+    """Return a number (K,) for each step, from which its dropout is drawn (see `makemore.models.dropout`)."""
+    wanted = range(first_step, first_step + steps)
+    return np.array([_key_chunk(seed, step // _CHUNK_STEPS)[step % _CHUNK_STEPS] for step in wanted], dtype=np.int64)
+
+
+@lru_cache(maxsize=64)
+def _key_chunk(seed: int, chunk: int) -> Rows:
+    # a stream of its own
+    return _generator(seed, chunk, 2).integers(0, 2**31, size=_CHUNK_STEPS)
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,8 @@ class Minibatches:
     Args:
         first_step: the optimiser step of the first minibatch, from 0.
         contexts: (K, B, T); (K, N, B, T) for a group of N members.
-        targets: (K, B); (K, N, B) for a group.
+        targets: (K, B), or for lines (K, B, T), -1 where there is none; (K, N, ...) for a group.
+        keys: (K,), or (K, N) for a group, a number for the dropout of each step; None for networks without.
     """
 
     # the dimension of the members of a group in the arguments of `nll`
@@ -71,31 +86,82 @@ class Minibatches:
     first_step: int
     contexts: Tensor
     targets: Tensor
+    keys: Tensor | None = None
 
     def __len__(self) -> int:
         """Return K."""
         return len(self.targets)
 
     @staticmethod
-    def nll(network: nn.Module, contexts: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean NLL, in nats a character, over the targets (B,) of contexts (B, T)."""
-        return F.cross_entropy(network(contexts).flatten(0, -2), targets.flatten(), ignore_index=-1)
+    def nll(network: nn.Module, tokens: Tensor | PackedSequence, targets: Tensor, *key: Tensor) -> Tensor:
+        """Return the mean NLL, in nats a character, over the targets of one minibatch."""
+        return F.cross_entropy(network(tokens, *key).flatten(0, -2), targets.flatten(), ignore_index=-1)
 
     def stacked(self) -> tuple[Tensor, ...]:
         """Return the arguments of `nll` for all steps, each (K, ...)."""
-        return self.contexts, self.targets
+        return (self.contexts, self.targets) if self.keys is None else (self.contexts, self.targets, self.keys)
+
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `nll` for each step."""
+        yield from zip(*(tensor.unbind() for tensor in self.stacked()), strict=True)
 
     def steps(self, first: int, last: int) -> "Minibatches":
         """Return the minibatches [first, last)."""
-        return Minibatches(self.first_step + first, self.contexts[first:last], self.targets[first:last])
+        return Minibatches(self.first_step + first, *(tensor[first:last] for tensor in self.stacked()))
 
     def of_member(self, row: int) -> "Minibatches":
         """Return the minibatches of one member of a group."""
-        return Minibatches(self.first_step, self.contexts[:, row], self.targets[:, row])
+        return Minibatches(self.first_step, *(tensor[:, row] for tensor in self.stacked()))
 
     def to(self, device: torch.device, **_: Any) -> "Minibatches":
         """Return a copy on another device."""
-        return replace(self, contexts=self.contexts.to(device), targets=self.targets.to(device))
+        return Minibatches(self.first_step, *(tensor.to(device) for tensor in self.stacked()))
+
+
+@dataclass(frozen=True)
+class PackedBatches:
+    """The minibatches of lines of K steps, without padding.
+
+    Args:
+        first_step: the optimiser step of the first minibatch, from 0.
+        tokens: (N,) of all steps, each in the order of a `PackedSequence`.
+        targets: (N,), -1 where there is none.
+        sizes: of each step, (T,), how many of its lines have a token at each position, on the CPU.
+        keys: (K,) a number for the dropout of each step; None for networks without.
+    """
+
+    first_step: int
+    tokens: Tensor
+    targets: Tensor
+    sizes: list[Tensor]
+    keys: Tensor | None = None
+
+    nll = staticmethod(Minibatches.nll)
+
+    def __len__(self) -> int:
+        """Return K."""
+        return len(self.sizes)
+
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `nll` for each step."""
+        first = 0
+        for step, size in enumerate(self.sizes):
+            part = slice(first, first + int(size.sum()))
+            key = () if self.keys is None else (self.keys[step],)
+            yield (PackedSequence(self.tokens[part], size), self.targets[part], *key)
+            first = part.stop
+
+    def steps(self, first: int, last: int) -> "PackedBatches":
+        """Return the minibatches [first, last)."""
+        begin, end = (sum(int(size.sum()) for size in self.sizes[:step]) for step in (first, last))
+        keys = None if self.keys is None else self.keys[first:last]
+        tokens, targets = self.tokens[begin:end], self.targets[begin:end]
+        return PackedBatches(self.first_step + first, tokens, targets, self.sizes[first:last], keys)
+
+    def to(self, device: torch.device, **_: Any) -> "PackedBatches":
+        """Return a copy on another device, but for the sizes."""
+        keys = None if self.keys is None else self.keys.to(device)
+        return replace(self, tokens=self.tokens.to(device), targets=self.targets.to(device), keys=keys)
 
 
 @dataclass(frozen=True)
@@ -139,6 +205,10 @@ class FullBatches:
         once = (self.contexts, self.pairs, self.weights)
         return tuple(tensor.expand(self.length, *tensor.shape) for tensor in once)
 
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `nll` for each step."""
+        yield from [(self.contexts, self.pairs, self.weights)] * self.length
+
     def steps(self, first: int, last: int) -> "FullBatches":
         """Return the steps [first, last)."""
         return replace(self, first_step=self.first_step + first, length=last - first)
@@ -153,4 +223,4 @@ class FullBatches:
         return FullBatches(self.first_step, self.length, *tensors)
 
 
-Block = Minibatches | FullBatches
+Block = Minibatches | PackedBatches | FullBatches

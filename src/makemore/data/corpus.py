@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from makemore.data import cache
+from makemore.data.lines import Lines, pieces_of
 from makemore.data.options import SPLITS, CorpusOptions
 from makemore.data.splits import Keys, Membership, keys_of_lines, overlaps_of, split_by_example, split_by_line
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
@@ -31,6 +32,13 @@ _CHUNK = 2**21
 # characters listed in a report
 _NAMED = 10
 _ARRAYS = ("tokens", "lengths", "membership")
+
+
+class Reader(Protocol):
+    """A network, as far as the data is concerned (see `makemore.models.network`)."""
+
+    reads: str
+    block_size: int
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,26 @@ class Corpus:
     def windows(self, split: str, block_size: int) -> Windows:
         """Return the examples of a split with contexts of `block_size` tokens."""
         positions = positions_of(self.membership == SPLITS.index(split), self.lengths, block_size)
+        return Windows(self._stream(block_size), positions, block_size, self.vocabulary.size, self.vocabulary.start)
+
+    def context_size(self, network: Reader) -> int:
+        """Return T, the length of the contexts to evaluate a network on.
+
+        One over lines sees no more than the longest line; what is shorter is padded, and no padding is evaluated.
+        """
+        return min(network.block_size, int(self.lengths.max())) if network.reads == "lines" else network.block_size
+
+    def lines(self, split: str, block_size: int) -> Lines:
+        """Return the lines of a split in pieces of at most `block_size` tokens."""
+        return pieces_of(self._stream(1), self.lengths, self.membership == SPLITS.index(split), block_size)
+
+    def _stream(self, block_size: int) -> Tensor:
         if block_size not in self._streams:
-            self._streams.clear()
+            # that of a network, and that of its training on lines
+            if len(self._streams) > 1:
+                self._streams.clear()
             self._streams[block_size] = padded(self.tokens, self.lengths, block_size, self.vocabulary.start)
-        return Windows(self._streams[block_size], positions, block_size, self.vocabulary.size)
+        return self._streams[block_size]
 
     def lines_among(self, items: Iterable[str]) -> set[str]:
         """Return the sampled items that are lines of the text."""

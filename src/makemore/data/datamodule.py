@@ -4,7 +4,7 @@ A Lightning epoch is the steps up to the next validation: the training loader st
 there, so validation, early stopping and resuming need no other bookkeeping.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, dropout_keys
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
+from makemore.data.lines import Lines
 from makemore.data.options import CorpusOptions
 from makemore.data.windows import CountedWindows, Windows
 from makemore.errors import as_text, one_of, whole_number
@@ -91,10 +92,15 @@ class TextDataModule(L.LightningDataModule):
         return read_corpus(self.options)
 
     @property
-    def block_size(self) -> int:
-        """T, that of the Trainer's model."""
+    def network(self) -> Any:
+        """The network of the Trainer's model."""
         assert self.trainer is not None
-        return int(self.trainer.lightning_module.block_size)  # type: ignore[arg-type]
+        return self.trainer.lightning_module.network
+
+    @property
+    def context_size(self) -> int:
+        """T, the length of the contexts of that network."""
+        return self.corpus.context_size(self.network)
 
     def end_of_epoch(self, step: int) -> int:
         """Return the step at which the Lightning epoch of a step ends: the next validation, or the last step."""
@@ -123,14 +129,20 @@ class TextDataModule(L.LightningDataModule):
 
     def windows(self, split: str) -> Windows:
         """Return the examples of a split."""
-        key = (split, self.block_size)
+        key = (split, self.context_size)
         if key not in self._windows:
             self._windows[key] = self.corpus.windows(*key)
         return self._windows[key]
 
+    def examples(self, split: str) -> Windows | Lines:
+        """Return the examples of a split as the Trainer's network reads them in training."""
+        if self.network.reads == "lines":
+            return self.corpus.lines(split, self.network.block_size)
+        return self.windows(split)
+
     def counted(self, split: str) -> CountedWindows:
         """Return the counted windows of a split that has examples."""
-        key = (split, self.block_size)
+        key = (split, self.context_size)
         if key not in self._counted:
             self._counted[key] = self.windows(split).counted()
         return self._counted[key]
@@ -157,9 +169,9 @@ class _TrainingBlocks:
         self.data, self.trainer = data, data.trainer
 
     @cached_property
-    def windows(self) -> Windows:
+    def examples(self) -> Windows | Lines:
         """The training split, on the device of the model, where blocks are gathered."""
-        return self.data.windows("train").to(self.trainer.lightning_module.device)
+        return self.data.examples("train").to(self.trainer.lightning_module.device)
 
     @cached_property
     def full(self) -> FullBatches:
@@ -168,8 +180,8 @@ class _TrainingBlocks:
 
     def __iter__(self) -> Iterator[Block | CountedWindows]:
         data, step = self.data, self.trainer.global_step
-        # as `makemore.models.network.Counted` has; the module of a group has no network of its own
-        if hasattr(getattr(self.trainer.lightning_module, "network", None), "count"):
+        # as `makemore.models.network.Counted` has
+        if hasattr(data.network, "count"):
             yield data.counted("train")
             return
         if data.validation_due:
@@ -178,7 +190,7 @@ class _TrainingBlocks:
             return
         most, last = data.steps_per_execution, data.end_of_epoch(step)
         if data.batch_size is not None:
-            tokens = data.batch_size * (data.block_size + 1) * len(data.member_seeds or [data.seed])
+            tokens = data.batch_size * (data.context_size + 1) * len(data.member_seeds or [data.seed])
             most = min(most, max(_BLOCK_TOKENS // tokens, 1))
         while step < last:
             ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.watch_intervals)]
@@ -189,20 +201,33 @@ class _TrainingBlocks:
     def block(self, first_step: int, steps: int) -> Block:
         """Return the block of `steps` steps from the first on."""
         data = self.data
-        if data.batch_size is None:
+        if data.batch_size is None and data.network.reads == "windows":
             return replace(self.full, first_step=first_step, length=steps)
-        draw, batch_size, total = DRAWS[data.draw], data.batch_size, len(self.windows)
+        total = len(self.examples)
 
         def rows(seed: int) -> npt.NDArray[np.int64]:
-            drawn = [draw(seed, step, batch_size, total) for step in range(first_step, first_step + steps)]
-            return np.reshape(drawn, (steps, batch_size)).astype(np.int64)
+            if data.batch_size is None:
+                return np.broadcast_to(np.arange(total), (steps, total))
+            drawn = [
+                DRAWS[data.draw](seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)
+            ]
+            return np.reshape(drawn, (steps, data.batch_size)).astype(np.int64)
 
-        if data.member_seeds is None:
-            stacked = rows(data.seed)
-        else:
-            by_seed = {seed: rows(seed) for seed in data.member_seeds}
-            stacked = np.stack([by_seed[seed] for seed in data.member_seeds], axis=1)
-        return Minibatches(first_step, *self.windows.batch(torch.from_numpy(stacked)))
+        stacked, keys = self._of_members(rows), None
+        if data.network.takes_key:
+            keys = torch.from_numpy(self._of_members(lambda seed: dropout_keys(seed, first_step, steps)))
+        if isinstance(self.examples, Windows):
+            return Minibatches(first_step, *self.examples.batch(torch.from_numpy(stacked)), keys)
+        if data.member_seeds is None and not self.trainer.lightning_module.compile_steps:
+            return self.examples.packed(first_step, stacked, keys)
+        return self.examples.padded(first_step, stacked, keys)
+
+    def _of_members(self, of_seed: Callable[[int], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """Return what there is for a seed (K, ...), for each member of a group (K, N, ...)."""
+        if self.data.member_seeds is None:
+            return of_seed(self.data.seed)
+        by_seed = {seed: of_seed(seed) for seed in self.data.member_seeds}
+        return np.stack([by_seed[seed] for seed in self.data.member_seeds], axis=1)
 
 
 def _next_multiple(step: int, of: int) -> int:

@@ -29,12 +29,14 @@ class CountedWindows:
         pair_context: (P,) the row of a pair's context, ascending.
         pair_target: (P,) the token that follows it.
         pair_count: (P,) how often, at least 1.
+        start: the token that pads contexts.
     """
 
     contexts: Tensor
     pair_context: Tensor
     pair_target: Tensor
     pair_count: Tensor
+    start: int = 0
 
     @property
     def total(self) -> int:
@@ -43,7 +45,9 @@ class CountedWindows:
 
     def to(self, device: torch.device) -> "CountedWindows":
         """Return a copy on another device."""
-        return CountedWindows(*(tensor.to(device) for tensor in vars(self).values()))
+        tensors = (self.contexts, self.pair_context, self.pair_target, self.pair_count)
+        contexts, context, target, count = (tensor.to(device) for tensor in tensors)
+        return CountedWindows(contexts, context, target, count, self.start)
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,14 @@ class Windows:
         stream: (S,) tokens in the smallest type, each line preceded by `block_size` start tokens.
         positions: (N,) of the tokens to predict in the stream.
         block_size: T, the length of a context; may be 0.
+        start: the start token.
     """
 
     stream: Tensor
     positions: Tensor
     block_size: int
     vocab_size: int
+    start: int = 0
 
     def __len__(self) -> int:
         """Return N, the number of examples."""
@@ -74,6 +80,10 @@ class Windows:
         windows = self.stream.unfold(0, self.block_size + 1, 1)[self.positions[rows] - self.block_size]
         return windows[..., :-1].long(), windows[..., -1].long()
 
+    def some(self, rows: Tensor) -> Tensor:
+        """Return the contexts (R, T) of the examples `rows` (R,), as int64."""
+        return self.batch(rows)[0]
+
     def counted(self) -> CountedWindows:
         """Count the examples."""
         everything = self.positions.numpy()
@@ -85,9 +95,10 @@ class Windows:
         codes, _ = self._codes(positions, range(-self.block_size, 0))
         _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
         stream = self.stream.numpy()
-        contexts = stream[positions[first][:, None] + np.arange(-self.block_size, 0)]
-        arrays = (contexts, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
-        return CountedWindows(*(torch.from_numpy(array) for array in arrays))
+        distinct = stream[positions[first][:, None] + np.arange(-self.block_size, 0)]
+        arrays = (distinct, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
+        contexts, context, target, count = (torch.from_numpy(array) for array in arrays)
+        return CountedWindows(contexts, context, target, count, self.start)
 
     def _distinct(self, positions: _Array, counts: _Array | None = None) -> tuple[_Array, _Array]:
         """Return a position of each distinct window, in the order of their tokens, and the sums of their counts.

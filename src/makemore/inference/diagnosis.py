@@ -68,7 +68,7 @@ class Diagnosis:
 def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     """Diagnose a network on the CPU, on a split with examples; raise `DivergedError` if it gives no probabilities."""
     # the matrices need the token before, even if the network does not
-    windows = corpus.windows(split, max(network.block_size, 1)).counted()
+    windows = corpus.windows(split, max(corpus.context_size(network), 1)).counted()
     size = corpus.vocabulary.size
     count = np.bincount(windows.pair_target, windows.pair_count, size)
     common = Counter(dict(enumerate(count)))
@@ -110,7 +110,7 @@ def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
     starts = np.cumsum(corpus.lengths, dtype=np.int64) - corpus.lengths
     predicted = np.flatnonzero(corpus.membership == SPLITS.index(split))
     places = np.minimum(predicted - starts[np.searchsorted(starts, predicted, "right") - 1], PLACES - 1)
-    windows = corpus.windows(split, network.block_size)
+    windows = corpus.windows(split, corpus.context_size(network))
     found = []
     for place in range(int(places.max()) + 1):
         here = replace(windows, positions=windows.positions[torch.from_numpy(places == place)])

@@ -36,9 +36,10 @@ class Evaluation:
             Path(path).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
 
-def counted_splits(corpus: Corpus, block_size: int) -> dict[str, CountedWindows]:
+def counted_splits(corpus: Corpus, network: Network) -> dict[str, CountedWindows]:
     """Return the counted windows of each split of `corpus` that has examples."""
-    return {split: corpus.windows(split, block_size).counted() for split in SPLITS if corpus.size(split)}
+    size = corpus.context_size(network)
+    return {split: corpus.windows(split, size).counted() for split in SPLITS if corpus.size(split)}
 
 
 def split_nlls(network: Network, windows: Mapping[str, CountedWindows]) -> dict[str, NLL]:
@@ -65,14 +66,14 @@ def evaluate(model: TrainedModel, data_path: str | Path | None = None) -> Evalua
     if data_path is not None:
         options = CorpusOptions(str(data_path), splits=(1, 0, 0), normalize=model.options.normalize)
         corpus = read_corpus(options, model.vocabulary)
-        windows = corpus.windows("train", model.network.block_size).counted()
+        windows = corpus.windows("train", corpus.context_size(model.network)).counted()
         return Evaluation({"text": exact_nll(model.network, windows)}, [])
     changes = model.changes()
     try:
         corpus = read_corpus(model.options, model.vocabulary)
     except UserError as error:
         raise UserError("; ".join([*changes, str(error)])) from error
-    return Evaluation(split_nlls(model.network, counted_splits(corpus, model.network.block_size)), changes)
+    return Evaluation(split_nlls(model.network, counted_splits(corpus, model.network)), changes)
 
 
 def nll_rows(nlls: Mapping[str, NLL]) -> list[tuple[str, ...]]:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
+from makemore.inference.prefix_tree import prefix_trees
 from makemore.models.network import Network, evaluating
+from makemore.models.sequence import SequenceNetwork
 
 # contexts evaluated at once: logits of 16,384 x 27 float32 are 1.8 MB
 _ROWS = 2**14
@@ -44,11 +46,13 @@ class NLL:
 class Predictions:
     """Log-probabilities (R, V), in nats, of every token after each context (R, T) of a chunk of counted windows.
 
-    For each pair, (P,): the row of its context, ascending; its token; its count; the log-probability of its token.
+    For each pair, (P,): the row of its context, ascending; its token; its count; the log-probability of its token; and
+    where in the windows these pairs are.
     """
 
     contexts: Tensor
     log_probs: Tensor
+    pairs: Tensor | slice
     rows: Tensor
     targets: Tensor
     counts: Tensor
@@ -67,20 +71,48 @@ def log_probs(
     Raises:
         DivergedError: a log-probability is not a number.
     """
+    if isinstance(network, SequenceNetwork):
+        chunks = _by_prefix(network, windows, rows)
+    else:
+        chunks = _by_context(network, windows, rows)
+    with evaluating(network):
+        for contexts, logits, row, pairs in chunks:
+            found = F.log_softmax(logits, dim=-1, dtype=dtype)
+            targets = windows.pair_target[pairs]
+            # a flat index is faster than a pair of indices
+            chosen = found.flatten()[row * network.vocab_size + targets]
+            if chosen.isnan().any():
+                raise DivergedError(NO_PROBABILITIES)
+            yield Predictions(contexts, found, pairs, row, targets, windows.pair_count[pairs], chosen)
+
+
+# contexts of a chunk, the logits after them, and the pairs: the row of each in the chunk, and its place in the windows
+_Chunk = tuple[Tensor, Tensor, Tensor, Tensor | slice]
+
+
+def _by_context(network: Network, windows: CountedWindows, rows: int) -> Iterator[_Chunk]:
     for first in range(0, len(windows.contexts), rows):
         # pairs are in the order of their contexts
         bounds = torch.tensor([first, first + rows], device=windows.pair_context.device)
         pairs = slice(*torch.searchsorted(windows.pair_context, bounds).tolist())
         contexts = windows.contexts[first : first + rows].long()
-        with evaluating(network):
-            logits = network(contexts[:, contexts.shape[1] - network.block_size :])
-        found = F.log_softmax(logits, dim=-1, dtype=dtype)
-        row, targets = windows.pair_context[pairs].long() - first, windows.pair_target[pairs]
-        # a flat index is faster than a pair of indices
-        chosen = found.flatten()[row * network.vocab_size + targets]
-        if chosen.isnan().any():
-            raise DivergedError(NO_PROBABILITIES)
-        yield Predictions(contexts, found, row, targets, windows.pair_count[pairs], chosen)
+        logits = network(contexts[:, contexts.shape[1] - network.block_size :])
+        yield contexts, logits, windows.pair_context[pairs].long() - first, pairs
+
+
+def _by_prefix(network: SequenceNetwork, windows: CountedWindows, rows: int) -> Iterator[_Chunk]:
+    device = windows.contexts.device
+    size = min(network.block_size, windows.contexts.shape[1])
+    contexts = windows.contexts[:, windows.contexts.shape[1] - size :].cpu().numpy()
+    every = torch.arange(len(contexts) + 1, device=device, dtype=windows.pair_context.dtype)
+    bounds = torch.searchsorted(windows.pair_context, every)
+    for tree in prefix_trees(contexts, windows.start, rows):
+        chosen = torch.from_numpy(tree.chosen).to(device)
+        firsts, counts = bounds[chosen], bounds[chosen + 1] - bounds[chosen]
+        row = torch.arange(len(chosen), device=device).repeat_interleave(counts)
+        # the pairs of each chosen context, one after another
+        pairs = torch.arange(len(row), device=device) + (firsts - counts.cumsum(0) + counts)[row]
+        yield windows.contexts[chosen].long(), tree.logits(network, device), row, pairs
 
 
 def exact_nll(network: Network, windows: CountedWindows) -> NLL:

@@ -20,7 +20,9 @@ from torch import Tensor
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import DivergedError, UserError, as_text, real_number, whole_number
 from makemore.inference.likelihood import NO_PROBABILITIES
+from makemore.inference.line_sampling import Uniforms, line_samples
 from makemore.models.network import Network
+from makemore.models.sequence import SequenceNetwork
 
 _UNIFORMS = 1024
 # most numbers (float64) in a page, unless V is more, and in all cached pages: 64 MB
@@ -89,11 +91,45 @@ def samples(
     options = options or SamplingOptions()
     prompt = vocabulary.encode(options.prompt)
     generator = torch.Generator().manual_seed(whole_number("seed", seed))
-    return _items(_Pages(network, vocabulary, options), prompt, options.max_length, _uniforms(generator))
+    network = copy.deepcopy(network).to("cpu", torch.float64).eval()
+    distributions = Distributions(vocabulary, options)
+    if isinstance(network, SequenceNetwork):
+        ends = vocabulary.start, vocabulary.end
+        items = line_samples(network, distributions, prompt, *ends, options.max_length, Uniforms(generator))
+        return map(vocabulary.decode, items)
+    pages = _Pages(network, vocabulary.size, distributions)
+    return _items(pages, vocabulary, prompt, options.max_length, _uniforms(generator))
 
 
-def _items(pages: "_Pages", prompt: list[int], max_length: int, uniforms: Iterator[float]) -> Iterator[str]:
-    vocabulary, rows, contexts = pages.vocabulary, pages.rows, pages.contexts
+@dataclass(frozen=True)
+class Distributions:
+    """Makes distributions of logits, as the options ask."""
+
+    vocabulary: Vocabulary
+    options: SamplingOptions
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return cumulative distributions (R, V) of logits (R, V); raise `DivergedError` for no probabilities."""
+        if self.vocabulary.start != self.vocabulary.end:
+            # a separate start token is never sampled
+            logits[:, self.vocabulary.start] = -torch.inf
+        if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
+            kept = logits.topk(self.options.top_k).indices
+            logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
+        if self.options.temperature != 1:
+            # with a maximum of 0, no temperature overflows
+            logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
+        cumulative = logits.softmax(1).cumsum(1)
+        totals = cumulative[:, -1:]
+        if not totals.isfinite().all():
+            raise DivergedError(NO_PROBABILITIES)
+        return cumulative / totals
+
+
+def _items(
+    pages: "_Pages", vocabulary: Vocabulary, prompt: list[int], max_length: int, uniforms: Iterator[float]
+) -> Iterator[str]:
+    rows, contexts = pages.rows, pages.contexts
     end, size = vocabulary.end, vocabulary.size
     before = 0
     for token in [vocabulary.start] * pages.network.block_size + prompt:
@@ -123,32 +159,17 @@ class _Pages(dict[int, "array[float]"]):
     The tokens of a context are the digits, base V, of its number.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary, options: SamplingOptions) -> None:
+    def __init__(self, network: Network, size: int, distributions: Distributions) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).to("cpu", torch.float64).eval()
-        self.vocabulary = vocabulary
-        self.options = options
-        self.contexts = vocabulary.size**network.block_size
-        self.rows = max(_PAGE // vocabulary.size, 1) if self.contexts <= _FEW else 1
-        self.most = max(_KEPT // (self.rows * vocabulary.size), 1)
+        self.network, self.size, self.distributions = network, size, distributions
+        self.contexts = size**network.block_size
+        self.rows = max(_PAGE // size, 1) if self.contexts <= _FEW else 1
+        self.most = max(_KEPT // (self.rows * size), 1)
 
     @torch.no_grad()
     def __missing__(self, number: int) -> "array[float]":
-        logits = self.network(self._contexts_of(number))
-        if self.vocabulary.start != self.vocabulary.end:
-            # a separate start token is never sampled
-            logits[:, self.vocabulary.start] = -torch.inf
-        if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
-            kept = logits.topk(self.options.top_k).indices
-            logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
-        if self.options.temperature != 1:
-            # with a maximum of 0, no temperature overflows
-            logits = (logits - logits.amax(1, keepdim=True)) / self.options.temperature
-        cumulative = logits.softmax(1).cumsum(1).numpy()
-        totals = cumulative[:, -1:]
-        if not np.isfinite(totals).all():
-            raise DivergedError(NO_PROBABILITIES)
-        page = array("d", (cumulative / totals).tobytes())
+        cumulative = self.distributions(self.network(self._contexts_of(number)))
+        page = array("d", cumulative.numpy().tobytes())
         if len(self) == self.most:
             # evicts the oldest; computed again it has the same bits
             del self[next(iter(self))]
@@ -157,7 +178,7 @@ class _Pages(dict[int, "array[float]"]):
 
     def _contexts_of(self, number: int) -> Tensor:
         """Return the contexts (R, T) of a page, as int64; the last page may have fewer."""
-        first, size = number * self.rows, self.vocabulary.size
+        first, size = number * self.rows, self.size
         carry = np.arange(min(self.rows, self.contexts - first))
         contexts = np.empty((len(carry), self.network.block_size), dtype=np.int64)
         # digit by digit, as the number of a context may exceed 64 bits

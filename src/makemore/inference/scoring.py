@@ -62,13 +62,16 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
 
     `UserError` for a character not in the vocabulary; `DivergedError` if a log-probability is not a number.
     """
-    scores, labels, start = [], vocabulary.labels, [vocabulary.start] * network.block_size
+    scores, labels = [], vocabulary.labels
     for word in words:
         targets = [*vocabulary.encode(word), vocabulary.end]
-        contexts = torch.tensor(start + targets).unfold(0, network.block_size, 1)[: len(targets)]
+        size = network.block_size if network.reads == "windows" else min(network.block_size, len(targets))
+        contexts = torch.tensor([vocabulary.start] * size + targets).unfold(0, size, 1)[: len(targets)]
         rows = torch.arange(len(targets))
-        windows = CountedWindows(contexts, rows, torch.tensor(targets), torch.ones_like(rows))
-        chosen = torch.cat([part.chosen for part in log_probs(network, windows, _ROWS, torch.float64)])
+        windows = CountedWindows(contexts, rows, torch.tensor(targets), torch.ones_like(rows), vocabulary.start)
+        chosen = torch.empty(len(targets), dtype=torch.float64)
+        for part in log_probs(network, windows, _ROWS, torch.float64):
+            chosen[part.pairs] = part.chosen
         scores.append(WordScore(word, [labels[token] for token in targets], chosen.tolist()))
     return scores
 

@@ -4,10 +4,12 @@ A checkpoint records the registered name and the arguments of the network, the v
 the registry instantiates what it names.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+
+from torch import Tensor
 
 from makemore.checkpoints import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
 from makemore.data.options import CorpusOptions
@@ -105,6 +107,12 @@ class TrainedModel:
             ) from error
 
 
+def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that are evaluated, of a module's state: the average, where there is one."""
+    prefix = "average." if any(name.startswith("average.") for name in state) else "network."
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
 def load(path: str | Path) -> TrainedModel:
     """Load a trained model from a checkpoint, or from the newest of a run's directory.
 
@@ -117,7 +125,7 @@ def load(path: str | Path) -> TrainedModel:
         with naming_damage(path):
             own = checkpoint[RECORD_KEY]
             vocabulary, model = Vocabulary(**own["vocabulary"]), own["model"]
-            state = {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
+            state = _weights(checkpoint["state_dict"])
             network = restore(model["architecture"], vocabulary.size, model["arguments"], state)
             options = CorpusOptions(**own["data"]["options"])
             sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])

@@ -23,12 +23,15 @@ class Network(nn.Module):
     """A language model: `forward(tokens)` maps int64 tokens (B, T) to logits (*targets.shape, V).
 
     Attributes:
-        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it.
-        block_size: T, the length of a context; 0 for none.
+        reads: what `tokens` are. "windows": contexts, each with one target (B,), the token after it. "lines": see
+            `makemore.models.sequence`.
+        takes_key: whether `forward` takes a second argument in training, a number from which it draws dropout.
+        block_size: T, the length of a context, or the most tokens that a prediction depends on; 0 for none.
         vocab_size: V.
     """
 
     reads = "windows"
+    takes_key = False
     block_size: int
     vocab_size: int
 

@@ -81,7 +81,7 @@ def read_run_data(path: Path) -> RunData:
         data.problems.append(f"The text cannot be used ({error}): {missing}")
         return data
     try:
-        windows = counted_splits(data.corpus, model.network.block_size)
+        windows = counted_splits(data.corpus, model.network)
         data.nlls[f"step {model.step:,}"] = split_nlls(model.network, windows)
         for best_path in checkpoints_of(run_dir, best=True)[-1:] if run_dir is not None else []:
             best = load(best_path)

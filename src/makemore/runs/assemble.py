@@ -18,7 +18,7 @@ from hydra.errors import InstantiationException
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoints import newest_first
 from makemore.data.datamodule import TextDataModule
@@ -132,7 +132,7 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     """
     set_threads(cfg.threads)
     data = data or _data(cfg)
-    model = _model(cfg, data.corpus.vocabulary)
+    model = make_model(cfg, data.corpus.vocabulary)
     callbacks = _named(cfg.callbacks, "callbacks")
     if not all(isinstance(callback, L.Callback) for callback in callbacks):
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
@@ -152,6 +152,10 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     return Parts(cfg, run_dir, data, model, watchers, callbacks, make_loggers, checkpoints, outcome)
 
 
+# keys of the optimizer group that are not the optimiser's own
+_OF_THE_STEP = ("clip_norm", "decay_vectors", "ema_decay")
+
+
 def _data(cfg: DictConfig) -> TextDataModule:
     shared = {key: cfg[key] for key in ("seed", "steps_per_execution", "val_every", "checkpoint_every")}
     data = instantiate(cfg.data, "data", **shared)
@@ -161,10 +165,11 @@ def _data(cfg: DictConfig) -> TextDataModule:
     return data
 
 
-def _model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
-    make_model = instantiate(cfg.model, "model")
+def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
+    """Build the language model of a config, with initial weights; raise `UserError` for a bad value."""
+    make = instantiate(cfg.model, "model")
     arguments = {"vocabulary": vocabulary, "seed": cfg.seed, "log_every": cfg.log_every}
-    target = getattr(make_model, "func", None)
+    target = getattr(make, "func", None)
     if not isinstance(target, type) or not issubclass(target, LanguageModel):
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
     if not issubclass(target, CountingLanguageModel):
@@ -172,10 +177,12 @@ def _model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
         schedule = instantiate(cfg.scheduler, "scheduler")
         if not callable(schedule):
             raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler")
-        optimizer = instantiate(cfg.optimizer, "optimizer")
-        arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile}
+        own = {str(key): value for key, value in cfg.optimizer.items() if key in _OF_THE_STEP}
+        others = [str(key) for key in cfg.optimizer if key not in own]
+        optimizer = instantiate(OmegaConf.masked_copy(cfg.optimizer, others), "optimizer")
+        arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile, **own}
     try:
-        model: LanguageModel = make_model(**arguments)
+        model: LanguageModel = make(**arguments)
         return model
     except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"model: {first_line(error)}") from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
@@ -91,7 +92,13 @@ def _log_facts(parts: Parts) -> None:
     for line in corpus.report():
         log.info(line)
     # the end of the longest line is predicted from its start and all its characters: as many tokens as the line has
-    if model.block_size > (longest := int(corpus.lengths.max())):
+    longest = int(corpus.lengths.max())
+    if model.network.reads == "lines":
+        if longest > model.block_size:
+            more = np.count_nonzero(corpus.lengths > model.block_size)
+            what = f"{more:,} lines are longer than model.block_size={model.block_size} with their ends"
+            log.warning("%s: training cuts them into pieces; a token is predicted from as many before it", what)
+    elif model.block_size > longest:
         counting = isinstance(model, CountingLanguageModel)
         lower = f"model.order to {longest + 1}" if counting else f"model.block_size to {longest}"
         what = f"{model.block_size} tokens are longer than the longest line with the start before it, {longest}"

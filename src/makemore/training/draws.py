@@ -47,7 +47,19 @@ def side_effects(network: Network) -> list[str]:
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with draws.restored(), torch.no_grad():
         before = [generator.get_state() for generator in draws.generators]
-        functional_call(network, buffers, (contexts,))
+        functional_call(network, dict(buffers), (contexts,))
         drawn = not all(map(torch.equal, before, [generator.get_state() for generator in draws.generators]))
+    # in place; a network that sets a buffer to another tensor has left this one alone
     changed = not all(torch.equal(buffers[name], buffer) for name, buffer in network.named_buffers())
     return [effect for effect, found in ((DRAWS, drawn), (CHANGES_BUFFERS, changed)) if found]
+
+
+def renewed_buffers(network: Network) -> list[str]:
+    """Return the names of the buffers that a forward pass in training sets to new tensors, as `BatchNorm` does."""
+    contexts = torch.zeros((2, network.block_size), dtype=torch.int64, device=next(network.parameters()).device)
+    given = dict(network.named_buffers())
+    # it writes the buffers that the network ends with into the dict
+    passed = dict(given)
+    with StepDraws(0, contexts.device).restored(), torch.no_grad():
+        functional_call(network, passed, (contexts,))
+    return [name for name, buffer in given.items() if passed[name] is not buffer]

@@ -5,6 +5,7 @@ The Trainer runs the loop of blocks: `training_step` takes the optimiser steps o
 from 0; validation at s follows s updates.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
@@ -23,9 +24,9 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.inference.likelihood import exact_nll
-from makemore.models.network import Counted, build
+from makemore.models.network import Counted, Network, build
 from makemore.training.loggers import log_row, states
-from makemore.training.optimizers import has_functional_form
+from makemore.training.optimizers import StepOptions, groups_of, has_functional_form
 from makemore.training.schedules import Schedule, constant
 from makemore.training.steps import Objective, Taken, compiled_steps, eager_steps, whole_steps
 
@@ -61,9 +62,14 @@ class LanguageModel(L.LightningModule):
         """T, the length of the contexts that the network takes."""
         return self.network.block_size
 
-    def forward(self, contexts: Tensor) -> Tensor:
-        """Return logits (B, V) for contexts (B, T)."""
-        logits: Tensor = self.network(contexts)
+    @property
+    def evaluated(self) -> Network:
+        """The network with the weights that are evaluated and sampled."""
+        return self.network
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the network's logits (B, V), or (B, T, V) of one over lines, for tokens (B, T)."""
+        logits: Tensor = self.network(tokens)
         return logits
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
@@ -75,7 +81,7 @@ class LanguageModel(L.LightningModule):
         split = "test" if self.trainer.testing else "val"
         # takes long on a large text, and nothing is logged yet
         with signals.at_once():
-            nll = exact_nll(self.network, windows).nats
+            nll = exact_nll(self.evaluated, windows).nats
         # for callbacks alone, as Lightning would log it at its count of blocks
         self.log(f"{split}/nll", nll, logger=False, batch_size=1)
         log_row(self.loggers, self.global_step, {f"{split}/nll": nll})
@@ -85,6 +91,8 @@ class LanguageModel(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our record, which `makemore.inference.trained_model.load` reads, as builtins and tensors."""
         corpus = self.trainer.datamodule.corpus  # type: ignore[attr-defined]
+        # Lightning has taken the state before; the tensors are the same
+        _ = self.evaluated
         checkpoint[RECORD_KEY] = self.record(corpus, self.global_step, self.loggers)
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
@@ -123,25 +131,37 @@ class NeuralLanguageModel(LanguageModel):
 
     Args:
         architecture, vocabulary, seed, log_every, arguments: see `LanguageModel`.
-        optimizer: makes the optimiser of the parameters.
+        optimizer: makes the optimiser of groups of parameters.
         schedule: the factor of the learning rate as a function of the step.
         l2: factor of the penalty, see `Objective`; it never enters an NLL.
         compile: take the steps in functions compiled by `torch.compile`.
+        clip_norm: the greatest norm of all gradients together; None is no limit.
+        decay_vectors: whether biases, gains and other vectors have the optimiser's weight decay too.
+        ema_decay: of the exponential moving average of the weights, which is what is evaluated then; None for none.
     """
 
     def __init__(
         self,
         architecture: str,
         vocabulary: Vocabulary,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        optimizer: Callable[[Any], torch.optim.Optimizer],
         schedule: Schedule | None = None,
         l2: float = 0.0,
         seed: int = 0,
         log_every: int = 100,
         compile: bool = False,  # noqa: A002 - the name of the key
+        clip_norm: float | None = None,
+        decay_vectors: bool = True,
+        ema_decay: float | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(architecture, vocabulary, seed, log_every, **arguments)
+        self.clip_norm = None if clip_norm is None else real_number("optimizer.clip_norm", clip_norm, above=0)
+        self.decay_vectors = true_or_false("optimizer.decay_vectors", decay_vectors)
+        self.ema_decay = ema_decay
+        if ema_decay is not None:
+            real_number("optimizer.ema_decay", ema_decay, at_least=0, below=1)
+            self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = optimizer
         self.schedule = schedule or constant()
         self.compile_steps = true_or_false("compile", compile)
@@ -150,20 +170,43 @@ class NeuralLanguageModel(LanguageModel):
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         """Return the optimiser and its schedule, which counts optimiser steps."""
         try:
-            optimizer = self.optimizer(self.network.parameters())
+            optimizer = self.optimizer(groups_of(self.network, self.decay_vectors))
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
         if self.compile_steps and not has_functional_form(optimizer):
-            known = "SGD without dampening, Adam or AdamW, with one group of parameters"
+            known = "SGD without dampening, Adam or AdamW"
             raise UserError(f"compile=true takes {known}, not this {type(optimizer).__name__}; use compile=false")
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
+
+    @property
+    def averages(self) -> list[Tensor]:
+        """The averages of the weights, in the order of the optimiser's parameters; none where there is no average."""
+        if self.ema_decay is None:
+            return []
+        of_weight = dict(zip(self.network.parameters(), self.average.parameters(), strict=True))
+        groups = groups_of(self.network, self.decay_vectors)
+        return [of_weight[parameter].detach() for group in groups for parameter in group["params"]]
+
+    @property
+    def evaluated(self) -> Network:
+        """The network with the weights that are evaluated and sampled: the average, where there is one."""
+        if self.ema_decay is None:
+            return self.network
+        # what batch norm keeps is an average already
+        for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            mean.copy_(now)
+        return self.average
+
+    def step_options(self) -> StepOptions:
+        """Return what is done in a step beside the optimiser's own rule."""
+        return StepOptions(self.clip_norm, self.averages, self.ema_decay or 0.0)
 
     def on_train_start(self) -> None:
         """Make the function that takes steps, now that the optimiser's state is restored."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         make = compiled_steps if self.compile_steps else eager_steps
-        take = make(Objective(self.network, self.l2), optimizer, self.seed)
-        self._take_steps = whole_steps(take, optimizer, self.network)
+        take = make(Objective(self.network, self.l2), optimizer, self.seed, self.step_options())
+        self._take_steps = whole_steps(take, optimizer, self.network, self.averages)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:
         """Take a step for each minibatch of a block, fewer after a signal; a loss not finite is a `DivergedError`."""

@@ -36,6 +36,29 @@ def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
     return lambda step: float(gamma ** bisect_right(steps, step))
 
 
+def cosine(warmup_steps: int, total_steps: int, final: float = 0.0) -> Schedule:
+    """Return the schedule that rises linearly, then falls as half a cosine wave (Loshchilov and Hutter 2017).
+
+    Args:
+        warmup_steps: until the rate is `optimizer.lr`; step s of them has the factor (s + 1) / `warmup_steps`.
+        total_steps: until it is `final`, where it stays.
+        final: the last factor.
+    """
+    whole_number("scheduler.warmup_steps", warmup_steps)
+    real_number("scheduler.final", final, at_least=0)
+    if whole_number("scheduler.total_steps", total_steps, at_least=1) <= warmup_steps:
+        mend = "lower scheduler.warmup_steps"
+        raise UserError(f"scheduler.warmup_steps={warmup_steps} leaves none of {total_steps} steps to fall; {mend}")
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        fallen = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+        return final + (1 - final) * (1 + math.cos(math.pi * fallen)) / 2
+
+    return factor
+
+
 def exponential_ramp(start_exponent: float, end_exponent: float, ramp_steps: int) -> Schedule:
     """Return the schedule of the learning-rate range test: factors 10^(linspace(start, end, steps)) (L2).
 

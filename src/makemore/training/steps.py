@@ -19,10 +19,17 @@ from torch.func import functional_call, grad_and_value
 
 from makemore import signals
 from makemore.data import cache
-from makemore.data.batches import Block
+from makemore.data.batches import Block, PackedBatches
 from makemore.models.network import Network
-from makemore.training.draws import DRAWS, StepDraws, side_effects
-from makemore.training.optimizers import ClassUpdate, FunctionalUpdate, functional_update, parameters_of, snapshot
+from makemore.training.draws import DRAWS, StepDraws, renewed_buffers, side_effects
+from makemore.training.optimizers import (
+    ClassUpdate,
+    FunctionalUpdate,
+    StepOptions,
+    functional_update,
+    parameters_of,
+    snapshot,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +37,11 @@ log = logging.getLogger(__name__)
 Losses = tuple[Tensor, Tensor]
 # (block, the learning rate of each step, or of each member in a group) -> losses
 TakeSteps = Callable[[Block, Sequence[Any]], Losses]
-# (parameters, a block's `nll`, a batch of it) -> gradients, in the order of the parameters, and (NLL, penalty)
-Gradients = Callable[[list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses]]
+# (parameters, buffers that a forward pass renews, a block's `nll`, a batch of it)
+# -> gradients, in the order of the parameters, (NLL, penalty), new buffers
+Gradients = Callable[
+    [list[Tensor], list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses, list[Tensor]]
+]
 # NLL and penalty of each step taken of a block, and the loss that was not finite, if any
 Taken = tuple[list[float], list[float], float | None]
 WholeSteps = Callable[[Block, Sequence[float]], Taken]
@@ -70,14 +80,16 @@ class Objective(nn.Module):
         return self.l2 * squares / sum(weight.numel() for weight in weights)
 
 
-def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.Module) -> WholeSteps:
+def whole_steps(
+    take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.Module, averages: list[Tensor] | None = None
+) -> WholeSteps:
     """Return a function that takes back a block with a loss that is not finite, and takes it anew up to there.
 
     A block that a signal has interrupted is taken back.
     """
 
     def whole(block: Block, rates: Sequence[float]) -> Taken:
-        take_back = snapshot(optimizer, network)
+        take_back = snapshot(optimizer, network, averages)
         try:
             nlls, penalties = take(block, rates)
         except signals.Stopped:
@@ -95,9 +107,12 @@ def whole_steps(take: TakeSteps, optimizer: torch.optim.Optimizer, network: nn.M
     return whole
 
 
-def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
+def eager_steps(
+    objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0, options: StepOptions | None = None
+) -> TakeSteps:
     """Return a function that takes the steps of a block one after another; `seed` is that of the network's draws."""
-    update = functional_update(optimizer) or ClassUpdate(optimizer)
+    options = options or StepOptions()
+    update = functional_update(optimizer, options) or ClassUpdate(optimizer, options)
     parameters = tuple(parameters_of(optimizer))
     one = torch.ones((), device=parameters[0].device)
     # seeding costs a tenth of a small model's step
@@ -108,9 +123,8 @@ def eager_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: in
     def take(block: Block, rates: Sequence[float]) -> Losses:
         nlls: list[Tensor] = []
         penalties: list[Tensor] = []
-        batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
         with nullcontext() if draws is None else draws.restored():
-            for batch, rate in zip(batches, rates, strict=True):
+            for batch, rate in zip(block.batches(), rates, strict=True):
                 if signals.requested():
                     break
                 if draws is not None:
@@ -131,7 +145,9 @@ def no_losses(device: torch.device) -> Losses:
     return torch.zeros(0, device=device), torch.zeros(0, device=device)
 
 
-def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0) -> TakeSteps:
+def compiled_steps(
+    objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0, options: StepOptions | None = None
+) -> TakeSteps:
     """Return a function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
 
     Compiled steps differ from eager ones in the last bits. A network with side effects is not compiled, and a warning
@@ -140,31 +156,37 @@ def compiled_steps(objective: Objective, optimizer: torch.optim.Optimizer, seed:
     if effects := side_effects(objective.network):
         what = f"{type(objective.network).__name__} {' and '.join(effects)} in training"
         log.warning("compile=true: %s; training continues without", what)
-        return eager_steps(objective, optimizer, seed)
+        return eager_steps(objective, optimizer, seed, options)
     known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
     names = [known[parameter] for parameter in parameters_of(optimizer)]
-    update = functional_update(optimizer, compiled=True)
+    update = functional_update(optimizer, options, compiled=True)
     assert update is not None
 
-    def gradients(parameters, nll_of, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
+    network = objective.network
+    renewed = [f"network.{name}" for name in renewed_buffers(network)]
+    buffers = dict(objective.named_buffers())
+
+    def gradients(parameters, buffers, nll_of, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
         def loss(values, batch):  # type: ignore[no-untyped-def]
-            nll, penalty = functional_call(objective, dict(zip(names, values, strict=True)), (nll_of, batch))
-            return nll + penalty, (nll, penalty)
+            state = dict(zip(names, values, strict=True)) | dict(zip(renewed, buffers, strict=True))
+            nll, penalty = functional_call(objective, state, (nll_of, batch))
+            return nll + penalty, ((nll, penalty), [state[name] for name in renewed])
 
-        found, (_, losses) = grad_and_value(loss, has_aux=True)(parameters, batch)
-        return found, losses
+        found, (_, (losses, new)) = grad_and_value(loss, has_aux=True)(parameters, batch)
+        return found, losses, new
 
-    return compiled_update(update, gradients, lambda: eager_steps(objective, optimizer, seed))
+    of_network = [buffers[name] for name in renewed]
+    return compiled_update(update, of_network, gradients, lambda: eager_steps(objective, optimizer, seed, options))
 
 
 def compiled_update(
-    update: FunctionalUpdate, gradients_of: Gradients, otherwise: Callable[[], TakeSteps]
+    update: FunctionalUpdate, buffers: list[Tensor], gradients_of: Gradients, otherwise: Callable[[], TakeSteps]
 ) -> TakeSteps:
     """Return a function that takes the steps of a block in calls of compiled ones, ten or one at a time.
 
-    Where compiling fails, for want of a C++ compiler perhaps, a warning says so and the other steps are taken without.
-    On CUDA the compiled functions are captured as graphs. `otherwise` makes the function that takes steps without
-    compiling.
+    `buffers` are those that a step renews; they are changed in place, as the parameters are. Where compiling fails,
+    for want of a C++ compiler perhaps, a warning says so and the other steps are taken without. On CUDA the compiled
+    functions are captured as graphs. `otherwise` makes the function that takes steps without compiling.
     """
     from torch._dynamo.exc import TorchDynamoException  # half a second, which others need not wait for
 
@@ -174,6 +196,8 @@ def compiled_update(
     def unrolled(
         parameters: list[Tensor],
         state: tuple[list[Any], ...],
+        averages: list[Tensor],
+        buffers: list[Tensor],
         nll_of: Callable[..., Tensor],
         stacked: list[Tensor],
         rates: Tensor,
@@ -181,18 +205,21 @@ def compiled_update(
         nlls, penalties = [], []
         for index in range(len(rates)):
             batch = tuple(tensor[index] for tensor in stacked)
-            gradients, (nll, penalty) = gradients_of(parameters, nll_of, batch)
-            update.rule(parameters, gradients, *state, lr=rates[index])
+            gradients, (nll, penalty), renewed = gradients_of(parameters, buffers, nll_of, batch)
+            for buffer, new in zip(buffers, renewed, strict=True):
+                buffer.copy_(new)
+            update.apply(parameters, gradients, state, averages, rates[index])
             nlls.append(nll)
             penalties.append(penalty)
         return torch.stack(nlls), torch.stack(penalties)
 
+    averages = update.options.averages
     _keep_compiled()
     # else all runs of a process share a limit of eight shapes
     torch.compiler.reset()
     device = update.parameters[0].device
     if device.type == "cuda":
-        for tensor in chain(update.parameters, *update.state):
+        for tensor in chain(update.parameters, *update.state, averages, buffers):
             if tensor is not None:
                 # a captured graph may change only tensors with a static address
                 torch._dynamo.mark_static_address(tensor)
@@ -201,6 +228,7 @@ def compiled_update(
 
     def take(block: Block, rates: Sequence[Any]) -> Losses:
         nonlocal eager
+        assert not isinstance(block, PackedBatches)
         stacked, rate = block.stacked(), torch.tensor(rates, device=device)
         losses, first = [no_losses(device)], 0
         while eager is None and first < len(block) and not signals.requested():
@@ -210,7 +238,8 @@ def compiled_update(
             interruptible = nullcontext() if last - first in compiled_lengths else signals.at_once()
             try:
                 with torch.no_grad(), interruptible:
-                    part = compiled(update.parameters, update.state, block.nll, steps, rate[first:last])
+                    changing = update.parameters, update.state, averages, buffers
+                    part = compiled(*changing, block.nll, steps, rate[first:last])
             except TorchDynamoException as error:
                 # nothing has changed yet: a function is compiled before it runs
                 reason = " ".join(str(error).split("\n\n")[0].split())

@@ -43,7 +43,7 @@ class Names(Watcher):
         """Log the names and the shares."""
         if not state.step:
             return
-        names = state.names.at(state.step, state.model.network, state.model.vocabulary)
+        names = state.names.at(state.step, state.model.evaluated, state.model.vocabulary)
         seen = state.data.corpus.lines_among(names)
         unseen = sum(name not in seen for name in names)
         repeated = len(names) - len(set(names))
@@ -60,7 +60,7 @@ class Embedding(Watcher):
 
     def observe(self, state: RunState) -> None:
         """Add the current vectors to those of earlier steps."""
-        vectors = state.model.network.embedding
+        vectors = state.model.evaluated.embedding
         if vectors is None or not state.writers:
             return
         directory = state.run_dir / "projector"

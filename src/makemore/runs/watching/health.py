@@ -52,14 +52,15 @@ def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, f
     parameters = parameters_of(step.optimizer)
     objective = Objective(model.network, model.l2)
     draws = StepDraws(model.seed, parameters[0].device)
-    take_back = snapshot(step.optimizer, model.network)
+    take_back = snapshot(step.optimizer, model.network, model.averages)
     before = [parameter.detach().clone() for parameter in parameters]
     # eager even in a compiled run, as the optimiser's state serves both
-    update = functional_update(step.optimizer) or ClassUpdate(step.optimizer)
+    options = model.step_options()
+    update = functional_update(step.optimizer, options) or ClassUpdate(step.optimizer, options)
     try:
         with draws.restored():
             draws.begin(step.block.first_step)
-            nll, penalty = objective(step.block.nll, tuple(tensor[0] for tensor in step.block.stacked()))
+            nll, penalty = objective(step.block.nll, next(step.block.batches()))
             gradients = list(torch.autograd.grad(nll + penalty, parameters))
         with torch.no_grad():
             update(gradients, step.rate)
@@ -94,12 +95,12 @@ class Activations(Watcher):
     @torch.no_grad()
     def observe(self, state: RunState) -> None:
         """Log histograms and shares."""
-        windows = state.data.windows("val" if state.data.corpus.size("val") else "train")
+        examples = state.data.examples("val" if state.data.corpus.size("val") else "train")
         # spread over the text, and always the same
-        rows = torch.arange(0, len(windows), max(len(windows) // _EXAMPLES, 1))
-        contexts, _ = windows.batch(rows)
+        rows = torch.arange(0, len(examples), max(len(examples) // _EXAMPLES, 1))
+        tokens = examples.some(rows)
         with evaluating(state.model.network):
-            activations = tanh_activations(state.model.network, contexts.to(state.model.device))
+            activations = tanh_activations(state.model.network, tokens.to(state.model.device))
         for layer, values in activations.items():
             _show_histogram(state, f"activations/{layer}", values)
             state.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})

@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from makemore.data.batches import Minibatches
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line
-from makemore.models.network import Network, build
-from makemore.runs.assemble import instantiate
+from makemore.runs.assemble import make_model
 from makemore.runs.saved_config import flat
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
@@ -157,6 +157,10 @@ def groups_of(jobs: Sequence[ComposedJob]) -> list[list[ComposedJob]]:
     return found
 
 
+# values of the keys in which members differ
+_HARMLESS = {"seed": 0, "optimizer.lr": 0.1, "model.l2": 0.0, "scheduler.gamma": 1.0, "scheduler.milestones": []}
+
+
 def _fits(config: DictConfig) -> bool:
     """Return whether jobs with such a config can be members: trained by gradient descent, with rules that we have."""
     hydra = config.hydra
@@ -165,28 +169,31 @@ def _fits(config: DictConfig) -> bool:
         return False
     if config.trainer.get("precision") not in (None, 32, "32", "32-true"):
         return False
+    # whatever the values of the members are
+    config = OmegaConf.masked_copy(config, _keys(config))
+    for key, value in _HARMLESS.items():
+        if OmegaConf.select(config, key) is not None:
+            OmegaConf.update(config, key, value)
     try:
-        make_model, make_optimizer = (instantiate(config[group], group) for group in ("model", "optimizer"))
-        if getattr(make_model, "func", None) is not NeuralLanguageModel:
+        model = make_model(config, Vocabulary("a"))
+        if type(model) is not NeuralLanguageModel:
             return False
-        arguments = {key: value for key, value in make_model.keywords.items() if key not in ("architecture", "l2")}
-        network = build(make_model.keywords["architecture"], 2, arguments, seed=0)
-        # whatever the rates of the members are
-        optimizer = make_optimizer(network.parameters(), lr=0.1)
+        (optimizer,), _ = model.configure_optimizers()
     except (UserError, LookupError, TypeError, ValueError, RuntimeError):
         # a job by itself reports the error
         return False
-    return has_functional_form(optimizer) and _can_be_mapped(network, optimizer)
+    return has_functional_form(optimizer) and _can_be_mapped(model, optimizer)
 
 
-def _can_be_mapped(network: Network, optimizer: torch.optim.Optimizer) -> bool:
+def _can_be_mapped(model: NeuralLanguageModel, optimizer: torch.optim.Optimizer) -> bool:
+    network = model.network
     what = type(network).__name__
     if effects := side_effects(network):
         log.warning("%s %s in training; its jobs run one by one", what, " and ".join(effects))
         return False
-    stack = Stack([network], [optimizer], [1.0], Minibatches.members_dim, Layout([0], 1))
+    stack = Stack([network], [optimizer], [model.step_options()], [1.0], Minibatches.members_dim, Layout([0], 1))
     try:
-        stack.eager_steps()(blank_minibatches(2, network.block_size), [[0.1]])
+        stack.eager_steps()(blank_minibatches(2, network, network.block_size), [[0.1]])
     except RuntimeError as error:
         log.warning("%s cannot be mapped over members (%s); its jobs run one by one", what, first_line(error))
         return False

@@ -12,10 +12,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
 from makemore import signals
-from makemore.data.batches import Block, FullBatches, Minibatches
+from makemore.data.batches import Block, FullBatches, Minibatches, PackedBatches
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, first_line
 from makemore.inference.likelihood import exact_nll
+from makemore.models.network import Network
 from makemore.runs.outcome import check_steps
 from makemore.runs.saving import Checkpoints, RunSnapshot
 from makemore.sweeps.progress import GroupProgress, show_group
@@ -38,9 +39,13 @@ class Group(L.LightningModule):
         self.automatic_optimization = False
         self.members = members
         self.data = members[0].parts.data
-        self.block_size = members[0].model.block_size
         # the member whose checkpoint the Trainer writes
         self.saving = members[0]
+
+    @property
+    def network(self) -> Network:
+        """A network as those of all members are."""
+        return self.members[0].model.network
 
     def alive(self) -> Iterator[Member]:
         """Yield the members that have not failed."""
@@ -69,9 +74,11 @@ class Group(L.LightningModule):
         for optimizer in optimizers:
             # moves its state to the device of its parameters
             optimizer.load_state_dict(optimizer.state_dict())
-        members_dim = FullBatches.members_dim if self.data.batch_size is None else Minibatches.members_dim
+        shared = self.data.batch_size is None and self.network.reads == "windows"
+        members_dim = FullBatches.members_dim if shared else Minibatches.members_dim
         l2 = [model.l2 for model in models]
-        self._stack = Stack([model.network for model in models], optimizers, l2, members_dim, self.layout)
+        networks, options = [model.network for model in models], [model.step_options() for model in models]
+        self._stack = Stack(networks, optimizers, options, l2, members_dim, self.layout)
         self._compiled = models[0].compile_steps
         self._take_steps = self._stack.compiled_steps() if self._compiled else self._stack.eager_steps()
 
@@ -104,7 +111,7 @@ class Group(L.LightningModule):
         with signals.at_once():
             for member in self.alive():
                 with member.isolating_errors(step):
-                    member.val_nll = exact_nll(member.model.network, windows).nats
+                    member.val_nll = exact_nll(member.model.evaluated, windows).nats
         for member in self.alive():
             with member.isolating_errors(step):
                 log_row(member.loggers, step, {"val/nll": member.val_nll})
@@ -162,6 +169,7 @@ class GroupOutcome(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, _module: Any, block: Block, _batch_idx: int) -> None:
         """Observe each member before a block of steps."""
         for row, member in zip(self.group.layout.own, self.group.members, strict=True):
+            assert not isinstance(block, PackedBatches)
             if member.error is None and len(block):
                 with member.isolating_errors(trainer.global_step):
                     member.observe(trainer.global_step, block.of_member(row))

@@ -44,16 +44,20 @@ def tensor_bytes(member: Member) -> int:
     what a step makes is freed before its end, so this is more than there is at once.
     """
     model, data = member.model, member.parts.data
+    network, size = model.network, data.corpus.context_size(model.network)
     block: Block
-    if data.batch_size is None:
-        counted = data.corpus.windows("train", model.block_size).counted()
-        block = FullBatches.of(counted, model.vocabulary.size)
+    if network.reads == "lines":
+        batch_size = data.batch_size or len(data.corpus.lines("train", network.block_size))
+        block = blank_minibatches(batch_size, network, size)
+    elif data.batch_size is None:
+        block = FullBatches.of(data.corpus.windows("train", size).counted(), model.vocabulary.size)
     else:
-        block = blank_minibatches(data.batch_size, model.block_size)
-    stack = Stack([model.network], [member.optimizer], [model.l2], block.members_dim, Layout([0], 1))
+        block = blank_minibatches(data.batch_size, network, size)
+    options = [model.step_options()]
+    stack = Stack([network], [member.optimizer], options, [model.l2], block.members_dim, Layout([0], 1))
     batch = tuple(tensor[0] for tensor in block.stacked())
     with _AllocationCounter() as made, torch.no_grad():
-        stack.gradients(block.nll, stack.update.parameters, stack.constants, batch)
+        stack.gradients(block.nll, stack.update.parameters, stack.buffers, stack.constants, batch)
     return 3 * sum(tensor.nbytes for tensor in stack.changing()) + int(made.nbytes)
 
 

@@ -16,7 +16,8 @@ from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
-from makemore.training.optimizers import parameters_of
+from makemore.training.draws import renewed_buffers
+from makemore.training.optimizers import StepOptions, parameters_of
 from makemore.training.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
 
 Batch = tuple[Tensor, ...]  # the arguments of a block's `nll` but the network
@@ -30,6 +31,7 @@ class Stack:
     Args:
         networks: one a member, of one class and size, on the device where they are trained.
         optimizers: one a member, alike but for their learning rates.
+        options: of the steps of each, alike but for their averages.
         l2: of each member, see `Objective`.
         members_dim: of the blocks, see `makemore.data.batches.Minibatches`.
     """
@@ -38,13 +40,14 @@ class Stack:
         self,
         networks: Sequence[Network],
         optimizers: Sequence[torch.optim.Optimizer],
+        options: Sequence[StepOptions],
         l2: Sequence[float],
         members_dim: int | None,
         layout: Layout,
     ) -> None:
         known: dict[Tensor, str] = {parameter: f"network.{name}" for name, parameter in networks[0].named_parameters()}
         self._names = [known[parameter] for parameter in parameters_of(optimizers[0])]
-        self.update = stacked_update(optimizers, layout)
+        self.update = stacked_update(optimizers, options, layout)
         self.device = self.update.parameters[0].device
         self.members_dim = members_dim
         # without numbers: it is called with those of the members
@@ -53,10 +56,14 @@ class Stack:
         self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], layout) for each in buffers}
         self.constants["l2"] = torch.tensor(layout.spread(l2), device=self.device)
         self.constants["no_penalty"] = torch.zeros(layout.total, device=self.device)
+        # of batch norm
+        self.renewed = [f"network.{name}" for name in renewed_buffers(networks[0])]
+        self.buffers = [self.constants.pop(name) for name in self.renewed]
 
     def changing(self) -> list[Tensor]:
         """Return the tensors that a step may change."""
-        tensors = [*self.update.parameters, *chain(*self.update.state), *self.constants.values()]
+        update = self.update
+        tensors = [*update.parameters, *chain(*update.state), *update.options.averages, *self.buffers]
         return [tensor for tensor in tensors if tensor is not None]
 
     def snapshot(self) -> Callable[[], None]:
@@ -81,13 +88,14 @@ class Stack:
             nonlocal traced
             nlls, penalties = [], []
             lr = torch.tensor(rates, device=self.device)
-            batches = zip(*(tensor.unbind() for tensor in block.stacked()), strict=True)
-            for batch, rate in zip(batches, lr, strict=True):
+            for batch, rate in zip(block.batches(), lr, strict=True):
                 if signals.requested():
                     break
                 traced = traced or self._trace(block.nll, batch)
-                gradients, (nll, penalty) = traced(self.update.parameters, self.constants, batch)
+                gradients, (nll, penalty), new = traced(self.update.parameters, self.buffers, self.constants, batch)
                 self.update(gradients, rate)
+                for buffer, value in zip(self.buffers, new, strict=True):
+                    buffer.copy_(value)
                 nlls.append(nll)
                 penalties.append(penalty)
             return (torch.stack(nlls), torch.stack(penalties)) if nlls else no_losses(self.device)
@@ -98,27 +106,35 @@ class Stack:
         """Return a function that takes the steps of a block in calls of compiled ones."""
         return compiled_update(
             self.update,
-            lambda parameters, nll_of, batch: self.gradients(nll_of, parameters, self.constants, batch),
+            self.buffers,
+            lambda parameters, buffers, nll_of, batch: self.gradients(
+                nll_of, parameters, buffers, self.constants, batch
+            ),
             self.eager_steps,
         )
 
     def gradients(
-        self, nll_of: Callable[..., Tensor], parameters: list[Tensor], constants: dict[str, Tensor], batch: Batch
-    ) -> tuple[list[Tensor], Losses]:
-        """Return the gradients (N, ...) of the parameters, and NLL and penalty (N,), of a batch of a block."""
-        objective, names = self._objective, self._names
+        self,
+        nll_of: Callable[..., Tensor],
+        parameters: list[Tensor],
+        buffers: list[Tensor],
+        constants: dict[str, Tensor],
+        batch: Batch,
+    ) -> tuple[list[Tensor], Losses, list[Tensor]]:
+        """Return the gradients (N, ...) of the parameters, NLL and penalty (N,), and new buffers, for a batch."""
+        objective, names, renewed = self._objective, self._names, self.renewed
 
-        def loss(values, constants, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
-            state = dict(zip(names, values, strict=True)) | constants
+        def loss(values, buffers, constants, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
+            state = dict(zip(names, values, strict=True)) | dict(zip(renewed, buffers, strict=True)) | constants
             nll, penalty = functional_call(objective, state, (nll_of, batch))
-            return nll + penalty, (nll, penalty)
+            return nll + penalty, ((nll, penalty), [state[name] for name in renewed])
 
-        mapped = vmap(grad_and_value(loss, has_aux=True), in_dims=(0, 0, self.members_dim))
-        found, (_, losses) = mapped(parameters, constants, batch)
-        return found, losses
+        mapped = vmap(grad_and_value(loss, has_aux=True), in_dims=(0, 0, 0, self.members_dim))
+        found, (_, (losses, new)) = mapped(parameters, buffers, constants, batch)
+        return found, losses, new
 
     def _trace(self, nll_of: Callable[..., Tensor], batch: Batch) -> Callable[..., Any]:
-        graph = make_fx(partial(self.gradients, nll_of))(self.update.parameters, self.constants, batch)
+        graph = make_fx(partial(self.gradients, nll_of))(self.update.parameters, self.buffers, self.constants, batch)
         for node in graph.graph.nodes:
             # vmap leaves many views that change nothing, and each costs a call
             if node.target in _VIEWS and _shape(node) == _shape(node.args[0]):
@@ -136,7 +152,8 @@ def _shape(node: Any) -> tuple[Any, ...]:
     return meta.shape, meta.stride
 
 
-def blank_minibatches(batch_size: int, block_size: int) -> Minibatches:
-    """Return the minibatch of one step of one member with tokens of zero, to try a step with."""
-    tokens = torch.zeros((1, 1, batch_size, block_size + 1), dtype=torch.int64)
-    return Minibatches(0, tokens[..., :-1], tokens[..., -1])
+def blank_minibatches(batch_size: int, network: Network, length: int) -> Minibatches:
+    """Return the minibatch of one step of one member with tokens of zero, to try a step with; (B, `length`)."""
+    tokens = torch.zeros((1, 1, batch_size, length), dtype=torch.int64)
+    keys = torch.zeros((1, 1), dtype=torch.int64) if network.takes_key else None
+    return Minibatches(0, tokens, tokens if network.reads == "lines" else tokens.new_zeros(1, 1, batch_size), keys)

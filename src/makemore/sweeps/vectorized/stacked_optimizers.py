@@ -5,6 +5,7 @@ ours: those of torch.optim's documentation, on tensors with a leading dimension 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -14,7 +15,16 @@ from torch import Tensor
 from torch.optim import SGD
 
 from makemore.sweeps.vectorized.layout import Layout
-from makemore.training.optimizers import FunctionalUpdate, Rule, functional_update, parameters_of
+from makemore.training.optimizers import (
+    TINY,
+    FunctionalUpdate,
+    Gradients,
+    Rule,
+    StepOptions,
+    functional_update,
+    parameters_of,
+    rules_of,
+)
 
 
 def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:
@@ -25,16 +35,32 @@ def stack(tensors: Sequence[Tensor], layout: Layout) -> Tensor:
     return stacked
 
 
-def stacked_update(optimizers: Sequence[torch.optim.Optimizer], layout: Layout) -> FunctionalUpdate:
+@dataclass(frozen=True)
+class StackedOptions(StepOptions):
+    """The options of members, whose gradients (N, ...) are clipped each by itself."""
+
+    def clipped(self, gradients: Gradients) -> Gradients:
+        """Return the gradients, those of a member shortened where they are too long."""
+        if self.clip_norm is None:
+            return gradients
+        squares = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients])
+        scale = (self.clip_norm / (squares.sum(0).sqrt() + TINY)).clamp(max=1)
+        return [gradient * _by_member(scale, gradient) for gradient in gradients]
+
+
+def stacked_update(
+    optimizers: Sequence[torch.optim.Optimizer], options: Sequence[StepOptions], layout: Layout
+) -> FunctionalUpdate:
     """Return the update of N members at once, with a tensor (N,) of learning rates.
 
     Their optimisers have a functional form and are alike but for their rates. The members' own parameters and states
     become views of the stacked ones.
     """
     first = optimizers[0]
-    (group,) = first.param_groups
+    group = first.param_groups[0]
     rule: Rule = sgd if type(first) is SGD else adam
-    options = {name: group[name] for name in signature(rule).parameters if name in group and name != "lr"}
+    names = [name for name in signature(rule).parameters if name in group and name not in ("lr", "weight_decay")]
+    rule = partial(rule, **{name: group[name] for name in names})
     updates = [functional_update(optimizer, compiled=True) for optimizer in optimizers]
     states = [update.state for update in updates if update is not None]
     parameters = [stack(each, layout) for each in zip(*map(parameters_of, optimizers), strict=True)]
@@ -42,7 +68,9 @@ def stacked_update(optimizers: Sequence[torch.optim.Optimizer], layout: Layout) 
         [None if each[0] is None else stack(each, layout) for each in zip(*kinds, strict=True)]
         for kinds in zip(*states, strict=True)
     )
-    return FunctionalUpdate(partial(rule, **options), parameters, state)
+    averages = [stack(each, layout) for each in zip(*(of_member.averages for of_member in options), strict=True)]
+    stacked = StackedOptions(options[0].clip_norm, averages, options[0].decay)
+    return FunctionalUpdate(rules_of(first, rule), parameters, state, stacked)
 
 
 def sgd(

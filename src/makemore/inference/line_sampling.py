@@ -1,0 +1,124 @@
+"""Sampling from networks over lines: several items at once, with the same stream of random numbers as one by one.
+
+An item takes one uniform a character, and the next item takes those that follow. Where it begins is known only once
+the item before has ended. So an item is begun at each of the next uniforms, all take their steps together, and those
+that turn out to begin in the middle of another are dropped.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from makemore.models.sequence import SequenceNetwork, State
+
+# items that are begun at once
+_ROWS = 64
+# logits (B, V) -> cumulative distributions (B, V)
+Cumulative = Callable[[Tensor], Tensor]
+
+
+@torch.no_grad()
+def line_samples(
+    network: SequenceNetwork,
+    cumulative: Cumulative,
+    prompt: list[int],
+    start: int,
+    end: int,
+    max_length: int,
+    uniforms: "Uniforms",
+) -> Iterator[list[int]]:
+    """Yield the tokens of items without end, the prompt included.
+
+    Args:
+        network: in evaluation mode.
+        cumulative: makes distributions of logits.
+        prompt: the first tokens of each item.
+        start: the token before an item.
+        end: the token that ends it.
+        max_length: the most tokens of an item.
+        uniforms: the stream of random numbers.
+    """
+    first = 0
+    while True:
+        items, first = _chain(network, cumulative, [start, *prompt], end, max_length - len(prompt), uniforms, first)
+        yield from ([*prompt, *item] for item in items)
+
+
+@dataclass
+class Uniforms:
+    """A stream of float64 uniforms in [0, 1), of which any part can be read again."""
+
+    generator: torch.Generator
+    _drawn: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    _first: int = 0
+
+    def at(self, places: Tensor) -> Tensor:
+        """Return the uniforms at places (B,) in the stream, none of them before the first place of an earlier call."""
+        while int(places.max()) >= self._first + len(self._drawn):
+            more = torch.rand(1024, dtype=torch.float64, generator=self.generator)
+            self._drawn = torch.cat((self._drawn, more))
+        return self._drawn[places - self._first]
+
+    def forget(self, before: int) -> None:
+        """Free those before a place."""
+        self._drawn, self._first = self._drawn[before - self._first :], before
+
+
+def _chain(
+    network: SequenceNetwork,
+    cumulative: Cumulative,
+    prefix: list[int],
+    end: int,
+    most: int,
+    uniforms: Uniforms,
+    first: int,
+) -> tuple[list[list[int]], int]:
+    """Return the items that begin at one of the next uniforms, and the place after the last of them.
+
+    Row r is the item whose first uniform is at the place `first` + r.
+    """
+    if most == 0:
+        return [[]], first
+    uniforms.forget(first)
+    rows = torch.arange(_ROWS)
+    contexts = torch.tensor(prefix).expand(_ROWS, -1)
+    logits, state = _begun(network, contexts)
+    tokens: dict[int, list[int]] = {row: [] for row in range(_ROWS)}
+    next_row: dict[int, int] = {}
+    # the row of the item that must end before what follows it is known
+    current, items = 0, []
+    for taken in range(most):
+        drawn = torch.searchsorted(cumulative(logits), uniforms.at(first + rows + taken).unsqueeze(1), right=True)
+        chosen = drawn.squeeze(1)
+        for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
+            if token == end:
+                next_row[row] = row + taken + 1
+            else:
+                tokens[row].append(token)
+                if taken + 1 == most:
+                    next_row[row] = row + taken + 1
+        while current in next_row:
+            items.append(tokens[current])
+            current = next_row[current]
+        if current >= _ROWS:
+            break
+        kept = (chosen != end) & (rows >= current)
+        rows, chosen = rows[kept], chosen[kept]
+        if contexts.shape[1] < network.block_size:
+            contexts = torch.cat((contexts[kept], chosen.unsqueeze(1)), 1)
+            logits, state = network.step(chosen, tuple(part[kept] for part in state))
+        else:
+            contexts = torch.cat((contexts[kept, 1:], chosen.unsqueeze(1)), 1)
+            logits, state = _begun(network, contexts)
+    return items, first + current
+
+
+def _begun(network: SequenceNetwork, contexts: Tensor) -> tuple[Tensor, State]:
+    """Return the logits after contexts (B, T), of which the last `block_size` tokens count, and the state."""
+    state: State | None = None
+    for tokens in contexts[:, -network.block_size :].T:
+        logits, state = network.step(tokens, state)
+    assert state is not None
+    return logits, state

@@ -23,6 +23,8 @@ from makemore.training.module import NeuralLanguageModel
 
 NAMES = ["emma", "olivia", "ava", "isabella", "sophia", "charlotte", "mia", "amelia", "harper", "evelyn"]
 BLOCK_SIZE = 3
+# as far as the data is concerned
+NETWORK = SimpleNamespace(reads="windows", block_size=BLOCK_SIZE, takes_key=False)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def with_trainer(datamodule: TextDataModule, max_steps: int = 1, global_step: in
     trainer: Any = SimpleNamespace(
         global_step=global_step,
         max_steps=max_steps,
-        lightning_module=SimpleNamespace(block_size=BLOCK_SIZE, device=torch.device("cpu")),
+        lightning_module=SimpleNamespace(network=NETWORK, device=torch.device("cpu"), compile_steps=False),
     )
     datamodule.trainer = trainer
     return trainer

@@ -138,12 +138,14 @@ def test_so_they_are_after_500_steps(architecture: str, lines: tuple[Lines, Voca
     check_members(architecture, lines, 500)
 
 
-@pytest.mark.full
-@ALL
+# half a minute each
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(name, marks=pytest.mark.full if name == "bow" else pytest.mark.slow) for name in NETWORKS],
+)
 def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
-    architecture: str, lines: tuple[Lines, Vocabulary], monkeypatch: pytest.MonkeyPatch
+    architecture: str, lines: tuple[Lines, Vocabulary]
 ) -> None:
-    monkeypatch.setattr("makemore.training.steps._UNROLLED", 3)
     found = []
     for ends in ([8], [2, 8]):
         model = model_of(architecture, lines[1])

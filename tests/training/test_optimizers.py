@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from makemore.training.optimizers import ClassUpdate, functional_update, snapshot
+from makemore.training.optimizers import ClassUpdate, StepOptions, functional_update, snapshot
 
 SHAPES = [(3, 2), (4,), (2, 3, 2)]
 STEPS = 4
@@ -143,7 +143,7 @@ class MyAdam(torch.optim.Adam):
 def test_others_take_their_own_step(make: Callable[..., torch.optim.Optimizer]) -> None:
     optimizer = make(parameters())
     assert functional_update(optimizer) is None
-    update = ClassUpdate(optimizer)
+    update = ClassUpdate(optimizer, StepOptions())
     rates = [0.1, 0.2, 0.05, 0.0]
     for rate, step in zip(rates, gradients(), strict=True):
         update(step, rate)

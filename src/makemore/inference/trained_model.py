@@ -109,8 +109,9 @@ class TrainedModel:
 
 def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights that are evaluated, of a module's state: the average, where there is one."""
-    prefix = "average." if any(name.startswith("average.") for name in state) else "network."
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    averaged = any(name.startswith("average.") for name in state)
+    prefix, other = ("average.", "network.") if averaged else ("network.", "average.")
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if not name.startswith(other)}
 
 
 def load(path: str | Path) -> TrainedModel:

@@ -185,7 +185,7 @@ class NeuralLanguageModel(LanguageModel):
             return []
         of_weight = dict(zip(self.network.parameters(), self.average.parameters(), strict=True))
         groups = groups_of(self.network, self.decay_vectors)
-        return [of_weight[parameter].detach() for group in groups for parameter in group["params"]]
+        return [of_weight[parameter] for group in groups for parameter in group["params"]]
 
     @property
     def evaluated(self) -> Network:

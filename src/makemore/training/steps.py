@@ -176,11 +176,19 @@ def compiled_steps(
         return found, losses, new
 
     of_network = [buffers[name] for name in renewed]
-    return compiled_update(update, of_network, gradients, lambda: eager_steps(objective, optimizer, seed, options))
+
+    def otherwise() -> TakeSteps:
+        return eager_steps(objective, optimizer, seed, options)
+
+    return compiled_update(update, of_network, gradients, otherwise, network)
 
 
 def compiled_update(
-    update: FunctionalUpdate, buffers: list[Tensor], gradients_of: Gradients, otherwise: Callable[[], TakeSteps]
+    update: FunctionalUpdate,
+    buffers: list[Tensor],
+    gradients_of: Gradients,
+    otherwise: Callable[[], TakeSteps],
+    network: Network,
 ) -> TakeSteps:
     """Return a function that takes the steps of a block in calls of compiled ones, ten or one at a time.
 
@@ -214,6 +222,8 @@ def compiled_update(
         return torch.stack(nlls), torch.stack(penalties)
 
     averages = update.options.averages
+    # a step over lines takes long enough to be called by itself, and long to compile
+    most = 1 if network.reads == "lines" else _UNROLLED
     _keep_compiled()
     # else all runs of a process share a limit of eight shapes
     torch.compiler.reset()
@@ -232,7 +242,7 @@ def compiled_update(
         stacked, rate = block.stacked(), torch.tensor(rates, device=device)
         losses, first = [no_losses(device)], 0
         while eager is None and first < len(block) and not signals.requested():
-            last = first + (_UNROLLED if first + _UNROLLED <= len(block) else 1)
+            last = first + (most if first + most <= len(block) else 1)
             steps = [tensor[first:last] for tensor in stacked]
             # the first call compiles, which takes long; an interrupted block is taken back
             interruptible = nullcontext() if last - first in compiled_lengths else signals.at_once()

@@ -283,13 +283,10 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 ) -> None:
     times = iter(range(0, 1000, 2))
     monkeypatch.setattr("makemore.runs.watching.health.time.perf_counter", lambda: next(times))
-    speed, data = Speed(4), data_of(text)
-    states = [
-        RunState(step, mlp(data), data, tmp_path, SampledNames(1, 0), [TensorBoard(tmp_path)]) for step in (0, 4, 4, 7)
-    ]
-    for state in states:
-        speed.observe(state)
-    states[0].loggers[0].save()
+    speed, data, logger = Speed(4), data_of(text), TensorBoard(tmp_path)
+    for step in (0, 4, 4, 7):
+        speed.observe(RunState(step, mlp(data), data, tmp_path, SampledNames(1, 0), [logger]))
+    logger.save()
     shown = events(tmp_path).Scalars("speed/steps_per_second")
     assert [(event.step, event.value) for event in shown] == [(4, 2.0), (7, 1.5)]
 

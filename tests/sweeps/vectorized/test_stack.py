@@ -19,6 +19,7 @@ from makemore.models.network import Network, build
 from makemore.sweeps.vectorized.layout import Layout, layout_of
 from makemore.sweeps.vectorized.stack import Stack
 from makemore.training import steps as steps_module
+from makemore.training.optimizers import StepOptions
 from makemore.training.steps import Objective, eager_steps
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -93,7 +94,7 @@ def trained(
     nets = networks(architecture, seeds, str(block.stacked()[0].device))
     optimizers = [OPTIMIZERS[optimizer](net.parameters()) for net in nets]
     layout = layout or dense(len(seeds))
-    stack = Stack(nets, optimizers, l2, block.members_dim, layout)
+    stack = Stack(nets, optimizers, [StepOptions()] * len(nets), l2, block.members_dim, layout)
     nlls, penalties = stack.eager_steps()(block, [layout.spread(each) for each in rates])
     return (nlls + penalties)[:, layout.own].cpu(), [[p.detach().clone() for p in net.parameters()] for net in nets]
 
@@ -167,7 +168,7 @@ def test_a_snapshot_brings_everything_back() -> None:
     seeds = [1, 2]
     nets = networks("mlp", seeds)
     optimizers = [OPTIMIZERS["adamw"](net.parameters()) for net in nets]
-    stack = Stack(nets, optimizers, [0.1, 0.0], 0, dense(2))
+    stack = Stack(nets, optimizers, [StepOptions()] * 2, [0.1, 0.0], 0, dense(2))
     take, block = stack.eager_steps(), minibatches(2, 20, seeds)
     rates = [[0.01, 0.02]] * 10
     take(block.steps(0, 10), rates)
@@ -181,7 +182,8 @@ def test_a_snapshot_brings_everything_back() -> None:
 
 def test_a_signal_ends_a_block_after_a_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = networks("bigram", [0, 1])
-    stack = Stack(nets, [OPTIMIZERS["sgd"](net.parameters()) for net in nets], [0.0, 0.0], 0, dense(2))
+    optimizers = [OPTIMIZERS["sgd"](net.parameters()) for net in nets]
+    stack = Stack(nets, optimizers, [StepOptions()] * 2, [0.0, 0.0], 0, dense(2))
     answers = iter([False, False, False, True])
     monkeypatch.setattr(signals, "requested", lambda: next(answers))
     nlls, penalties = stack.eager_steps()(minibatches(1, 10, [0, 1]), [[0.1, 0.1]] * 10)
@@ -198,7 +200,8 @@ def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     block, rates, found = minibatches(1, steps, seeds), [[0.5, 0.1, 1.0]] * steps, []
     for cuts in ([], [4, 17]):
         nets = networks("bigram", seeds)
-        stack = Stack(nets, [OPTIMIZERS["momentum"](net.parameters()) for net in nets], [0.0, 0.1, 0.2], 0, dense(3))
+        optimizers = [OPTIMIZERS["momentum"](net.parameters()) for net in nets]
+        stack = Stack(nets, optimizers, [StepOptions()] * 3, [0.0, 0.1, 0.2], 0, dense(3))
         take = stack.compiled_steps()
         bounds = [0, *cuts, steps]
         parts = [take(block.steps(a, b), rates[a:b])[0] for a, b in pairwise(bounds)]
@@ -206,6 +209,7 @@ def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
     assert torch.equal(*found)
     nets = networks("bigram", seeds)
-    stack = Stack(nets, [OPTIMIZERS["momentum"](net.parameters()) for net in nets], [0.0, 0.1, 0.2], 0, dense(3))
+    optimizers = [OPTIMIZERS["momentum"](net.parameters()) for net in nets]
+    stack = Stack(nets, optimizers, [StepOptions()] * 3, [0.0, 0.1, 0.2], 0, dense(3))
     eager = stack.eager_steps()(block, rates)[0]
     torch.testing.assert_close(found[0], eager, atol=1e-4, rtol=0)

@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
+from makemore.training.optimizers import StepOptions
 
 SHAPES = [(3, 4), (4,), ()]
 STEPS = 12
@@ -60,7 +61,7 @@ def test_each_member_changes_as_its_own_optimiser_would_change_it(
     options = dict(options)
     kind, rates = options.pop("kind"), [0.1, 0.01, 0.0]
     ours, theirs = (members(lambda values, lr: kind(values, lr=lr, **options), rates) for _ in range(2))
-    update = stacked_update(ours, layout)
+    update = stacked_update(ours, [StepOptions()] * len(ours), layout)
     generator = torch.Generator().manual_seed(seed)
     for step in range(STEPS):
         # another rate at each step, as schedules have it

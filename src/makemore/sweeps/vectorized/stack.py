@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from makemore import signals
 from makemore.data.batches import Block, Minibatches
@@ -111,6 +112,7 @@ class Stack:
                 nll_of, parameters, buffers, self.constants, batch
             ),
             self.eager_steps,
+            self._objective.network,
         )
 
     def gradients(
@@ -130,7 +132,9 @@ class Stack:
             return nll + penalty, ((nll, penalty), [state[name] for name in renewed])
 
         mapped = vmap(grad_and_value(loss, has_aux=True), in_dims=(0, 0, 0, self.members_dim))
-        found, (_, (losses, new)) = mapped(parameters, buffers, constants, batch)
+        # the only form of attention that vmap maps
+        with sdpa_kernel(SDPBackend.MATH):
+            found, (_, (losses, new)) = mapped(parameters, buffers, constants, batch)
         return found, losses, new
 
     def _trace(self, nll_of: Callable[..., Tensor], batch: Batch) -> Callable[..., Any]:

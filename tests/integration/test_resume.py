@@ -26,7 +26,7 @@ STEP = (
     "optimizer.decay_vectors=false",
     "optimizer.ema_decay=0.9",
     "scheduler=cosine",
-    "scheduler.warmup_steps=3",
+    "scheduler.warmup=0.25",
 )
 MODELS = {
     "ngram": ("model=ngram",),

@@ -86,7 +86,7 @@ class Recurrent(SequenceNetwork):
         return self.output(x), new
 
     def _start(self, x: Tensor) -> State:
-        return (x.new_zeros(len(x), self.hidden_dim),) * self.parts
+        return (x.new_zeros(x.shape[0], self.hidden_dim),) * self.parts
 
     def _next(self, layer: nn.Module, x: Tensor, state: State) -> State:
         if self.parts == 1:

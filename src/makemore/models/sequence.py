@@ -54,7 +54,7 @@ class Places:
         else:
             self.shape = None
             self.positions = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device)
-            self.rows = torch.arange(len(tokens), dtype=torch.int32, device=tokens.device).unsqueeze(1)
+            self.rows = torch.arange(tokens.shape[0], dtype=torch.int32, device=tokens.device).unsqueeze(1)
 
     @property
     def numbers(self) -> Tensor:

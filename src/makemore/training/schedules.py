@@ -36,24 +36,22 @@ def step_decay(milestones: Sequence[int], gamma: float) -> Schedule:
     return lambda step: float(gamma ** bisect_right(steps, step))
 
 
-def cosine(warmup_steps: int, total_steps: int, final: float = 0.0) -> Schedule:
+def cosine(warmup: float, total_steps: int, final: float = 0.0) -> Schedule:
     """Return the schedule that rises linearly, then falls as half a cosine wave (Loshchilov and Hutter 2017).
 
     Args:
-        warmup_steps: until the rate is `optimizer.lr`; step s of them has the factor (s + 1) / `warmup_steps`.
-        total_steps: until it is `final`, where it stays.
+        warmup: the share of the steps in which the rate rises to `optimizer.lr`.
+        total_steps: until the rate is `final`, where it stays.
         final: the last factor.
     """
-    whole_number("scheduler.warmup_steps", warmup_steps)
+    real_number("scheduler.warmup", warmup, at_least=0, below=1)
     real_number("scheduler.final", final, at_least=0)
-    if whole_number("scheduler.total_steps", total_steps, at_least=1) <= warmup_steps:
-        mend = "lower scheduler.warmup_steps"
-        raise UserError(f"scheduler.warmup_steps={warmup_steps} leaves none of {total_steps} steps to fall; {mend}")
+    rising = round(warmup * whole_number("scheduler.total_steps", total_steps, at_least=1))
 
     def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        fallen = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        fallen = min((step - rising) / max(total_steps - rising, 1), 1.0)
         return final + (1 - final) * (1 + math.cos(math.pi * fallen)) / 2
 
     return factor

@@ -373,7 +373,7 @@ def test_another_format_version_is_named_with_ours(altered: Callable[..., Path],
 @pytest.mark.parametrize("architecture", ["transformer", "os.system", "makemore.models.mlp.MLP", None])
 def test_only_a_registered_architecture_is_instantiated(altered: Callable[..., Path], architecture: Any) -> None:
     path = altered(lambda checkpoint: checkpoint[RECORD_KEY]["model"].update(architecture=architecture))
-    assert "model.architecture must be one of bigram, mlp, ngram" in refusal(path)
+    assert "model.architecture must be one of bigram, kneser_ney, mlp, ngram" in refusal(path)
 
 
 @pytest.mark.parametrize("characters", ["ahlnoz", "ahlnozëé"])

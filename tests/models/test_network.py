@@ -13,7 +13,7 @@ from makemore.errors import UserError
 from makemore.models import network as network_module
 from makemore.models.network import Network, architectures, build, register, restore
 
-ARCHITECTURES = ["bigram", "mlp", "ngram"]
+ARCHITECTURES = ["bigram", "kneser_ney", "mlp", "ngram"]
 
 
 def test_every_shipped_network_is_registered() -> None:
@@ -83,7 +83,7 @@ def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str)
     with pytest.raises(UserError) as caught:
         build(architecture, 27, {}, seed=0)
     assert repr(architecture) in str(caught.value)
-    assert "bigram, mlp, ngram" in str(caught.value)
+    assert "bigram, kneser_ney, mlp, ngram" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,7 @@ def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str)
         ("mlp", "hiden_dim", "hidden_dim"),
         ("bigram", "block_size", "init"),
         ("ngram", "block_size", "order"),
+        ("kneser_ney", "fake_count", "order"),
         ("mlp", "vocab_size", "block_size"),
         ("mlp", "generator", "block_size"),
     ],
@@ -117,7 +118,7 @@ def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, mon
     monkeypatch.setattr(network_module, "_REGISTRY", dict(network_module._REGISTRY))
     monkeypatch.setattr(makemore.models, "__path__", [*makemore.models.__path__, str(tmp_path)])
     try:
-        assert architectures() == ["bigram", "flat_for_test", "mlp", "ngram"]
+        assert architectures() == ["bigram", "flat_for_test", "kneser_ney", "mlp", "ngram"]
         network = build("flat_for_test", 3, {"height": 2.5}, seed=0)
         assert network(torch.zeros(1, 2, dtype=torch.int64)).tolist() == [[2.5, 2.5, 2.5]]
     finally:

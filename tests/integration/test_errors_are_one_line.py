@@ -65,6 +65,7 @@ TRAIN_ALIKE = [
     ("model.init=zeros", "model.init must be one of scaled, normal"),
     ("model.l2=-1", "model.l2 must be at least 0"),
     ("model=ngram model.order=40", "the most is 13"),
+    ("model=kneser_ney model.order=0", "model.order must be at least 1"),
     ("scheduler.gamma=-1", "scheduler.gamma must be at least 0"),
     ("trainer.max_steps=0", "trainer.max_steps must be at least 1"),
     ("seed=-1", "seed must be at least 0"),

@@ -21,6 +21,7 @@ WATCHED = ("watch.gradients.every=3", "watch.weights.every=4", "watch.activation
 SMALL = ("model.hidden_dim=8", "data.max_lines=2000")
 MODELS = {
     "ngram": ("model=ngram",),
+    "kneser_ney": ("model=kneser_ney",),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
     "momentum": ("model=bigram", "optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.01"),
     "mlp, SGD": (*SMALL, "optimizer=sgd", "scheduler.milestones=[5,8]"),

@@ -166,11 +166,11 @@ def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) ->
     outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10")
     assert outcome.code == 0
     (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
-    nlls = [
-        json.loads((path.parent / "metrics.json").read_text())["val/nll"] for path in sorted(sweep.glob("*/.hydra"))
-    ]
-    assert len(nlls) == 3
-    assert len(set(nlls)) == 3
+    metrics = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/metrics.json"))]
+    assert len(metrics) == 3
+    assert len({job["val/nll"] for job in metrics}) == 3
+    # computed once
+    assert len({job["reference/seconds"] for job in metrics}) == 1
 
 
 def test_early_stopping_stops_before_the_planned_steps(command: Command, tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def read_run_data(path: Path) -> RunData:
         missing = "NLLs and pictures of the model are missing, and new names are not marked"
         data.problems.append(f"The text cannot be used ({error}): {missing}")
         return data
-    data.reference = reference_row(data.corpus)
+    windows = counted_splits(data.corpus, model.network.block_size)
+    data.reference = reference_row(data.corpus, windows)
     try:
-        windows = counted_splits(data.corpus, model.network.block_size)
         data.nlls[f"step {model.step:,}"] = split_nlls(model.network, windows)
         for best_path in checkpoints_of(run_dir, best=True)[-1:] if run_dir is not None else []:
             best = load(best_path)

@@ -102,7 +102,7 @@ class Outcome(L.Callback):
         names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:
             file.write("".join(f"{name}\n" for name in names).encode())
-        reference = reference_row(data.corpus)
+        reference = reference_row(data.corpus, windows)
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds} | reference.as_dict()
         with replacing(self.run_dir / "metrics.json") as file:
             file.write((json.dumps(metrics, indent=2) + "\n").encode())

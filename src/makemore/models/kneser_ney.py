@@ -17,7 +17,7 @@ _FALLBACK = (0.5, 1.0, 1.5)
 
 @register("kneser_ney")
 class KneserNey(Counted):
-    """An n-gram with interpolated modified Kneser-Ney smoothing (Chen & Goodman 1999, section 3 and appendix).
+    """An n-gram with interpolated modified Kneser-Ney smoothing (Chen & Goodman 1999, section 3).
 
     With c the count of a token w after the last h tokens of a context, and D the discount of that count,
     p_h(w) = (c - D) / sum of c + (sum of D / sum of c) p_(h-1)(w), and p_(-1) is uniform, so no probability is 0.
@@ -70,30 +70,33 @@ class KneserNey(Counted):
     def forward(self, contexts: Tensor) -> Tensor:
         """Return float64 log-probabilities (B, V) for contexts (B, T); uniform before counting."""
         size, device = self.vocab_size, contexts.device
+        # the root is on the path of every context
+        first = int(torch.searchsorted(self.pairs, size))
+        unigrams = (self.backoffs[0] / size).repeat(size).index_add_(0, self.pairs[:first], self.shares[:first])
         node = torch.zeros(len(contexts), dtype=torch.int64, device=device)
         seen = torch.ones(len(contexts), dtype=torch.bool, device=device)
-        path, known = [node], [seen]
-        for tokens in contexts.T.flip(0):
+        path = node.repeat(self.block_size, 1)
+        known = seen.repeat(self.block_size, 1)
+        for level, tokens in enumerate(contexts.T.flip(0)):
             wanted = node * size + tokens
             node = torch.searchsorted(self.edges, wanted).clamp_(max=len(self.edges) - 1)
             seen = seen & (self.edges[node] == wanted)
-            path.append(node)
-            known.append(seen)
-        # all nodes N on the paths of all contexts
-        level, row = torch.stack(known).nonzero(as_tuple=True)
-        node = torch.stack(path)[level, row]
-        backoffs = torch.ones((self.order + 1, len(contexts)), dtype=torch.float64, device=device)
-        backoffs[level, row] = self.backoffs[node]
-        # what the longer contexts leave to each level and, last, to the uniform distribution
+            path[level], known[level] = node, seen
+        # all nodes N below the root, level by level
+        levels, row = known.nonzero(as_tuple=True)
+        node = path[levels, row]
+        backoffs = torch.ones((self.order, len(contexts)), dtype=torch.float64, device=device)
+        backoffs[levels, row] = self.backoffs[node]
+        # what longer contexts leave to the root and to each level
         left = backoffs.flip(0).cumprod(0).flip(0)
         # the pairs of a node are neighbours
-        first, last = torch.searchsorted(self.pairs, torch.stack([node, node + 1]) * size)
-        which = torch.arange(len(node), device=device).repeat_interleave(last - first)
-        pair = torch.arange(len(which), device=device) + (last - (last - first).cumsum(0))[which]
+        begin, end = torch.searchsorted(self.pairs, torch.stack([node, node + 1]) * size)
+        which = torch.arange(len(node), device=device).repeat_interleave(end - begin)
+        pair = torch.arange(len(which), device=device) + (end - (end - begin).cumsum(0))[which]
         place = (row * size)[which] + self.pairs[pair] % size
-        probabilities = (left[0] / size).repeat_interleave(size)
-        probabilities.index_add_(0, place, left[level + 1, row][which] * self.shares[pair])
-        return probabilities.log().view(-1, size)
+        probabilities = (left[0].unsqueeze(1) * unigrams).flatten()
+        probabilities.index_add_(0, place, left[levels + 1, row][which] * self.shares[pair])
+        return probabilities.log_().view(-1, size)
 
     def most_common(self) -> list[tuple[tuple[int, ...], int]]:
         """See `Counted`."""
@@ -111,7 +114,7 @@ class KneserNey(Counted):
 
 
 def _discounts(counts: Tensor) -> Tensor:
-    """Return the discount (P,) of each of the counts (P,) of n-grams of one order (equation 26)."""
+    """Return the discount (P,) of each of the counts (P,) of n-grams of one order."""
     one, two, three, four = (int((counts == number).sum()) for number in (1, 2, 3, 4))
     found = _FALLBACK
     if one and two and three:

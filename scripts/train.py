@@ -24,7 +24,8 @@ def main(cfg: DictConfig) -> float:
     if hydra_cfg.mode == RunMode.MULTIRUN:
         return run_job(cfg, run_dir)
     result = train(cfg, run_dir)
-    print_nlls("NLL of the final weights", result.nlls)
+    print_nlls("NLL of the final weights", result.nlls, result.reference.nlls)
+    print(result.reference)
     if result.best is not None:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))

@@ -72,6 +72,20 @@ def test_what_is_no_terminal_gets_plain_lines(capsys: pytest.CaptureFixture[str]
     )
 
 
+def test_the_reference_row_is_a_column_for_the_splits_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_nlls("NLL", {"val": NLL(3.0, 2)}, {"train": NLL(1.0, 1), "val": NLL(2.5, 2)})
+    assert table(capsys.readouterr().out, "NLL") == [
+        [*HEADINGS, "Kneser-Ney"],
+        ["val", "2", "1.5000000", "2.1640", "4.4817", "1.2500000"],
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_table_with_the_reference_row_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_nlls("NLL", NLLS, NLLS)
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines())) <= 80
+
+
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_gets_the_same_in_a_drawn_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_nlls("NLL of the final weights", NLLS)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.inference import sampling
 from makemore.inference.sampling import Distributions, SamplingOptions, sample, samples, unseen
+from makemore.models.kneser_ney import KneserNey
 from makemore.models.network import Network, build
 from makemore.models.ngram import NGram
 
@@ -121,8 +123,15 @@ def network_of(architecture: str, vocabulary: Vocabulary, seed: int = 0) -> Netw
         "bigram": {"init": "normal"},
         "mlp": {"block_size": 3, "init": "normal"},
         "ngram": {"order": 0},
+        "kneser_ney": {"order": 3},
     }
-    return build(architecture, vocabulary.size, arguments[architecture], seed)
+    network = build(architecture, vocabulary.size, arguments[architecture], seed)
+    if isinstance(network, KneserNey):
+        # of random pairs, each after its own context
+        targets = torch.randperm(vocabulary.size, generator=torch.Generator().manual_seed(seed))
+        contexts, rows = torch.stack([targets.sort().values, targets], 1), torch.arange(vocabulary.size)
+        network.count(CountedWindows(contexts, rows, targets.flip(0), rows + 1))
+    return network
 
 
 def test_l4s_twenty_names_from_the_counts(lesson_bigram: NGram) -> None:
@@ -244,7 +253,7 @@ VOCABULARIES = [
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda v: f"{v.boundary}-{v.boundary_at}")
-@pytest.mark.parametrize("architecture", ["bigram", "mlp", "ngram"])
+@pytest.mark.parametrize("architecture", ["bigram", "mlp", "ngram", "kneser_ney"])
 @settings(deadline=None, max_examples=20)
 @given(
     seed=st.integers(0, 2**63 - 1),
@@ -263,8 +272,8 @@ def test_items_are_those_of_the_lessons_loop(
     max_length: int,
 ) -> None:
     network = network_of(architecture, vocabulary, seed % 7)
-    if architecture == "ngram":
-        top_k = None  # all are equally likely, and which of them are kept is not laid down
+    if architecture in ("ngram", "kneser_ney"):
+        top_k = None  # some are equally likely, and which of them are kept is not laid down
     options = SamplingOptions(prompt, temperature, top_k, max_length)
     items = sample(network, vocabulary, 8, seed, options)
     assert items == list(itertools.islice(lesson_samples(network, vocabulary, seed, options), 8))

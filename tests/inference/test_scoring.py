@@ -16,7 +16,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.scoring import WordScore, read_words, score
-from makemore.models.network import build
+from makemore.models.network import Counted, build
 from makemore.models.ngram import NGram
 
 LETTERS = Vocabulary("abcdefghijklmnopqrstuvwxyz")
@@ -76,8 +76,9 @@ def test_log_likelihood_of_the_lessons_first_three_words(counts: NGram) -> None:
         ("mlp", {"block_size": 3, "init": "normal"}),
         ("ngram", {"order": 0}),
         ("ngram", {"order": 3, "fake_count": 0.5}),
+        ("kneser_ney", {"order": 3}),
     ],
-    ids=["bigram", "mlp", "uniform", "trigram"],
+    ids=["bigram", "mlp", "uniform", "trigram", "kneser_ney"],
 )
 def test_the_scores_of_all_lines_sum_to_the_exact_nll(
     architecture: str, arguments: dict[str, object], boundary: str, boundary_at: str, tmp_path: Path
@@ -87,7 +88,7 @@ def test_the_scores_of_all_lines_sum_to_the_exact_nll(
     corpus = read_corpus(CorpusOptions(str(text), splits=(1, 0, 0), boundary=boundary, boundary_at=boundary_at))
     network = build(architecture, corpus.vocabulary.size, arguments, seed=0)
     windows = corpus.windows("train", network.block_size).counted()
-    if isinstance(network, NGram):
+    if isinstance(network, Counted):
         network.count(windows)
     scores = score(network, corpus.vocabulary, ["anna", "hanna", "ann.a", "ab"])
     exact = exact_nll(network, windows)

@@ -121,7 +121,7 @@ def ending(run_dir: Path) -> dict[str, Any]:
     """Return what a run ended with and depends on, but for wall times and what watched it."""
     checkpoint = torch.load(path_of(run_dir, STEPS), weights_only=True)
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    del metrics["seconds"]
+    del metrics["seconds"], metrics["reference/seconds"]
     return {
         "state": {name: tensor.tolist() for name, tensor in checkpoint["state_dict"].items()},
         "optimizer": torch.nn.utils.parameters_to_vector(

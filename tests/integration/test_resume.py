@@ -30,6 +30,7 @@ STEP = (
 )
 MODELS = {
     "ngram": ("model=ngram",),
+    "kneser_ney": ("model=kneser_ney",),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
     "momentum": ("model=bigram", "optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.01"),
     "mlp, SGD": (*SMALL, "optimizer=sgd", "scheduler.milestones=[5,8]"),

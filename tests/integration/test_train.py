@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from makemore.data.cache import directory
+from makemore.data.corpus import read_corpus
+from makemore.inference.reference import reference_row
 from makemore.inference.trained_model import load
 from makemore.pictures.curves import read_curves, suggested_rate
 
@@ -77,6 +79,15 @@ def test_metrics_json_has_every_split_in_three_units(trained: Path) -> None:
         assert metrics[f"{split}/bits_per_char"] == pytest.approx(nll / math.log(2))
         assert metrics[f"{split}/perplexity"] == pytest.approx(math.exp(nll))
     assert metrics["val/nll"] == pytest.approx(float(rows(trained)[-1]["val/nll"]), abs=1e-9)
+
+
+def test_metrics_json_has_the_reference_row_of_the_same_splits(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    corpus = read_corpus(load(trained).options)
+    expected = reference_row(corpus).as_dict()
+    found = {name: value for name, value in metrics.items() if name.startswith("reference/")}
+    assert found.pop("reference/seconds") > 0
+    assert found == {name: value for name, value in expected.items() if name != "reference/seconds"}
 
 
 def test_samples_txt_has_the_names_that_the_checkpoint_gives(trained: Path) -> None:
@@ -155,11 +166,11 @@ def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) ->
     outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10")
     assert outcome.code == 0
     (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
-    nlls = [
-        json.loads((path.parent / "metrics.json").read_text())["val/nll"] for path in sorted(sweep.glob("*/.hydra"))
-    ]
-    assert len(nlls) == 3
-    assert len(set(nlls)) == 3
+    metrics = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/metrics.json"))]
+    assert len(metrics) == 3
+    assert len({job["val/nll"] for job in metrics}) == 3
+    # computed once
+    assert len({job["reference/seconds"] for job in metrics}) == 1
 
 
 def test_early_stopping_stops_before_the_planned_steps(command: Command, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def ending(run_dir: Path) -> dict[str, Any]:
     """Return all that a run ended with, but for wall times: plain values, tensors as bytes, to be compared by `==`."""
     final = max((run_dir / "checkpoints").glob("step-*.ckpt"))
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    del metrics["seconds"]
+    del metrics["seconds"], metrics["reference/seconds"]
     return {
         "final": {final.name: checkpoint(final)},
         "best": {path.name: checkpoint(path) for path in (run_dir / "checkpoints").glob("best-*.ckpt")},

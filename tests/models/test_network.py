@@ -13,7 +13,7 @@ from makemore.errors import UserError
 from makemore.models import network as network_module
 from makemore.models.network import Network, architectures, build, register, restore
 
-ARCHITECTURES = ["bigram", "bow", "gru", "lstm", "mlp", "ngram", "rnn", "transformer"]
+ARCHITECTURES = ["bigram", "bow", "gru", "kneser_ney", "lstm", "mlp", "ngram", "rnn", "transformer"]
 
 
 def test_every_shipped_network_is_registered() -> None:
@@ -92,6 +92,7 @@ def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str)
         ("mlp", "hiden_dim", "hidden_dim"),
         ("bigram", "block_size", "init"),
         ("ngram", "block_size", "order"),
+        ("kneser_ney", "fake_count", "order"),
         ("mlp", "vocab_size", "block_size"),
         ("mlp", "generator", "block_size"),
     ],

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from makemore.inference.likelihood import NLL
+from makemore.inference.reference import ReferenceRow
 from makemore.report import run_charts
 from makemore.report.page import Chart
 
@@ -45,6 +47,15 @@ def test_a_run_has_its_curves_and_its_rate() -> None:
     assert list(figure.data[0].x) == steps
     assert list(figure.data[0].y) == [3.0, 2.0, 1.0]
     assert figure.data[3].yaxis == "y2"
+
+
+def test_the_reference_row_is_a_dashed_line_where_there_is_a_validation_split() -> None:
+    curves = {"train/nll": ([0.0, 10.0], [3.0, 2.0]), "val/nll": ([5.0, 15.0], [3.0, 2.0])}
+    row = ReferenceRow(5, {"train": NLL(1.5, 1), "val": NLL(4.0, 2)}, 0.1)
+    *_, line = figure_of(run_charts.training_chart("a", curves, row)).data
+    assert (list(line.x), list(line.y), line.line.dash) == ([0.0, 15.0], [2.0, 2.0], "dash")
+    without = ReferenceRow(5, {"train": NLL(1.5, 1)}, 0.1)
+    assert len(figure_of(run_charts.training_chart("a", curves, without)).data) == 3
 
 
 def test_without_losses_there_is_no_chart() -> None:

@@ -41,7 +41,8 @@ class Reader(Protocol):
     block_size: int
 
 
-@dataclass(frozen=True)
+# equal to itself alone, so that what is computed of it can be kept for it
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """The tokens of all lines, each followed by the end token, and the split of each token.
 
@@ -61,7 +62,7 @@ class Corpus:
     membership: Membership
     overlaps: dict[str, float]
     # the padded stream of the last block size, which all splits share
-    _streams: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _streams: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def sha256(self) -> dict[str, str]:

@@ -84,13 +84,15 @@ def nll_rows(nlls: Mapping[str, NLL]) -> list[tuple[str, ...]]:
     ]
 
 
-def print_nlls(title: str, nlls: Mapping[str, NLL]) -> None:
-    """Print a table of NLLs on standard output."""
+def print_nlls(title: str, nlls: Mapping[str, NLL], reference: Mapping[str, NLL] | None = None) -> None:
+    """Print a table of NLLs on standard output, with those of the reference row of the same splits beside them."""
     rows = nll_rows(nlls)
     columns = [
         TableColumn(heading, [row[place] for row in rows], is_text=heading == "split")
         for place, heading in enumerate(NLL_HEADINGS)
     ]
+    if reference is not None:
+        columns.append(TableColumn("Kneser-Ney", [f"{reference[split].nats:.7f}" for split in nlls]))
     print_table(title, columns)
     if any(math.isinf(nll.nats) for nll in nlls.values()):
         print("inf: something there was never seen in training; counting with model.fake_count=1 gives it a chance")

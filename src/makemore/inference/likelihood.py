@@ -14,8 +14,9 @@ from makemore.inference.prefix_tree import prefix_trees
 from makemore.models.network import Network, evaluating
 from makemore.models.sequence import SequenceNetwork
 
-# contexts evaluated at once: logits of 16,384 x 27 float32 are 1.8 MB
+# contexts evaluated at once: logits of 16,384 x 27 float32 are 1.8 MB; fewer where their logits would be more numbers
 _ROWS = 2**14
+_NUMBERS = 2**21
 NO_PROBABILITIES = "the model gives no probabilities, its weights are too large; train with a lower optimizer.lr"
 
 
@@ -118,6 +119,7 @@ def _by_prefix(network: SequenceNetwork, windows: CountedWindows, rows: int) -> 
 def exact_nll(network: Network, windows: CountedWindows) -> NLL:
     """Return the NLL of all examples of `windows`, summed in float64; raise `DivergedError` as `log_probs` does."""
     total = 0.0
-    for part in log_probs(network, windows, _ROWS):
+    rows = min(_ROWS, max(_NUMBERS // network.vocab_size, 1))
+    for part in log_probs(network, windows, rows):
         total -= float((part.chosen.cpu().double() * part.counts.cpu()).sum())
     return NLL(total, windows.total)

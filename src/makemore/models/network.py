@@ -42,7 +42,27 @@ class Network(nn.Module):
 
 
 class Counted(Network):
-    """A network that is trained by counting, in one step over the whole training split."""
+    """A network that is trained by counting, in one step over the whole training split.
+
+    What it has counted is in tables, buffers (N,) of any length, which loading resizes. A context has n - 1 tokens, n
+    being the order; a state of another vocabulary or order is refused.
+    """
+
+    base: Tensor
+
+    def __init__(self, vocab_size: int, order: int) -> None:
+        super().__init__()
+        self.vocab_size, self.order = vocab_size, order
+        self.block_size = max(order - 1, 0)
+        self.tables: list[list[str]] = []
+        self.register_buffer("base", torch.tensor([vocab_size, order]))
+        self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
+
+    def register_tables(self, **tables: Tensor) -> None:
+        """Register tables, as they are before counting; they always have the same length."""
+        self.tables.append(list(tables))
+        for name, table in tables.items():
+            self.register_buffer(name, table)
 
     def count(self, windows: CountedWindows) -> None:
         """Count `windows`, whose contexts are `block_size` long, anew."""
@@ -51,6 +71,19 @@ class Counted(Network):
     def most_common(self) -> list[tuple[tuple[int, ...], int]]:
         """Return the tokens and the count of each n-gram, most common first, ties in the order of their tokens."""
         raise NotImplementedError
+
+
+def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Resize the tables to those that are about to be loaded, which must be of the same V and order."""
+    if state_dict[prefix + "base"].tolist() != [module.vocab_size, module.order]:
+        raise ValueError("the counts are of another vocabulary or order")
+    for names in module.tables:
+        loaded = {name: state_dict.get(prefix + name) for name in names}
+        tensors = {name: tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+        if any(tensor.ndim != 1 for tensor in tensors.values()) or len({*map(len, tensors.values())}) > 1:
+            raise ValueError(f"{' and '.join(names)} are not of the same length")
+        for name, tensor in tensors.items():
+            setattr(module, name, torch.zeros_like(tensor, device=module.base.device))
 
 
 def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:

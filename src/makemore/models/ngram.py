@@ -1,7 +1,5 @@
 """The counted n-gram: relative frequencies of the token after a context, with add-k smoothing (L0, L3, L4)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -22,23 +20,16 @@ class NGram(Counted):
         fake_count: k, added to every count; 0 gives unseen n-grams probability 0 and an infinite NLL.
     """
 
-    base: Tensor
     codes: Tensor
     counts: Tensor
 
     def __init__(self, vocab_size: int, generator: torch.Generator, order: int = 2, fake_count: float = 0) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.order = whole_number("model.order", order)
+        super().__init__(vocab_size, whole_number("model.order", order))
         self.fake_count = real_number("model.fake_count", fake_count, at_least=0)
-        self.block_size = max(order - 1, 0)
         most = max(n for n in range(64) if vocab_size**n < 2**63)
         if order > most:
             raise UserError(f"model.order={order} is too long to count {vocab_size} tokens with; the most is {most}")
-        self.register_buffer("base", torch.tensor([vocab_size, order]))
-        self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("counts", torch.zeros(0, dtype=torch.int64))
-        self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
+        self.register_tables(codes=torch.zeros(0, dtype=torch.int64), counts=torch.zeros(0, dtype=torch.int64))
 
     def count(self, windows: CountedWindows) -> None:
         """See `Counted`."""
@@ -76,14 +67,3 @@ class NGram(Counted):
         for position in range(self.block_size):
             code = code * self.vocab_size + contexts[:, position]
         return code
-
-
-def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Resize the buffers to those that are about to be loaded, which must be of the same V and order."""
-    if state_dict[prefix + "base"].tolist() != [module.vocab_size, module.order]:
-        raise ValueError("the counts are of another vocabulary or order")
-    codes, counts = state_dict.get(prefix + "codes"), state_dict.get(prefix + "counts")
-    if isinstance(codes, Tensor) and isinstance(counts, Tensor):
-        if codes.ndim != 1 or codes.shape != counts.shape:
-            raise ValueError("there is not one count for each code")
-        module.codes, module.counts = (torch.zeros_like(sized, device=module.base.device) for sized in (codes, counts))

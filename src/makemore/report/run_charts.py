@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from makemore.inference.reference import ReferenceRow
 from makemore.pictures.axes import highest_shown, shortened
 from makemore.pictures.curves import Curve, Curves, smoothed
 from makemore.report.page import Chart
@@ -29,8 +30,11 @@ _HOVER = "%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>"
 _GRID = {"gridcolor": "rgba(128,128,128,0.3)", "zeroline": False, "automargin": True}
 
 
-def training_chart(name: str, curves: Curves) -> Chart | None:
-    """Return the chart of a run's "train/nll", "val/nll" and "lr" by step; None where it has logged no NLL."""
+def training_chart(name: str, curves: Curves, reference: ReferenceRow | None = None) -> Chart | None:
+    """Return the chart of a run's "train/nll", "val/nll" and "lr" by step; None where it has logged no NLL.
+
+    A dashed line is the validation NLL of the reference row.
+    """
     drawn = {key: curves[key] for key in ("train/nll", "val/nll", "lr") if key in curves}
     if not drawn.keys() - {"lr"}:
         return None
@@ -46,6 +50,10 @@ def training_chart(name: str, curves: Curves) -> Chart | None:
         add((steps, smoothed(nlls).tolist()), "minibatch, smoothed", line={"color": BLUE, "width": 2})
     if "val/nll" in drawn:
         add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line={"color": ORANGE, "width": 2})
+    if reference is not None and "val" in reference.nlls:
+        steps = [step for curve in drawn.values() for step in curve[0]]
+        level = ([min(steps), max(steps)], [reference.nlls["val"].nats] * 2)
+        add(level, "Kneser-Ney, validation", line={"color": RED, "width": 1, "dash": "dash"})
     if "lr" in drawn:
         add(drawn["lr"], "learning rate", row=2, line={"color": GREEN, "shape": "hv"})
         figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")

@@ -15,6 +15,7 @@ from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
 from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
 from makemore.inference.likelihood import NLL
+from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.pictures.curves import Curves, read_curves
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
@@ -32,6 +33,7 @@ class RunData:
         seconds: spent in training; None where unknown.
         corpus: the text; None where it cannot be read.
         nlls: of each split, by the name of the weights: the model's, and the best by validation where they differ.
+        reference: the reference row of the text; None where that cannot be read.
         problems: a sentence for each of these that is missing or damaged.
     """
 
@@ -45,6 +47,7 @@ class RunData:
     seconds: float | None = None
     corpus: Corpus | None = None
     nlls: dict[str, dict[str, NLL]] = field(default_factory=dict)
+    reference: ReferenceRow | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -80,8 +83,9 @@ def read_run_data(path: Path) -> RunData:
         missing = "NLLs and pictures of the model are missing, and new names are not marked"
         data.problems.append(f"The text cannot be used ({error}): {missing}")
         return data
+    windows = counted_splits(data.corpus, model.network)
+    data.reference = reference_row(data.corpus, windows)
     try:
-        windows = counted_splits(data.corpus, model.network)
         data.nlls[f"step {model.step:,}"] = split_nlls(model.network, windows)
         for best_path in checkpoints_of(run_dir, best=True)[-1:] if run_dir is not None else []:
             best = load(best_path)

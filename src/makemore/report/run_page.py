@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from makemore.errors import UserError
-from makemore.inference.evaluation import NLL_HEADINGS
+from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
 from makemore.models.network import Counted
 from makemore.overrides import override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
@@ -26,7 +26,7 @@ def pictures_of_run(data: RunData) -> Iterator[Picture]:
 
 def run_sections(data: RunData, pictures: Sequence[Picture]) -> list[Section]:
     """Return the sections on a run or a checkpoint, of which `pictures` are; empty ones are left out."""
-    chart = training_chart(data.name, data.curves)
+    chart = training_chart(data.name, data.curves, data.reference)
     sections = [
         Section("Model", [*(Paragraph(problem, warning=True) for problem in data.problems), *_model(data)]),
         Section("Text", _text(data)),
@@ -69,11 +69,13 @@ def _text(data: RunData) -> list[Element]:
 
 
 def _nlls(data: RunData) -> list[Element]:
-    if not data.nlls:
+    if not data.nlls or data.reference is None:
         return []
     infinite = any(math.isinf(nll.nats) for nlls in data.nlls.values() for nll in nlls.values())
     note = "inf: the split contains what was never seen in training; model.fake_count=1 gives it a probability."
-    return [DataTable(["weights", *NLL_HEADINGS], data.nll_rows), *([Paragraph(note)] if infinite else [])]
+    rows = [*data.nll_rows, *(["Kneser-Ney", *cells] for cells in nll_rows(data.reference.nlls))]
+    notes = [f"{data.reference}.", *([note] if infinite else [])]
+    return [DataTable(["weights", *NLL_HEADINGS], rows), *map(Paragraph, notes)]
 
 
 def _samples(data: RunData) -> list[Element]:

@@ -98,8 +98,9 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
     title = f"Run {names[0]}" if alone else f"{len(runs)} runs"
     Page(title, sections).write(output / "report.html")
     for name, data in zip(names, runs, strict=True):
+        reference = None if data.reference is None else data.reference.nlls
         for weights, nlls in data.nlls.items():
-            print_nlls(f"{name}, {weights}", nlls)
+            print_nlls(f"{name}, {weights}", nlls, reference)
     return [*written, output / "report.html"]
 
 

@@ -21,6 +21,7 @@ from makemore.errors import DivergedError, UserError
 from makemore.files import replacing
 from makemore.inference.evaluation import metrics_dict, split_nlls
 from makemore.inference.likelihood import NLL
+from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
 from makemore.runs.saved_config import flat
@@ -40,6 +41,7 @@ class TrainingResult:
     best: tuple[Path, dict[str, NLL]] | None  # by validation NLL; None where it is the final one, or no longer whole
     names: list[str]  # sampled items
     seconds: float  # in training
+    reference: ReferenceRow  # of the same splits
 
     @property
     def objective(self) -> float:
@@ -100,7 +102,8 @@ class Outcome(L.Callback):
         names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:
             file.write("".join(f"{name}\n" for name in names).encode())
-        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds}
+        reference = reference_row(data.corpus, windows)
+        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds} | reference.as_dict()
         with replacing(self.run_dir / "metrics.json") as file:
             file.write((json.dumps(metrics, indent=2) + "\n").encode())
         self._log_hyperparameters(loggers, nlls)
@@ -110,7 +113,8 @@ class Outcome(L.Callback):
                 best = path, split_nlls(load(path).network, windows)
             except UserError as error:
                 log.warning("the best checkpoint is left out: %s", error)
-        self.result = TrainingResult(self.run_dir, self.checkpoints.newest, nlls, best, names, self.seconds)
+        newest = self.checkpoints.newest
+        self.result = TrainingResult(self.run_dir, newest, nlls, best, names, self.seconds, reference)
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""

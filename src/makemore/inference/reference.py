@@ -1,0 +1,52 @@
+"""The reference row: what counting alone gives on the splits of a text, for comparison with any model."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+
+from makemore.data.corpus import Corpus
+from makemore.data.windows import CountedWindows
+from makemore.inference.evaluation import counted_splits, split_nlls
+from makemore.inference.likelihood import NLL
+from makemore.models.kneser_ney import KneserNey
+
+
+@dataclass(frozen=True)
+class ReferenceRow:
+    """The NLLs by split of Kneser-Ney of its default order, and the seconds of counting and evaluation."""
+
+    order: int
+    nlls: dict[str, NLL]
+    seconds: float
+
+    def __str__(self) -> str:
+        """Describe the row in a line."""
+        return f"Kneser-Ney: NLL of counting alone, n-grams up to order {self.order}, in {self.seconds:.1f} s"
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the metrics as JSON values; none is infinite."""
+        nlls = {f"reference/{split}/nll": nll.nats for split, nll in self.nlls.items()}
+        return nlls | {"reference/order": self.order, "reference/seconds": self.seconds}
+
+
+_rows: WeakKeyDictionary[Corpus, ReferenceRow] = WeakKeyDictionary()
+
+
+def reference_row(corpus: Corpus, windows: Mapping[str, CountedWindows] | None = None) -> ReferenceRow:
+    """Return the reference row of a corpus, which is computed once as long as the corpus is in memory.
+
+    `windows` are the counted windows of each split that the caller has; they serve if their contexts are long enough
+    for the row and no longer.
+    """
+    if corpus not in _rows:
+        started = time.perf_counter()
+        network = KneserNey(corpus.vocabulary.size, torch.Generator())
+        if windows is None or windows["train"].contexts.shape[1] != network.block_size:
+            windows = counted_splits(corpus, network)
+        network.count(windows["train"])
+        nlls = split_nlls(network, windows)
+        _rows[corpus] = ReferenceRow(network.order, nlls, time.perf_counter() - started)
+    return _rows[corpus]

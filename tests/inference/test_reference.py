@@ -1,0 +1,71 @@
+"""Checks the reference row: what counting alone gives on the splits that a text has."""
+
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from makemore.data.corpus import read_corpus
+from makemore.data.options import CorpusOptions
+from makemore.inference import reference
+from makemore.inference.evaluation import counted_splits, split_nlls
+from makemore.inference.reference import reference_row
+from makemore.models.network import Counted, build
+
+CONFIG = Path(__file__).parents[2] / "conf" / "model" / "kneser_ney.yaml"
+
+
+def test_it_is_what_the_model_of_the_config_gives(text: Path) -> None:
+    corpus = read_corpus(CorpusOptions(str(text)))
+    config = yaml.safe_load(CONFIG.read_text())
+    network = build(config["architecture"], corpus.vocabulary.size, {"order": config["order"]}, seed=0)
+    assert isinstance(network, Counted)
+    windows = counted_splits(corpus, network.block_size)
+    network.count(windows["train"])
+    found = reference_row(corpus)
+    reference._rows.clear()
+    assert reference_row(corpus, windows).nlls == found.nlls
+    reference._rows.clear()
+    assert reference_row(corpus, counted_splits(corpus, 2)).nlls == found.nlls
+    assert (found.nlls, found.order) == (split_nlls(network, windows), config["order"])
+    assert found.seconds > 0
+    expected = {f"reference/{split}/nll": nll.nats for split, nll in found.nlls.items()}
+    expected |= {"reference/order": found.order, "reference/seconds": found.seconds}
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == expected
+    assert "order 5" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "splits"),
+    [
+        ({"splits": (1, 0, 0)}, ["train"]),
+        ({"splits": (0.5, 0, 0.5)}, ["train", "test"]),
+        ({"by": "example"}, ["train", "val", "test"]),
+        ({"boundary": "separate", "boundary_at": "last"}, ["train", "val", "test"]),
+        ({"val_path": "other.txt"}, ["train", "val"]),
+    ],
+)
+def test_it_has_the_splits_that_there_are(
+    options: dict[str, Any], splits: list[str], text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.txt").write_text("zoë\nñandú\n")
+    corpus = read_corpus(CorpusOptions(str(text), **options))
+    nlls = reference_row(corpus).nlls
+    assert list(nlls) == splits
+    assert all(nll.nats < 8 and nll.characters == corpus.size(split) for split, nll in nlls.items())
+
+
+def test_it_is_computed_once_for_a_corpus_and_goes_with_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"ann{name}\nhanna\n" * 20)
+    first, second = (CorpusOptions(str(tmp_path / name), splits=(1, 0, 0)) for name in ("a", "b"))
+    row = reference_row(read_corpus(first))
+    assert reference_row(read_corpus(first)) is row
+    kept = len(reference._rows)
+    assert reference_row(read_corpus(second)).nlls != row.nlls
+    gc.collect()
+    assert len(reference._rows) <= kept

@@ -23,7 +23,7 @@ def test_it_is_what_the_model_of_the_config_gives(text: Path) -> None:
     config = yaml.safe_load(CONFIG.read_text())
     network = build(config["architecture"], corpus.vocabulary.size, {"order": config["order"]}, seed=0)
     assert isinstance(network, Counted)
-    windows = counted_splits(corpus, network.block_size)
+    windows = counted_splits(corpus, network)
     network.count(windows["train"])
     found = reference_row(corpus)
     reference._rows.clear()

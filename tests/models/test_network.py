@@ -11,9 +11,9 @@ from torch import nn
 import makemore.models
 from makemore.errors import UserError
 from makemore.models import network as network_module
-from makemore.models.network import Network, architectures, build, register, restore
+from makemore.models.network import Network, architectures, build, evaluating, register, restore
 
-ARCHITECTURES = ["bigram", "mlp", "ngram"]
+ARCHITECTURES = ["bigram", "mlp", "ngram", "wavenet"]
 
 
 def test_every_shipped_network_is_registered() -> None:
@@ -33,11 +33,12 @@ def test_a_network_maps_contexts_to_a_row_of_logits_each(architecture: str) -> N
 def test_logits_of_a_context_do_not_depend_on_the_rest_of_the_batch(architecture: str) -> None:
     network = build(architecture, 7, {}, seed=0)
     contexts = torch.randint(0, 7, (9, network.block_size))
-    alone = torch.cat([network(context.unsqueeze(0)) for context in contexts])
-    torch.testing.assert_close(network(contexts), alone)
+    with evaluating(network):
+        alone = torch.cat([network(context.unsqueeze(0)) for context in contexts])
+        torch.testing.assert_close(network(contexts), alone)
 
 
-@pytest.mark.parametrize("architecture", ["bigram", "mlp"])
+@pytest.mark.parametrize("architecture", ["bigram", "mlp", "wavenet"])
 def test_initial_weights_depend_on_the_seed_alone(architecture: str) -> None:
     torch.manual_seed(1)
     first = build(architecture, 27, {}, seed=0).state_dict()
@@ -83,7 +84,7 @@ def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str)
     with pytest.raises(UserError) as caught:
         build(architecture, 27, {}, seed=0)
     assert repr(architecture) in str(caught.value)
-    assert "bigram, mlp, ngram" in str(caught.value)
+    assert "bigram, mlp, ngram, wavenet" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, mon
     monkeypatch.setattr(network_module, "_REGISTRY", dict(network_module._REGISTRY))
     monkeypatch.setattr(makemore.models, "__path__", [*makemore.models.__path__, str(tmp_path)])
     try:
-        assert architectures() == ["bigram", "flat_for_test", "mlp", "ngram"]
+        assert architectures() == ["bigram", "flat_for_test", "mlp", "ngram", "wavenet"]
         network = build("flat_for_test", 3, {"height": 2.5}, seed=0)
         assert network(torch.zeros(1, 2, dtype=torch.int64)).tolist() == [[2.5, 2.5, 2.5]]
     finally:

@@ -1,4 +1,4 @@
-"""Checks who is in train, val and test: sizes, repeated lines together, torch's and Python's shuffles, empty splits."""
+"""Checks who is in train, val and test: sizes, repeated lines together, torch's and Python's shuffles, no lines."""
 
 import random
 

@@ -87,7 +87,14 @@ def test_one_example_has_no_variance() -> None:
 
 @pytest.mark.parametrize(
     ("momentum", "message"),
-    [(0, "above 0"), (-0.1, "above 0"), (1.5, "at most 1"), (float("nan"), "finite"), ("0.1", "finite"), (None, "finite")],
+    [
+        (0, "above 0"),
+        (-0.1, "above 0"),
+        (1.5, "at most 1"),
+        (float("nan"), "finite"),
+        ("0.1", "finite"),
+        (None, "finite"),
+    ],
 )
 def test_momentum_is_a_share(momentum: float, message: str) -> None:
     with pytest.raises(UserError, match=rf"model\.momentum must be .*{message}"):

@@ -19,7 +19,15 @@ from torch import Tensor
 
 from makemore.data import cache
 from makemore.data.options import SPLITS, CorpusOptions
-from makemore.data.splits import Keys, Membership, keys_of_lines, overlaps_of, split_by_example, split_by_line, split_by_shuffle
+from makemore.data.splits import (
+    Keys,
+    Membership,
+    keys_of_lines,
+    overlaps_of,
+    split_by_example,
+    split_by_line,
+    split_by_shuffle,
+)
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of

@@ -14,7 +14,7 @@ from makemore.models.network import Network, register
 
 
 class _Scale(NamedTuple):
-    """The draws of a layer, from N(0, 1): weights times `gain` / fan-in ^ `power`, biases times `bias`; 0 draws none."""
+    """Draws of a layer, from N(0, 1): weights times `gain` / fan-in ^ `power`, biases times `bias`; for 0 none are."""
 
     gain: float
     power: float
@@ -86,7 +86,9 @@ class MLP(Network):
             setattr(self, f"W{layer}", nn.Parameter(normal(fan_in, size) * scale.gain / fan_in**scale.power))
             setattr(self, f"norm{layer}", BatchNorm(size, momentum) if norm else None)
             if not norm:
-                setattr(self, f"b{layer}", nn.Parameter(normal(size) * scale.bias if scale.bias else torch.zeros(size)))
+                setattr(
+                    self, f"b{layer}", nn.Parameter(normal(size) * scale.bias if scale.bias else torch.zeros(size))
+                )
             fan_in = size
         if output_norm:
             nn.init.constant_(getattr(self, f"norm{len(layers)}").gain, 0.1)

@@ -44,7 +44,7 @@ NETWORKS = {
     ],
 }
 # on the lectures' split of the lessons' file; part 2 has another order of its lines
-_EXAMPLES = [182_625, 22_655, 22_866]
+_EXAMPLES = [182_625.0, 22_655.0, 22_866.0]
 
 
 def figures_of(lessons: Lessons, part: str) -> list[Figure]:

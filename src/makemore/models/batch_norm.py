@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
         """Return the values, of any shape (..., C), normalised."""
         rows = values.flatten(0, -2)
         if self.training:
-            if len(rows) == 1:
+            if rows.shape[0] == 1:
                 raise UserError("batch norm needs two examples a step at least; data.batch_size must be above 1")
             # torch changes them in place, and those before may belong to whoever called
             self.running_mean, self.running_var = self.running_mean.clone(), self.running_var.clone()

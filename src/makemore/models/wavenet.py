@@ -19,7 +19,7 @@ class Fusion(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return (B, T / 2, H) for values (B, T, C)."""
-        pairs = values.reshape(len(values), values.shape[1] // 2, -1)
+        pairs = values.reshape(values.shape[0], values.shape[1] // 2, -1)
         fused: Tensor = self.tanh(self.norm(pairs @ self.W))
         return fused
 

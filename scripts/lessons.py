@@ -12,20 +12,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from makemore.cli.command import exit_on_error
+from makemore.errors import one_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-NAMES = ("counting", "bigram", "mlp", "part2", "part3", "part5")
+QUICK = ("counting", "bigram", "mlp")
+NAMES = (*QUICK, "part2", "part3", "part5")
 
 
 def main(names: Sequence[str]) -> None:
     """Run the lessons of some sections, and write their figures and the picture of the range test."""
     from lesson_figures.experiments import Lessons
-    from lesson_figures.guide import QUICK, SECTIONS, with_figures
+    from lesson_figures.guide import SECTIONS, with_figures
 
     page = DOCS / "lessons.md"
     with tempfile.TemporaryDirectory() as directory:
         lessons = Lessons(["data=makemore"], Path(directory))
-        found = {name: SECTIONS[name](lessons) for name in names or QUICK}
+        found = {name: SECTIONS[name](lessons) for name in names}
         for picture in Path(directory).glob("*/lr_range.png"):
             shutil.copy(picture, DOCS / "lr_range.png")
     text = page.read_text(encoding="utf-8")
@@ -38,11 +40,10 @@ def main(names: Sequence[str]) -> None:
 
 
 def parse() -> list[str]:
-    """Return the sections that are asked for; answer --help, and refuse others."""
+    """Return the sections that are asked for, QUICK for none; answer --help, and refuse all else."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", choices=NAMES)
-    found: list[str] = parser.parse_args().sections
-    return found
+    parser.add_argument("sections", nargs="*", metavar="SECTION")
+    return [one_of("SECTION", name, NAMES) for name in parser.parse_args().sections] or list(QUICK)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ from lesson_figures.lectures import figures_of
 
 # by name, in the order of the page
 SECTIONS: dict[str, Callable[[Lessons], list[Figure]]] = {
-    "counting": Lessons.counting,
+    "counting": lambda lessons: lessons.counting(),
     "bigram": lambda lessons: [*lessons.bigram(), *lessons.first_word()],
     "mlp": lambda lessons: [*lessons.first_words(), *lessons.whole_file()],
     "part2": lambda lessons: figures_of(lessons, "part 2"),
     "part3": lambda lessons: figures_of(lessons, "part 3"),
     "part5": lambda lessons: figures_of(lessons, "part 5"),
 }
-# L0 to L4, which take a minute together
-QUICK = ("counting", "bigram", "mlp")
 
 
 def with_figures(page: str, section: str, figures: Sequence[Figure]) -> str:

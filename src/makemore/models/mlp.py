@@ -14,7 +14,7 @@ from makemore.models.network import Network, register
 
 
 class _Scale(NamedTuple):
-    """Draws of a layer, from N(0, 1): weights times `gain` / fan-in ^ `power`, biases times `bias`; for 0 none are."""
+    """Draws of a layer from N(0, 1): weights times gain / fan-in ** power, biases times bias; none for a bias of 0."""
 
     gain: float
     power: float
@@ -35,22 +35,22 @@ _INITS = {
 class MLP(Network):
     """Concatenated embeddings of the context, tanh hidden layers, and an output layer.
 
-    Weights are drawn in the order C, W1, b1, W2, b2, ...; those of the output come last.
+    Weights are drawn in the order C, W1, b1, W2, b2, ...; the last are those of the output.
 
     Args:
         block_size: T, the length of the context.
         embedding_dim: E, the dimension of the embedding.
         hidden_dim: H, the number of tanh units in a layer.
-        num_layers: hidden layers.
-        batch_norm: normalise before each tanh, in place of the hidden biases (part 3).
-        output_norm: normalise the logits too, in place of the output bias, with a gain that starts at 0.1 (part 3).
-        momentum: see `BatchNorm`.
         init: "normal" is the lesson's draw, to the bit: all from N(0, 1).
             "scaled" draws the weights alone, with the tanh gain 5/3 over sqrt(fan-in) for the hidden layers
             (He et al. 2015, section 2.2), and an output so small that training starts near an NLL of log V.
             The others are part 3's, in its order, each after "normal": "small_output" has output weights times 0.01,
             and no bias there; "small_hidden" also has hidden weights times 0.2 and biases times 0.01; "kaiming" has
             5/3 over sqrt(fan-in) in place of that 0.2.
+        num_layers: hidden layers.
+        batch_norm: normalise before each tanh, in place of the hidden biases (part 3).
+        output_norm: normalise the logits too, in place of the output bias, with a gain that starts at 0.1 (part 3).
+        momentum: see `BatchNorm`.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class MLP(Network):
         block_size: int = 3,
         embedding_dim: int = 2,
         hidden_dim: int = 100,
+        init: str = "scaled",
         num_layers: int = 1,
         batch_norm: bool = False,
         output_norm: bool = False,
         momentum: float = 0.1,
-        init: str = "scaled",
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size

@@ -1,4 +1,5 @@
 """The lessons' figures beside ours, as docs/lessons.md: python scripts/lessons.py.
 
-experiments.py runs the lessons' experiments and has the lessons' figures; comparison.py compares and writes the page.
+experiments.py runs the experiments of L0 to L4 and has their figures, lectures.py those of the later lectures;
+comparison.py compares them in tables; guide.py has the sections of the page.
 """

@@ -1,4 +1,4 @@
-"""Compare the lessons' figures with ours, and write them as docs/lessons.md."""
+"""Compare the lessons' figures with ours, in tables."""
 
 import math
 from collections.abc import Sequence
@@ -49,6 +49,16 @@ def markdown(figures: Sequence[Figure]) -> str:
     )
 
 
+def short_markdown(figures: Sequence[Figure]) -> str:
+    """Return the figures that are numbers as a Markdown table without tolerances and commands."""
+    rows = [
+        f"| {figure.what} | {_show(figure.theirs, figure.within)} | {_show(figure.ours, figure.within)} |"
+        for figure in figures
+        if not isinstance(figure.theirs, str)
+    ]
+    return "\n".join(["| figure | theirs | ours |", "| --- | --- | --- |", *rows])
+
+
 def _show(value: Value, within: float) -> str:
     if isinstance(value, str):
         return value.replace("|", "\\|")
@@ -59,27 +69,3 @@ def _show(value: Value, within: float) -> str:
 def _show_within(figure: Figure) -> str:
     agreement = "" if figure.agrees else " **no**"
     return ("equal" if figure.within == 0 else f"{figure.within:g}") + agreement
-
-
-def page(figures: Sequence[Figure]) -> str:
-    """Return the content of docs/lessons.md."""
-    return f"""# The lessons' figures, and ours
-
-Written by `python scripts/lessons.py`, which runs every command below; `train.py` and `score.py` stand for
-`python scripts/train.py` and `python scripts/score.py ckpt_path=...` with the checkpoint that training prints.
-"Within" is the largest difference that counts as the same. Where the lesson had no seed that is 0.03 nats; for runs
-of ten steps, which depend most on the initial weights, it is two standard deviations over 200 initial draws.
-
-L0 and L3 count bigrams and train the neural bigram, L1 trains it with an L2 penalty, L4 compares both and samples from
-them, L2 trains the context-window MLP of [Bengio et al. 2003](https://www.jmlr.org/papers/v3/bengio03a.html). All five
-follow Andrej Karpathy's [makemore](https://github.com/karpathy/makemore).
-
-{markdown(figures)}
-
-## The learning-rate range test (L2)
-
-`python scripts/train.py experiment=lessons/lr_range data=makemore` ends with this picture. As in the lesson the loss
-falls until a rate of about 10^-1, which is suggested, and later rises.
-
-![Loss against learning rate, and against its exponent](lr_range.png)
-"""

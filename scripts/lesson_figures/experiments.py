@@ -198,12 +198,15 @@ class Lessons:
             figures.append(Figure("L0", f"last loss with L2 {l2}", [theirs], run.losses[-1:], UNSEEDED, run.command))
         return figures
 
+    def first_word(self) -> list[Figure]:
+        """Return the figure of the first word (L1), which is that of data/names.txt too."""
+        run = self.run("bigram", "model.l2=0", "data.max_lines=1", "trainer.max_steps=1")
+        return [Figure("L1 L4", "first loss on `emma`", [3.7693], run.losses[:1], 5e-5, run.command)]
+
     def first_words(self) -> list[Figure]:
-        """Return the figures of the first word (L1) and the first five (L2), which are those of data/names.txt too."""
-        word = self.run("bigram", "model.l2=0", "data.max_lines=1", "trainer.max_steps=1")
+        """Return the figures of the first five words (L2), which are those of data/names.txt too."""
         run = self.run("mlp_first_words")
         return [
-            Figure("L1 L4", "first loss on `emma`", [3.7693], word.losses[:1], 5e-5, word.command),
             Figure("L2", "examples of five words", [32], [run.result.nlls["train"].characters], 0, run.command),
             Figure("L2", "ten losses on them", MLP_TRACE, run.losses, 1e-4, run.command),
         ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -152,7 +153,7 @@ def test_the_names_of_2018_split_by_example_overlap() -> None:
 
 @given(
     lines=st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "bab", "abba", "bb", "aaa", "aba"]), min_size=30),
-    by=st.sampled_from(["line", "example"]),
+    by=st.sampled_from(["line", "shuffle", "example"]),
     seed=st.integers(0, 2**63 - 1),
     boundary=st.sampled_from(["shared", "separate"]),
 )
@@ -173,12 +174,12 @@ def test_every_example_is_in_one_split_and_no_context_crosses_lines(
     assert Counter(chain(*parts.values())) == Counter(lesson_examples(lines, 3, corpus.vocabulary))
     for split, part in parts.items():
         assert len(part) == corpus.size(split)
-        if by == "line":
+        if by != "example":
             # the lines of a split keep their order
             assert part == lesson_examples(lines_of(corpus, split), 3, corpus.vocabulary)
 
 
-@pytest.mark.parametrize("by", ["line", "example"])
+@pytest.mark.parametrize("by", ["line", "shuffle", "example"])
 def test_membership_changes_with_split_seed_alone(tmp_path: Path, by: str) -> None:
     path = write(tmp_path, "names.txt", *(f"name{number}" for number in range(200)))
     first, again, other = (read_corpus(CorpusOptions(path, by=by, split_seed=seed)) for seed in (0, 0, 1))
@@ -191,6 +192,24 @@ def test_splitting_by_example_reports_the_lines_that_are_in_both(tmp_path: Path)
     corpus = read_corpus(CorpusOptions(path, by="example"))
     assert corpus.overlaps == {"val": 1.0, "test": 1.0}
     assert "100.0% of val lines are in train too" in "\n".join(corpus.report())
+
+
+def test_splitting_by_shuffle_reports_the_lines_that_are_in_both(tmp_path: Path) -> None:
+    lines = ["emma", "ava", "mia", "zoe", "emma", "ida", "emma", "eve", "ann", "ivy"]
+    corpus = read_corpus(CorpusOptions(write(tmp_path, "names.txt", *lines), by="shuffle", split_seed=42))
+    random.Random(42).shuffle(lines)
+    assert sorted(lines_of(corpus, "train")) == sorted(lines[:8])
+    assert lines_of(corpus, "val") + lines_of(corpus, "test") == lines[8:]
+    assert corpus.overlaps == {"val": float(lines[8] in lines[:8]), "test": float(lines[9] in lines[:8])}
+    assert 1.0 in corpus.overlaps.values()
+    assert "lines are in train too, as data.by=shuffle separates identical lines" in "\n".join(corpus.report())
+
+
+@pytest.mark.skipif("MAKEMORE_NAMES" not in os.environ, reason="MAKEMORE_NAMES names no copy of the lessons' file")
+def test_the_lectures_split_of_their_file_has_their_sizes() -> None:
+    corpus = read_corpus(CorpusOptions(os.environ["MAKEMORE_NAMES"], by="shuffle", split_seed=42))
+    assert [corpus.size(split) for split in ("train", "val", "test")] == [182_625, 22_655, 22_866]
+    assert corpus.overlaps["val"] == pytest.approx(0.13, abs=0.005)
 
 
 def test_three_files_are_three_splits_in_one_vocabulary(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Checks who is in train, val and test: sizes, repeated lines together, torch's random_split, empty splits."""
+"""Checks who is in train, val and test: sizes, repeated lines together, torch's and Python's shuffles, no lines."""
+
+import random
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from makemore.data.options import SPLITS
-from makemore.data.splits import keys_of_lines, overlaps_of, split_by_example, split_by_line, split_sizes
+from makemore.data.splits import (
+    keys_of_lines,
+    overlaps_of,
+    split_by_example,
+    split_by_line,
+    split_by_shuffle,
+    split_sizes,
+)
 from makemore.errors import UserError
 
 RATIOS = [
@@ -66,6 +75,30 @@ def test_by_example_is_torchs_random_split_of_test_val_train(
     membership = split_by_example(total, ratios, seed)
     for part, split in zip(parts, ("test", "val", "train"), strict=True):
         assert sorted(part.indices) == np.flatnonzero(membership == SPLITS.index(split)).tolist()
+
+
+@given(
+    total=st.integers(30, 500),
+    tenths=st.sampled_from([(8, 1, 1), (7, 2, 1), (6, 3, 1), (3, 3, 4), (9, 1, 0), (7, 0, 3), (10, 0, 0)]),
+    seed=st.integers(0, 2**63 - 1),
+)
+@settings(deadline=None)
+def test_by_shuffle_is_the_lectures_cut_of_shuffled_lines(total: int, tenths: tuple[int, ...], seed: int) -> None:
+    lines = names(total)
+    shuffled = lines.copy()
+    random.Random(seed).shuffle(shuffled)
+    # as in int(0.8 * len(words)) and int(0.9 * len(words))
+    cuts = [int(tenths[0] / 10 * total), int((tenths[0] + tenths[1]) / 10 * total)]
+    parts = shuffled[: cuts[0]], shuffled[cuts[0] : cuts[1]], shuffled[cuts[1] :]
+    membership = split_by_shuffle(total, [tenth / 10 for tenth in tenths], seed).tolist()
+    for split, part in enumerate(parts):
+        assert [line for line, here in zip(lines, membership, strict=True) if here == split] == sorted(
+            part, key=lines.index
+        )
+
+
+def test_by_shuffle_is_the_same_in_every_process_and_version() -> None:
+    assert split_by_shuffle(20, (0.6, 0.2, 0.2), 42).tolist() == [*map(int, "21120002200100001000")]
 
 
 def test_by_example_gives_the_lessons_sizes() -> None:
@@ -171,6 +204,8 @@ def test_a_split_that_becomes_empty_by_accident_is_an_error_with_its_mend(
 def test_too_few_examples_are_an_error_with_its_mend() -> None:
     with pytest.raises(UserError, match=r"the validation split would be empty.*data\.splits=\[1,0,0\]"):
         split_by_example(4, (0.8, 0.1, 0.1), 0)
+    with pytest.raises(UserError, match=r"the validation split would be empty: 4 lines.*data\.splits=\[1,0,0\]"):
+        split_by_shuffle(4, (0.8, 0.1, 0.1), 0)
 
 
 def test_overlap_is_the_share_of_lines_that_train_has_too() -> None:

@@ -45,3 +45,5 @@ def test_an_unknown_argument_is_refused_before_anything_runs(script: str, comman
 
 def test_without_arguments_the_lessons_are_run(command: Command) -> None:
     assert command("lessons").error == "error: the lessons began"
+    assert command("lessons", "part3", "part5").error == "error: the lessons began"
+    assert "SECTION must be one of counting, bigram" in command("lessons", "part4").error

@@ -1,4 +1,4 @@
-"""A new model is a file: networks of torch.nn's layers train, resume, sweep and evaluate as the shipped ones do."""
+"""A new model is a file: networks of torch.nn's layers, and ours with batch norm, do all that the shipped ones do."""
 
 import csv
 import itertools
@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from makemore.inference.evaluation import evaluate
 from makemore.inference.trained_model import load
 from makemore.models import network as registry
 from makemore.models.network import Network, architectures, build
+from makemore.models.wavenet import WaveNet
 from makemore.runs.train import train
 from makemore.training.steps import Objective, eager_steps, whole_steps
 
@@ -73,7 +74,12 @@ class Normalizing(Layers):
         return nn.Sequential(nn.BatchNorm1d(16), nn.Tanh())
 
 
-NETWORKS = {"layers": Layers, "dropping": Dropping, "normalizing": Normalizing}
+NETWORKS = {
+    "layers": Layers,
+    "dropping": Dropping,
+    "normalizing": Normalizing,
+    "fusing": partial(WaveNet, block_size=4, embedding_dim=3, hidden_dim=8),
+}
 # what it cannot be compiled or mapped for
 REASONS = {
     "dropping": "Dropping draws random numbers in training",
@@ -239,7 +245,7 @@ def test_a_block_that_is_taken_back_leaves_nothing(name: str) -> None:
         network = build(name, 5, {}, seed=0)
         optimizer = torch.optim.AdamW(network.parameters())
         take = whole_steps(eager_steps(Objective(network, 1.0), optimizer), optimizer, network)
-        tokens = torch.randint(5, (steps, 6, 4), generator=torch.Generator().manual_seed(1))
+        tokens = torch.randint(5, (steps, 6, network.block_size + 1), generator=torch.Generator().manual_seed(1))
         nlls, _, diverged = take(Minibatches(0, tokens[..., :-1], tokens[..., -1]), rates)
         return nlls, diverged, {key: tensor.tolist() for key, tensor in network.state_dict().items()}
 

@@ -1,6 +1,7 @@
-"""Checks the MLP: the lesson's draw and formula (L2), its 3,481 parameters, its start near log V, and bad sizes."""
+"""Checks the MLP: draws, formula and sizes of the lesson (L2) and the lectures (part 3), its start, and bad sizes."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from makemore.errors import UserError
 from makemore.models.mlp import MLP
-from makemore.models.network import build, tanh_activations
+from makemore.models.network import build, restore, tanh_activations
+from makemore.training.draws import CHANGES_BUFFERS, side_effects
 
 LESSON_SEED = 2147483647
 
@@ -91,7 +93,7 @@ def test_init_scaled_keeps_the_hidden_units_alive() -> None:
     assert hidden.std() > 0.3
 
 
-@pytest.mark.parametrize("name", ["block_size", "embedding_dim", "hidden_dim"])
+@pytest.mark.parametrize("name", ["block_size", "embedding_dim", "hidden_dim", "num_layers"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3", True, None])
 def test_a_size_must_be_a_whole_number_of_at_least_one(name: str, value: object) -> None:
     with pytest.raises(UserError, match=rf"model\.{name} must be .*, not "):
@@ -99,8 +101,84 @@ def test_a_size_must_be_a_whole_number_of_at_least_one(name: str, value: object)
 
 
 def test_an_unknown_init_is_a_user_error() -> None:
-    with pytest.raises(UserError, match=r"model\.init must be one of scaled, normal, not 'kaiming'"):
-        MLP(27, torch.Generator(), init="kaiming")
+    with pytest.raises(UserError, match=r"model\.init must be one of scaled, normal, small_output, .*, not 'xavier'"):
+        MLP(27, torch.Generator(), init="xavier")
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "output_norm"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_a_switch_must_be_true_or_false(name: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf"model\.{name} must be true or false, not "):
+        MLP(27, torch.Generator(), **{name: value})  # type: ignore[arg-type]
+
+
+PART3 = {"block_size": 3, "embedding_dim": 10, "hidden_dim": 200}
+DEEP = {"hidden_dim": 100, "num_layers": 5, "batch_norm": True, "output_norm": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters"),
+    [
+        ({}, 11_897),
+        ({"batch_norm": True}, 12_097),
+        (DEEP, 47_024),
+        ({"batch_norm": True, "block_size": 8}, 22_097),  # part 5: 22K
+    ],
+)
+def test_the_lectures_sizes(arguments: dict[str, Any], parameters: int) -> None:
+    network = build("mlp", 27, PART3 | arguments, seed=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("init", "w1", "b1", "w2", "b2"),
+    [
+        ("small_output", 1, 1, 0.01, 0),
+        ("small_hidden", 0.2, 0.01, 0.01, 0),
+        ("kaiming", 5 / 3 / 6**0.5, 0.01, 0.01, 0),
+    ],
+)
+def test_the_inits_of_part_3_scale_the_lessons_draws(init: str, w1: float, b1: float, w2: float, b2: float) -> None:
+    network = MLP(27, torch.Generator().manual_seed(LESSON_SEED), block_size=3, init=init)
+    parameters = dict(network.named_parameters())
+    assert list(parameters) == ["C", "W1", "b1", "W2", "b2"]
+    for ours, lessons, scale in zip(parameters.values(), lesson_draws(), (1, w1, b1, w2, b2), strict=True):
+        torch.testing.assert_close(ours, lessons * scale)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_deep_one_is_linear_layers_with_tanh_between(batch_norm: bool) -> None:
+    arguments = {"block_size": 2, "embedding_dim": 3, "hidden_dim": 4, "num_layers": 3, "batch_norm": batch_norm}
+    network = build("mlp", 5, arguments, seed=0)
+    weights = dict(network.named_parameters())
+    assert [tuple(weights[f"W{layer}"].shape) for layer in range(1, 5)] == [(6, 4), (4, 4), (4, 4), (4, 5)]
+    contexts = torch.tensor([[0, 1], [4, 4], [2, 0], [3, 1]])
+    values, found = weights["C"][contexts].flatten(1), tanh_activations(network, contexts)
+    for layer, name in enumerate(("hidden1", "hidden2", "hidden3"), 1):
+        values = values @ weights[f"W{layer}"]
+        if batch_norm:
+            values = (values - values.mean(0)) / (values.var(0, correction=0) + 1e-5).sqrt()
+        values = torch.tanh(values)
+        torch.testing.assert_close(found[name], values)
+    assert ("b1" in weights) == (not batch_norm)
+    torch.testing.assert_close(network(contexts), values @ weights["W4"] + weights["b4"])
+
+
+def test_normalised_logits_start_with_a_tenth_of_the_spread() -> None:
+    network = build("mlp", 27, PART3 | DEEP, seed=0)
+    logits = network(torch.randint(0, 27, (500, 3), generator=torch.Generator().manual_seed(7)))
+    torch.testing.assert_close(logits.std(0, correction=0), torch.full((27,), 0.1), atol=1e-3, rtol=0)
+    assert "b6" not in dict(network.named_parameters())
+
+
+def test_one_with_batch_norm_is_restored_with_its_running_statistics() -> None:
+    arguments = {"hidden_dim": 8, "batch_norm": True}
+    network = build("mlp", 7, arguments, seed=0)
+    assert side_effects(network) == [CHANGES_BUFFERS]
+    contexts = torch.randint(0, 7, (9, 3))
+    network(contexts)
+    again = restore("mlp", 7, arguments, network.state_dict())
+    assert torch.equal(again.eval()(contexts), network.eval()(contexts))
 
 
 def test_the_embedding_and_the_activations_are_those_of_the_forward_pass() -> None:

@@ -20,7 +20,15 @@ from torch import Tensor
 from makemore.data import cache
 from makemore.data.lines import Lines, pieces_of
 from makemore.data.options import SPLITS, CorpusOptions
-from makemore.data.splits import Keys, Membership, keys_of_lines, overlaps_of, split_by_example, split_by_line
+from makemore.data.splits import (
+    Keys,
+    Membership,
+    keys_of_lines,
+    overlaps_of,
+    split_by_example,
+    split_by_line,
+    split_by_shuffle,
+)
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
@@ -31,6 +39,11 @@ _WORTH_KEEPING = 2**20
 _CHUNK = 2**21
 # characters listed in a report
 _NAMED = 10
+# why splits of one text share lines
+_LEAKS = {
+    "example": "as the examples of a line are split",
+    "shuffle": "as data.by=shuffle separates identical lines; data.by=line keeps them together",
+}
 _ARRAYS = ("tokens", "lengths", "membership")
 
 
@@ -118,8 +131,8 @@ class Corpus:
         lines.append(f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, {size}")
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
         shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
-        if shares and self.options.by == "example":
-            shares.append("as the examples of a line are split")
+        if shares and self.options.by in _LEAKS:
+            shares.append(_LEAKS[self.options.by])
         lines.append(", ".join([f"examples: {sizes}", *shares]))
         if unseen := self.unseen_in_training():
             named = " ".join(map(repr, unseen[:_NAMED])) + (" ..." if len(unseen) > _NAMED else "")
@@ -224,4 +237,8 @@ def _membership(
         return np.repeat(of_line.astype(np.int8), lengths)
     if options.by == "example":
         return split_by_example(int(lengths.sum()), options.splits, options.split_seed)
-    return np.repeat(split_by_line(keys, options.splits), lengths)
+    if options.by == "shuffle":
+        of_line = split_by_shuffle(len(lengths), options.splits, options.split_seed)
+    else:
+        of_line = split_by_line(keys, options.splits)
+    return np.repeat(of_line, lengths)

@@ -1,12 +1,14 @@
 """Splits of the examples into training, validation and test.
 
 By line (the default), identical lines stay together: a plain random split of the lessons' names puts 13% of the
-validation names into training. By example: the lesson's random split of the examples (L0). The split depends on
-`split_seed` and the text, never on the seed of a run, which sweeps vary.
+validation names into training. By example: the lesson's random split of the examples (L0). By shuffle: such a plain
+split of the lines, the lectures'. The split depends on `split_seed` and the text, never on the seed of a run, which
+sweeps vary.
 """
 
 import hashlib
 import math
+import random
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -56,6 +58,22 @@ def split_by_example(total: int, ratios: Sequence[float], split_seed: int) -> Me
     membership[order[:test]] = 2
     membership[order[test : test + val]] = 1
     _check_not_empty(membership, ratios, f"{total:,} examples")
+    return membership
+
+
+def split_by_shuffle(total: int, ratios: Sequence[float], split_seed: int) -> Membership:
+    """Return the split of each of `total` lines as the lectures cut them (part 2), identical ones wherever they fall.
+
+    Python's `random` shuffles the lines; train ends at the floor of its share, val at that of both.
+    """
+    order = list(range(total))
+    random.Random(split_seed).shuffle(order)
+    # 0.7 + 0.2 is a little less than 0.9
+    train, val = (int(total * round(share, 9)) for share in (ratios[0], ratios[0] + ratios[1]))
+    membership = np.full(total, 2, dtype=np.int8)
+    membership[order[:val]] = 1
+    membership[order[:train]] = 0
+    _check_not_empty(membership, ratios, f"{total:,} lines")
     return membership
 
 

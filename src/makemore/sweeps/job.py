@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore import signals
 from makemore.data.options import make_paths_absolute
@@ -144,16 +144,22 @@ def not_finished(message: str) -> float:
 
 
 def _refuse_other_config(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
-    """Raise `UserError` where a job's saved config is another than `cfg`.
+    """Raise `UserError` where a job's saved config is another than `cfg`, which loses what conf/ has gained since.
 
     A search would take it for a failed trial, so the error is left for the sweep too.
     """
+    given = [f"{override.lstrip('+').partition('=')[0]}." for override in HydraConfig.get().overrides.task]
     try:
         refuse_links(run_dir)
         saved = load_saved_config(run_dir)
         before, now = (flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
         for key in [*now, *before]:
-            if repr(before.get(key)) != repr(now.get(key)):
+            if key not in before and not f"{key}.".startswith(tuple(given)):
+                # the job began without it, and goes on so
+                parent, _, name = key.rpartition(".")
+                with open_dict(cfg):
+                    del (OmegaConf.select(cfg, parent) if parent else cfg)[name]
+            elif repr(before.get(key)) != repr(now.get(key)):
                 raise UserError(
                     f"{run_dir}: its job began with {key}={before.get(key)}, which is {now.get(key)} now; "
                     "put that back, or choose another hydra.sweep.dir"

@@ -224,6 +224,38 @@ def test_the_page_says_how_saturated_the_default_network_is_at_first(init: str, 
     assert says.format(f"{share:.2f}") in (ROOT / "docs" / "watching.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "layers"),
+    [
+        ("mlp", {"num_layers": 3, "batch_norm": True}, {f"hidden{layer}" for layer in (1, 2, 3)}),
+        ("wavenet", {"block_size": 4}, {"levels.0.tanh", "levels.1.tanh"}),
+    ],
+)
+def test_every_layer_is_shown(
+    text: Path, tmp_path: Path, architecture: str, arguments: dict[str, Any], layers: set[str]
+) -> None:
+    data = data_of(text)
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    model = NeuralLanguageModel(architecture, data.corpus.vocabulary, optimizer, hidden_dim=8, **arguments)
+    fit(tmp_path, model, data, 4, Gradients(1), Weights(2), Activations(2), Graph())
+    tags = events(tmp_path).Tags()
+    parameters = {name for name, _ in model.network.named_parameters()}
+    # batch norm has its gains and biases there too
+    assert any("norm" in name for name in parameters)
+    for what, expected in (
+        ("gradient_to_weight", parameters),
+        ("update_to_weight", parameters),
+        ("saturated", layers),
+        ("weights", parameters),
+        ("activations", layers),
+    ):
+        found = {
+            tag.partition("/")[2] for tag in (*tags["scalars"], *tags["histograms"]) if tag.startswith(f"{what}/")
+        }
+        assert found == expected
+    assert tags["graph"]
+
+
 def test_the_embedding_is_in_the_projector_with_its_characters(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)

@@ -15,7 +15,9 @@ from makemore.overrides import override
 @task
 def main(cfg: DictConfig) -> float:
     """Train as the config says, print its results, and return the NLL that a sweep minimises."""
+    from makemore.cli.finding import MIXTURE
     from makemore.inference.evaluation import print_nlls
+    from makemore.inference.mixing import mix_with_counts
     from makemore.runs.train import train
     from makemore.sweeps.job import run_job
 
@@ -28,6 +30,9 @@ def main(cfg: DictConfig) -> float:
     print(result.reference)
     if result.best is not None:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
+    mixture = mix_with_counts(result.checkpoint) if cfg.get("mixture") and "val" in result.nlls else None
+    if mixture is not None:
+        print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
     logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
@@ -35,6 +40,9 @@ def main(cfg: DictConfig) -> float:
     print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)}")
     if result.best is not None:
         print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)} which=best # by validation")
+    if mixture is not None:
+        written = mixture.write(result.run_dir / MIXTURE)
+        print(f"  python scripts/sample.py {override('ckpt_path', written.parents[1])} # the mixture")
     return result.objective
 
 

@@ -9,12 +9,15 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from makemore import files
+from makemore.data.options import CorpusOptions
+from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,24 @@ class DamagedCheckpointError(UserError):
     def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
         self.what = f"{path}: is {state} ({cause})"
         super().__init__(f"{self.what}; use another one of the run")
+
+
+def record_of(
+    architecture: str,
+    arguments: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    options: CorpusOptions,
+    sha256: Mapping[str, str],
+    step: int,
+) -> dict[str, Any]:
+    """Return our record in a checkpoint: the model, the text, and the optimiser steps taken, as builtins."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": {"architecture": architecture, "arguments": dict(arguments)},
+        "vocabulary": asdict(vocabulary),
+        "data": {"options": options.as_plain(), "sha256": dict(sha256)},
+        "step": step,
+    }
 
 
 def directory_of(run_dir: str | Path) -> Path:

@@ -3,15 +3,22 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from makemore.checkpoints import checkpoints_of, find, newest_first, run_dir_of
 from makemore.errors import UserError, as_text, one_of
 
+if TYPE_CHECKING:
+    from makemore.inference.trained_model import TrainedModel
+    from makemore.sweeps.records import Job
+
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
+# the directory in that of a run with the mixture of its final weights and counts
+MIXTURE = "mixture"
 
 
 def find_checkpoint(path: str | Path, which: str = "last") -> Path:
@@ -27,6 +34,7 @@ def find_checkpoint(path: str | Path, which: str = "last") -> Path:
         if str(path) == LATEST:
             logs = Path("logs")
             runs = {found.parent.parent for found in logs.glob("**/checkpoints/*.ckpt")}
+            runs = {run for run in runs if run.name != MIXTURE}
             none = f"there is no run with a checkpoint below {logs.absolute()}; train one, or name a run's directory"
             path = _newest(LATEST, runs, none)
         elif glob.has_magic(str(path)):
@@ -68,6 +76,14 @@ def _written(path: Path) -> int:
 
 def _best_job(sweep_dir: Path) -> Path:
     """Return the directory of the best finished job of a sweep."""
+    finished = _finished_jobs(sweep_dir)
+    best = finished[0]
+    log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(finished), best.nll)
+    return best.run_dir
+
+
+def _finished_jobs(sweep_dir: Path) -> list["Job"]:
+    """Return the finished jobs of a sweep, best first; raise `UserError` where there is none."""
     from makemore.sweeps.records import read_jobs
     from makemore.sweeps.table import sorted_jobs
 
@@ -76,6 +92,19 @@ def _best_job(sweep_dir: Path) -> Path:
         raise UserError(
             f"{sweep_dir}: no job of this sweep has finished; wait for one, or name the directory of a job"
         )
-    best = finished[0]
-    log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(finished), best.nll)
-    return best.run_dir
+    return finished
+
+
+def models_to_mix(paths: Sequence[str], top: int) -> list["TrainedModel"]:
+    """Load the models at some paths: each a checkpoint, a run, or a sweep, of which the `top` best jobs are taken.
+
+    The same checkpoint counts once. Raises `UserError` as `find_checkpoint` does.
+    """
+    from makemore.inference.trained_model import load
+
+    found: dict[Path, None] = {}
+    for path in paths:
+        is_sweep = (Path(path).expanduser() / "sweep.json").exists()
+        runs = [job.run_dir for job in _finished_jobs(Path(path).expanduser())[:top]] if is_sweep else [path]
+        found |= dict.fromkeys(find_checkpoint(run).resolve() for run in runs)
+    return [load(path) for path in found]

@@ -18,9 +18,14 @@ from makemore.models.kneser_ney import KneserNey
 class ReferenceRow:
     """The NLLs by split of Kneser-Ney of its default order, and the seconds of counting and evaluation."""
 
-    order: int
+    network: KneserNey
     nlls: dict[str, NLL]
     seconds: float
+
+    @property
+    def order(self) -> int:
+        """The order of the n-grams."""
+        return self.network.order
 
     def __str__(self) -> str:
         """Describe the row in a line."""
@@ -48,5 +53,5 @@ def reference_row(corpus: Corpus, windows: Mapping[str, CountedWindows] | None =
             windows = counted_splits(corpus, network)
         network.count(windows["train"])
         nlls = split_nlls(network, windows)
-        _rows[corpus] = ReferenceRow(network.order, nlls, time.perf_counter() - started)
+        _rows[corpus] = ReferenceRow(network, nlls, time.perf_counter() - started)
     return _rows[corpus]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,12 +28,16 @@ class TrainedModel:
     """A trained model, on the CPU and in evaluation mode, ready to score and to sample.
 
     Args:
+        architecture: the registered name of the network.
+        arguments: of its constructor.
         options: which text it was trained on, and how that was split.
         sha256: of the text's files at training time, by split.
         step: optimiser steps taken.
     """
 
     path: Path
+    architecture: str
+    arguments: dict[str, Any]
     network: Network
     vocabulary: Vocabulary
     options: CorpusOptions
@@ -132,7 +137,8 @@ def load(path: str | Path) -> TrainedModel:
             sha256, step = dict(own["data"]["sha256"]), whole_number("step", own["step"])
             if sha256.keys() != options.paths.keys() or not all(isinstance(digest, str) for digest in sha256.values()):
                 raise ValueError("the digests are not those of the text's files")
-            return TrainedModel(path, network.eval(), vocabulary, options, sha256, step)
+            named = model["architecture"], dict(model["arguments"])
+            return TrainedModel(path, *named, network.eval(), vocabulary, options, sha256, step)
     except DamagedCheckpointError:
         raise
     except UserError as error:

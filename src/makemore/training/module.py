@@ -8,7 +8,6 @@ from 0; validation at s follows s updates.
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import lightning as L
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from makemore import signals
-from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY
+from makemore.checkpoints import RECORD_KEY, record_of
 from makemore.data.batches import Block
 from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
@@ -97,14 +96,8 @@ class LanguageModel(L.LightningModule):
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
         """Return our record in a checkpoint: the model, the text, the step, and the sizes of the logs."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "model": {"architecture": self.architecture, "arguments": self.arguments},
-            "vocabulary": asdict(self.vocabulary),
-            "data": {"options": corpus.options.as_plain(), "sha256": corpus.sha256},
-            "step": step,
-            "logs": states(loggers),
-        }
+        model = self.architecture, self.arguments, self.vocabulary
+        return record_of(*model, corpus.options, corpus.sha256, step) | {"logs": states(loggers)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Start at the step of a checkpoint; the state of Lightning's loops is dropped, as a step depends on none."""

@@ -148,13 +148,13 @@ def _refuse_other_config(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> Non
 
     A search would take it for a failed trial, so the error is left for the sweep too.
     """
-    given = [f"{override.lstrip('+').partition('=')[0]}." for override in HydraConfig.get().overrides.task]
+    given = [override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task]
     try:
         refuse_links(run_dir)
         saved = load_saved_config(run_dir)
         before, now = (flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
         for key in [*now, *before]:
-            if key not in before and not f"{key}.".startswith(tuple(given)):
+            if key not in before and key not in given:
                 # the job began without it, and goes on so
                 parent, _, name = key.rpartition(".")
                 with open_dict(cfg):

@@ -187,14 +187,19 @@ def snapshot(
         parameter: {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
         for parameter, state in optimizer.state.items()
     }
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    # batch norm sets them to new tensors, and members of a group need their own back
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
 
     @torch.no_grad()
     def take_back() -> None:
         for tensor, value in values:
             tensor.copy_(value)
-        for name, buffer in network.named_buffers():
-            buffer.copy_(buffers[name])
+        for module, name, buffer, value in buffers:
+            setattr(module, name, buffer.copy_(value))
         for parameter, state in optimizer.state.items():
             kept = states.get(parameter, {})
             for name in list(state):

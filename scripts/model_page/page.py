@@ -1,0 +1,56 @@
+"""The tables and the picture of docs/models.md, made of results."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from model_page.rows import MODELS, TEXTS, Result
+
+_COLUMNS = ("model", "parameters", "seconds", "train", "val", "test", "mixed val", "mixed test")
+
+
+def with_tables(page: str, results: Mapping[tuple[str, str], Result]) -> str:
+    """Return the page with its tables, each between two comments, made of results."""
+    parts = {text: _table(results, text) for text in TEXTS} | {"commands": _commands()}
+    for name, table in parts.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, rest = page.split(begin)
+        page = f"{before}{begin}{table}\n{end}{rest.split(end)[1]}"
+    return page
+
+
+def _table(results: Mapping[tuple[str, str], Result], text: str) -> str:
+    lines = [f"| {' | '.join(_COLUMNS)} |", "| --- " + "| ---: " * (len(_COLUMNS) - 1) + "|"]
+    for model in MODELS:
+        if (result := results.get((model, text))) is not None:
+            nlls = (result.train, result.val, result.test, result.mixed_val, result.mixed_test)
+            cells = [model, f"{result.parameters:,}" if result.parameters else "", f"{result.seconds:.1f}"]
+            lines.append(f"| {' | '.join([*cells, *('' if nll is None else f'{nll:.4f}' for nll in nlls)])} |")
+    return "\n".join(lines)
+
+
+def _commands() -> str:
+    return "\n".join(["```", *(f"python scripts/train.py {' '.join(line)}" for line in MODELS.values()), "```"])
+
+
+def draw(results: Mapping[tuple[str, str], Result], path: Path) -> None:
+    """Draw the validation NLL on the shipped text against the seconds in training, alone and mixed with counts."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for model in MODELS:
+        if (result := results.get((model, "shipped"))) is None:
+            continue
+        seconds = max(result.seconds, 0.1)
+        axes.plot(seconds, result.val, "o", color="tab:blue")
+        axes.annotate(model, (seconds, result.val), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        if result.mixed_val is not None:
+            axes.plot([seconds, seconds], [result.val, result.mixed_val], color="tab:gray", linewidth=0.5)
+            axes.plot(seconds, result.mixed_val, "s", color="tab:orange", markersize=4)
+    axes.plot([], [], "o", color="tab:blue", label="alone")
+    axes.plot([], [], "s", color="tab:orange", label="mixed with Kneser-Ney")
+    axes.set(xscale="log", xlabel="seconds in training", ylabel="validation NLL (nats a character)")
+    axes.set_ylim(top=2.2)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -151,13 +151,14 @@ def test_training_ends_with_commands_for_the_run_and_for_its_best(command: Comma
     (tmp_path / "names.txt").write_text("ada\nbob\neve\nann\nmia\nzoe\nmax\nleo\nida\nkim\n")
     arguments = ["data=text", "data.path=names.txt", *SHORT, "trainer.max_steps=400", "optimizer.lr=0.1"]
     lines = command("train", *arguments, "hydra.run.dir=r").out.splitlines()
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r'}",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r'} which=best # by validation",
+        f"  python scripts/sample.py ckpt_path={tmp_path / 'r' / 'mixture'} # the mixture",
     ]
-    first, second = (command("sample", *line.partition("#")[0].split()[2:]) for line in lines[-2:])
-    assert (first.code, second.code) == (0, 0)
-    assert first.out != second.out
+    found = [command("sample", *line.partition("#")[0].split()[2:]) for line in lines[-3:]]
+    assert [each.code for each in found] == [0, 0, 0]
+    assert len({each.out for each in found}) == 3
     assert "which must be one of last, best" in command("sample", "ckpt_path=r", "which=first").error
 
 

@@ -55,6 +55,8 @@ def test_a_run_leaves_its_files(trained: Path) -> None:
     assert names - events - checkpoints - projector == {
         *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
         *("train.log", "metrics.csv", "metrics.json", "samples.txt", ".lock"),
+        # with Kneser-Ney
+        "mixture/checkpoints/step-00000300.ckpt",
     }
 
 

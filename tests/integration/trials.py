@@ -24,6 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import parsed_once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,22 +45,37 @@ SHORT = (
 )
 
 _NUMBERS = count()
+_STARTING = threading.Lock()
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
         "makemore.runs.train",
         "makemore.runs.outcome",
+        "makemore.runs.watching.dashboards",
+        "makemore.runs.watching.health",
         "makemore.cli.before_run",
+        "makemore.cli.finding",
         "makemore.console",
+        "makemore.models.bigram",
+        "makemore.models.mlp",
+        "makemore.models.ngram",
         "makemore.report.write_report",
         "makemore.sweeps.lifecycle",
+        "makemore.sweeps.vectorized.launching",
+        "tensorboard.plugins.hparams.metadata",
         "torch.utils.tensorboard",
         # a search
         "optuna.storages",
         "sqlalchemy.dialects.sqlite.pysqlite",
         # a page
         "plotly.graph_objects",
+        "plotly.io",
         "matplotlib.backends.backend_svg",
+        # what a child does first is often a function of a test's module
+        "pytest",
+        "trials",
+        # the last, as it freezes what there is
+        "composed_once",
     ]
 )
 
@@ -127,7 +144,10 @@ class Child:
 def forked(function: Callable[..., None], *arguments: Any) -> Any:
     """Start a function of a module in a process of its own."""
     process = _SERVER.Process(target=function, args=arguments)
-    process.start()
+    # the server, which starts with the first process, looks for composed_once there, and has no other way to know
+    with _STARTING, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        process.start()
     return process
 
 

@@ -241,7 +241,8 @@ _WITHOUT_COMPILER = """
 import logging, sys
 logging.basicConfig(format="%(message)s")
 sys.path.insert(0, sys.argv[1])
-from test_steps import assert_same, trained
+from test_steps import assert_same, steps, trained
+steps._UNROLLED = 2
 assert_same(trained("bigram", "sgd", [], compiled=True), trained("bigram", "sgd", []))
 """
 

@@ -26,6 +26,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "10 seconds": ("experiment=records/10_seconds",),
     "30 seconds": ("experiment=records/30_seconds",),
     "2 minutes": ("experiment=records/2_minutes",),
+    "10 minutes": ("experiment=records/10_minutes",),
 }
 # the text that the project ships, and the lessons' own with two splits that leak, as a name may be in several parts
 TEXTS: dict[str, tuple[str, ...]] = {

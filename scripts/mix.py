@@ -17,6 +17,7 @@ from makemore.errors import UserError
 
 def main(paths: list[str], top: str, output: str | None) -> None:
     """Write the mixture, and print its parts and their weights, and its NLLs."""
+    from makemore.checkpoints import newest_first
     from makemore.cli.finding import models_to_mix
     from makemore.inference.mixing import mix, print_mix
     from makemore.overrides import set_threads
@@ -24,8 +25,10 @@ def main(paths: list[str], top: str, output: str | None) -> None:
     set_threads(1)
     if not top.isdecimal() or int(top) < 1:
         raise UserError(f"top must be a whole number above 0, not {top!r}")
-    found = mix(models_to_mix(paths, int(top)))
     directory = Path(output or f"logs/mixtures/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
+    if newest_first(directory):
+        raise UserError(f"{directory}: holds checkpoints already; choose another output=")
+    found = mix(models_to_mix(paths, int(top)))
     print_mix(found)
     print(found.write(directory))
 

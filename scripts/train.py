@@ -30,7 +30,8 @@ def main(cfg: DictConfig) -> float:
     print(result.reference)
     if result.best is not None:
         print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
-    mixture = mix_with_counts(result.checkpoint) if cfg.get("mixture") and "val" in result.nlls else None
+    wanted = cfg.get("mixture") and "val" in result.nlls
+    mixture = mix_with_counts(result.checkpoint, result.corpus) if wanted else None
     if mixture is not None:
         print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))

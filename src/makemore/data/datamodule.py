@@ -78,6 +78,7 @@ class TextDataModule(L.LightningDataModule):
         # whether the validation at the first step was interrupted
         self.validation_due = False
         self._windows: dict[tuple[str, int], Windows] = {}
+        self._lines: dict[tuple[str, int], Lines] = {}
         self._counted: dict[tuple[str, int], CountedWindows] = {}
 
     def prepare_data(self) -> None:
@@ -136,9 +137,12 @@ class TextDataModule(L.LightningDataModule):
 
     def examples(self, split: str) -> Windows | Lines:
         """Return the examples of a split as the Trainer's network reads them in training."""
-        if self.network.reads == "lines":
-            return self.corpus.lines(split, self.network.block_size)
-        return self.windows(split)
+        if self.network.reads == "windows":
+            return self.windows(split)
+        key = (split, self.network.block_size)
+        if key not in self._lines:
+            self._lines[key] = self.corpus.lines(*key)
+        return self._lines[key]
 
     def counted(self, split: str) -> CountedWindows:
         """Return the counted windows of a split that has examples."""
@@ -189,8 +193,9 @@ class _TrainingBlocks:
             yield self.block(step, 0)
             return
         most, last = data.steps_per_execution, data.end_of_epoch(step)
-        if data.batch_size is not None:
-            tokens = data.batch_size * (data.context_size + 1) * len(data.member_seeds or [data.seed])
+        if data.batch_size is not None or data.network.reads == "lines":
+            examples = data.batch_size or len(self.examples)
+            tokens = examples * (data.context_size + 1) * len(data.member_seeds or [data.seed])
             most = min(most, max(_BLOCK_TOKENS // tokens, 1))
         while step < last:
             ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.watch_intervals)]

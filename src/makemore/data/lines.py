@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from makemore.data.batches import Minibatches, PackedBatches
 
@@ -43,9 +44,10 @@ class Lines:
         is_target = None if self.is_target is None else self.is_target.to(device)
         return replace(self, stream=self.stream.to(device), is_target=is_target)
 
-    def some(self, rows: Tensor) -> Tensor:
-        """Return the tokens (R, T) of the pieces `rows` (R,), padded with 0, as int64."""
-        return self.padded(0, rows.numpy()[None]).contexts[0]
+    def some(self, rows: Tensor) -> PackedSequence:
+        """Return the tokens of the pieces `rows` (R,), without padding, as int64."""
+        ((tokens, _),) = self.packed(0, rows.numpy()[None]).batches()
+        return tokens  # type: ignore[no-any-return]
 
     def padded(self, first_step: int, rows: _Array, keys: Tensor | None = None) -> Minibatches:
         """Return the minibatches of pieces `rows` (K, ..., B), (K, ..., B, T), T the longest of all; longest first."""

@@ -116,10 +116,14 @@ def _by_prefix(network: SequenceNetwork, windows: CountedWindows, rows: int) -> 
         yield windows.contexts[chosen].long(), tree.logits(network, device), row, pairs
 
 
+def most_rows(network: Network) -> int:
+    """Return how many contexts to evaluate at once."""
+    return min(_ROWS, max(_NUMBERS // network.vocab_size, 1))
+
+
 def exact_nll(network: Network, windows: CountedWindows) -> NLL:
     """Return the NLL of all examples of `windows`, summed in float64; raise `DivergedError` as `log_probs` does."""
     total = 0.0
-    rows = min(_ROWS, max(_NUMBERS // network.vocab_size, 1))
-    for part in log_probs(network, windows, rows):
+    for part in log_probs(network, windows, most_rows(network)):
         total -= float((part.chosen.cpu().double() * part.counts.cpu()).sum())
     return NLL(total, windows.total)

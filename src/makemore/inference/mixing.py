@@ -19,7 +19,7 @@ from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.files import writing
 from makemore.inference.evaluation import print_nlls
-from makemore.inference.likelihood import NLL, log_probs
+from makemore.inference.likelihood import NLL, log_probs, most_rows
 from makemore.inference.reference import reference_row
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.mixture import Mixture
@@ -28,8 +28,6 @@ from makemore.models.network import Counted, Network, build
 # EM ends when no weight changes by more
 _TOLERANCE = 1e-7
 _MOST_ITERATIONS = 10_000
-# contexts evaluated at once
-_ROWS = 2**14
 
 
 @dataclass(frozen=True)
@@ -75,34 +73,33 @@ def mix(models: Sequence[TrainedModel]) -> Mix:
     corpus = read_corpus(models[0].options, models[0].vocabulary)
     if not corpus.size("val"):
         raise UserError("the weights of a mixture are fitted on the validation split, which is empty; see data.splits")
+    return _fitted(models, corpus)
+
+
+def mix_with_counts(checkpoint: Path, corpus: Corpus) -> Mix | None:
+    """Mix the model of a checkpoint with Kneser-Ney of its text, which has a validation split; None if it counts."""
+    model = load(checkpoint)
+    if isinstance(model.network, Counted):
+        return None
+    counts = reference_row(corpus).network
+    arguments = {"order": counts.order}
+    other = replace(model, path=Path("Kneser-Ney"), architecture="kneser_ney", arguments=arguments, network=counts)
+    return _fitted([model, other], corpus)
+
+
+def _fitted(models: Sequence[TrainedModel], corpus: Corpus) -> Mix:
+    """Return the mixture of models, its weights fitted on the validation split of their text."""
     network = build("mixture", models[0].vocabulary.size, _arguments(models), seed=0)
     assert isinstance(network, Mixture)
     for part, model in zip(network.parts, models, strict=True):
         part.load_state_dict(model.network.state_dict())
-    networks = [model.network for model in models]
-    found = {split: target_log_probs(networks, corpus, split) for split in SPLITS if corpus.size(split)}
+    found = {split: target_log_probs(network, corpus, split) for split in SPLITS if corpus.size(split)}
     network.weights = em_weights(*found["val"])
     nlls = {
         split: _nll((each + network.weights.log().unsqueeze(1)).logsumexp(0), n) for split, (each, n) in found.items()
     }
     of_parts, counts = found["val"]
     return Mix(models, network.eval(), nlls, [_nll(of_part, counts) for of_part in of_parts])
-
-
-def mix_with_counts(checkpoint: Path) -> Mix | None:
-    """Mix the model of a checkpoint with Kneser-Ney of the same text, as `mix` does; None if it counts itself."""
-    model = load(checkpoint)
-    if isinstance(model.network, Counted):
-        return None
-    corpus = read_corpus(model.options, model.vocabulary)
-    counted = reference_row(corpus).network
-    arguments = {"order": counted.order}
-    return mix(
-        [
-            model,
-            replace(model, path=Path("Kneser-Ney"), architecture="kneser_ney", arguments=arguments, network=counted),
-        ]
-    )
 
 
 def check_alike(first: TrainedModel, other: TrainedModel) -> None:
@@ -121,18 +118,19 @@ def check_alike(first: TrainedModel, other: TrainedModel) -> None:
         raise UserError(f"{first.path} and {other.path} {what}; mix models of the same text and splits")
 
 
-def target_log_probs(networks: Sequence[Network], corpus: Corpus, split: str) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities (K, P) of the distinct examples of a split by each network, and their counts (P,).
+def target_log_probs(mixture: Mixture, corpus: Corpus, split: str) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities (K, P) of the distinct examples of a split by each part, and their counts (P,).
 
-    Both are float64; log-probabilities are in nats.
+    Both are float64; log-probabilities are in nats. No part sees more than the mixture does.
     """
-    windows = corpus.windows(split, max(corpus.context_size(network) for network in networks)).counted()
-    return torch.stack([_of_pairs(network, windows) for network in networks]), windows.pair_count.double()
+    sizes = [part.block_size for part in mixture.parts if part.reads == "windows"]
+    windows = corpus.windows(split, max([corpus.context_size(mixture), *sizes])).counted()
+    return torch.stack([_of_pairs(part, windows) for part in mixture.parts]), windows.pair_count.double()
 
 
 def _of_pairs(network: Network, windows: CountedWindows) -> Tensor:
     found = torch.empty(len(windows.pair_count), dtype=torch.float64)
-    for part in log_probs(network, windows, _ROWS):
+    for part in log_probs(network, windows, most_rows(network)):
         found[part.pairs] = part.chosen.double()
     return found
 
@@ -144,10 +142,12 @@ def em_weights(log_probs: Tensor, counts: Tensor) -> Tensor:
         log_probs: (K, P) of each example by each part, in nats.
         counts: (P,) how often each example occurs.
     """
+    weights = torch.full((len(log_probs),), 1 / len(log_probs), dtype=torch.float64)
     # no weights make possible what no part does
     possible = log_probs.isfinite().any(0)
+    if not possible.any():
+        return weights
     log_probs, counts = log_probs[:, possible], counts[possible]
-    weights = torch.full((len(log_probs),), 1 / len(log_probs), dtype=torch.float64)
     for _ in range(_MOST_ITERATIONS):
         shares = torch.softmax(log_probs + weights.log().unsqueeze(1), 0)
         before, weights = weights, (shares * counts).sum(1) / counts.sum()

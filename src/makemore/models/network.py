@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from makemore import models
 from makemore.data.windows import CountedWindows
@@ -86,8 +87,15 @@ def _take_sizes(module: Any, state_dict: dict[str, Any], prefix: str, *_: Any) -
             setattr(module, name, torch.zeros_like(tensor, device=module.base.device))
 
 
-def tanh_activations(network: Network, tokens: Tensor) -> dict[str, Tensor]:
-    """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for tokens (B, T), by the layers' names."""
+def trial_tokens(network: Network) -> Tensor:
+    """Return tokens (2, T) to try a network with: contexts, or lines of at most two tokens."""
+    # a network over lines may take a step for each token
+    length = min(network.block_size, 2) if network.reads == "lines" else network.block_size
+    return torch.arange(2 * length).view(2, -1) % network.vocab_size
+
+
+def tanh_activations(network: Network, tokens: Tensor | PackedSequence) -> dict[str, Tensor]:
+    """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for its tokens, by the layers' names."""
     found: dict[str, Tensor] = {}
     names = {layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)}
 

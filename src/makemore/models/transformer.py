@@ -71,7 +71,9 @@ class Transformer(SequenceNetwork):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
         if tied:
-            self.output.weight = self.embed.weight
+            _tie(self)
+            # loading may put other tensors in their place
+            self.register_load_state_dict_post_hook(_tie)
 
     @property
     def embedding(self) -> Tensor:
@@ -101,6 +103,11 @@ class Transformer(SequenceNetwork):
     def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.embed(tokens)
         return x if self.embed_position is None else x + self.embed_position(positions)
+
+
+def _tie(network: Any, *_: Any) -> None:
+    """Let the output layer have the weights of the embedding."""
+    network.output.weight = network.embed.weight
 
 
 class Block(nn.Module):

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoints import step_of
+from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
 from makemore.errors import DivergedError, UserError
@@ -42,6 +43,7 @@ class TrainingResult:
     names: list[str]  # sampled items
     seconds: float  # in training
     reference: ReferenceRow  # of the same splits
+    corpus: Corpus
 
     @property
     def objective(self) -> float:
@@ -114,7 +116,7 @@ class Outcome(L.Callback):
             except UserError as error:
                 log.warning("the best checkpoint is left out: %s", error)
         newest = self.checkpoints.newest
-        self.result = TrainingResult(self.run_dir, newest, nlls, best, names, self.seconds, reference)
+        self.result = TrainingResult(self.run_dir, newest, nlls, best, names, self.seconds, reference, data.corpus)
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from makemore.models.network import Network
+from makemore.models.network import Network, trial_tokens
 
 # separates these streams from those of examples (`makemore.data.batches`), whose keys have one number
 _KEY = 1
@@ -42,12 +42,11 @@ def side_effects(network: Network) -> list[str]:
     """Return what else a forward pass of a network does in its present mode: DRAWS, CHANGES_BUFFERS, both or none."""
     device = next(network.parameters()).device
     draws = StepDraws(0, device)
-    # for a forward pass that leaves no trace; batch norm needs two contexts
-    contexts = torch.arange(2 * network.block_size, device=device).view(2, -1) % network.vocab_size
+    # for a forward pass that leaves no trace
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with draws.restored(), torch.no_grad():
         before = [generator.get_state() for generator in draws.generators]
-        functional_call(network, dict(buffers), (contexts,))
+        functional_call(network, dict(buffers), (trial_tokens(network).to(device),))
         drawn = not all(map(torch.equal, before, [generator.get_state() for generator in draws.generators]))
     # in place; a network that sets a buffer to another tensor has left this one alone
     changed = not all(torch.equal(buffers[name], buffer) for name, buffer in network.named_buffers())
@@ -56,10 +55,10 @@ def side_effects(network: Network) -> list[str]:
 
 def renewed_buffers(network: Network) -> list[str]:
     """Return the names of the buffers that a forward pass in training sets to new tensors, as `BatchNorm` does."""
-    contexts = torch.zeros((2, network.block_size), dtype=torch.int64, device=next(network.parameters()).device)
+    tokens = trial_tokens(network).to(next(network.parameters()).device)
     given = dict(network.named_buffers())
     # it writes the buffers that the network ends with into the dict
     passed = dict(given)
-    with StepDraws(0, contexts.device).restored(), torch.no_grad():
-        functional_call(network, passed, (contexts,))
+    with StepDraws(0, tokens.device).restored(), torch.no_grad():
+        functional_call(network, passed, (tokens,))
     return [name for name, buffer in given.items() if passed[name] is not buffer]

@@ -90,8 +90,6 @@ class LanguageModel(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add our record, which `makemore.inference.trained_model.load` reads, as builtins and tensors."""
         corpus = self.trainer.datamodule.corpus  # type: ignore[attr-defined]
-        # Lightning has taken the state before; the tensors are the same
-        _ = self.evaluated
         checkpoint[RECORD_KEY] = self.record(corpus, self.global_step, self.loggers)
 
     def record(self, corpus: Corpus, step: int, loggers: Iterable[Any]) -> dict[str, Any]:
@@ -189,6 +187,12 @@ class NeuralLanguageModel(LanguageModel):
         for mean, now in zip(self.average.buffers(), self.network.buffers(), strict=True):
             mean.copy_(now)
         return self.average
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the state of the network, and of the network that is evaluated where that is another."""
+        # brings it up to date
+        _ = self.evaluated
+        return super().state_dict(*args, **kwargs)
 
     def step_options(self) -> StepOptions:
         """Return what is done in a step beside the optimiser's own rule."""

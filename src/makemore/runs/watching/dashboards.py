@@ -4,13 +4,12 @@ import json
 import warnings
 from functools import lru_cache
 
-import torch
 from google.protobuf import text_format
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
-from makemore.models.network import Counted, build
+from makemore.models.network import Counted, build, trial_tokens
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import RunState, Watcher
 
@@ -103,8 +102,7 @@ def _graph(architecture: str, vocab_size: int, arguments: str) -> bytes:
     with warnings.catch_warnings():
         # TensorBoard's writer uses it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        contexts = torch.zeros((1, network.block_size), dtype=torch.int64)
-        found = graph(network, contexts)[0]  # type: ignore[no-untyped-call]
+        found = graph(network, trial_tokens(network)[:1])[0]  # type: ignore[no-untyped-call]
     return bytes(found.SerializeToString(deterministic=True))
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,7 +99,7 @@ class Activations(Watcher):
         examples = state.data.examples("val" if state.data.corpus.size("val") else "train")
         # spread over the text, and always the same
         rows = torch.arange(0, len(examples), max(len(examples) // _EXAMPLES, 1))
-        tokens = examples.some(rows)
+        tokens: Any = examples.some(rows)
         with evaluating(state.model.network):
             activations = tanh_activations(state.model.network, tokens.to(state.model.device))
         for layer, values in activations.items():

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from makemore.data.batches import Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line
+from makemore.models.network import trial_tokens
 from makemore.runs.assemble import make_model
 from makemore.runs.saved_config import flat
 from makemore.sweeps.vectorized.layout import Layout
@@ -193,7 +194,7 @@ def _can_be_mapped(model: NeuralLanguageModel, optimizer: torch.optim.Optimizer)
         return False
     stack = Stack([network], [optimizer], [model.step_options()], [1.0], Minibatches.members_dim, Layout([0], 1))
     try:
-        stack.eager_steps()(blank_minibatches(2, network, network.block_size), [[0.1]])
+        stack.eager_steps()(blank_minibatches(2, network, trial_tokens(network).shape[1]), [[0.1]])
     except RuntimeError as error:
         log.warning("%s cannot be mapped over members (%s); its jobs run one by one", what, first_line(error))
         return False

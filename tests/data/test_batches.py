@@ -17,6 +17,7 @@ from makemore.data.batches import (
     Block,
     FullBatches,
     Minibatches,
+    dropout_keys,
     permutation_rows,
     replacement_rows,
 )
@@ -57,6 +58,15 @@ def test_seeds_and_steps_share_no_draws(draw: str) -> None:
     steps = [*range(30), *range(1020, 1030), 2048, 10**6]
     rows = [tuple(DRAWS[draw](seed, step, 8, 10**5).tolist()) for seed, step in product([0, 1, 2, 1024, 2**32], steps)]
     assert len(set(rows)) == len(rows)
+
+
+def test_keys_of_dropout_are_functions_of_seed_and_step_alone() -> None:
+    whole = dropout_keys(3, 0, 3000)
+    assert ((whole >= 0) & (whole < 2**31)).all()
+    assert len(set(whole.tolist())) > 2990
+    for first, steps in ((0, 1), (1020, 10), (2999, 1), (5, 0)):
+        assert dropout_keys(3, first, steps).tolist() == whole[first : first + steps].tolist()
+    assert not (dropout_keys(4, 0, 3000) == whole).any()
 
 
 def test_a_large_batch_is_drawn_whole() -> None:

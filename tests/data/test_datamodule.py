@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches
+from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, PackedBatches
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
@@ -320,3 +320,22 @@ def test_a_trainer_is_handed_the_same_rows_and_ends_with_the_same_weights_for_ev
         assert all(isinstance(block, Minibatches) for block in handed.values())
         weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     assert torch.equal(weights[0], weights[1])
+
+
+@pytest.mark.parametrize("members", [None, [0, 1, 2]])
+def test_the_full_batch_of_lines_comes_in_blocks_of_bounded_size(
+    members: list[int] | None, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=50)
+    trainer = with_trainer(datamodule, max_steps=100)
+    trainer.lightning_module.network = SimpleNamespace(reads="lines", block_size=20, takes_key=True)
+    datamodule.member_seeds = members
+    one = len(datamodule.examples("train")) * (int(datamodule.corpus.lengths.max()) + 1) * len(members or [0])
+    monkeypatch.setattr("makemore.data.datamodule._BLOCK_TOKENS", 7 * one)
+    blocks = list(datamodule.train_dataloader())
+    assert [len(block) for block in blocks] == [*[7] * 14, 2]
+    assert isinstance(blocks[0], PackedBatches if members is None else Minibatches)
+    # every line once, whichever member it is
+    (_tokens, targets, _), *_ = blocks[3].batches()
+    found = targets if members is None else targets[2].flatten()
+    assert int((found >= 0).sum()) == datamodule.corpus.size("train")

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from makemore.errors import UserError
 from makemore.models.dropout import Dropout, places_of
-from makemore.models.network import build
+from makemore.models.network import build, restore
 from makemore.models.sequence import SequenceNetwork
 
 V = 7
@@ -186,3 +186,12 @@ def test_bad_sizes_are_refused(name: str, arguments: dict[str, Any], message: st
 def test_a_packed_sequence_is_torchs_own() -> None:
     network = small("gru")
     assert network(PackedSequence(torch.tensor([1, 2, 3]), torch.tensor([2, 1]))).shape == (3, V)
+
+
+def test_tied_weights_stay_tied_when_they_are_loaded() -> None:
+    arguments = {"block_size": 9, **SMALL["transformer rotary tied"]}
+    network = build("transformer", V, arguments, 0)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    other = restore("transformer", V, arguments, state)
+    assert len(list(other.parameters())) == len(list(network.parameters()))
+    assert torch.equal(other(random_tokens(2, 5)), network(random_tokens(2, 5)))

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from makemore.training.optimizers import ClassUpdate, StepOptions, functional_update, snapshot
+from makemore.training.optimizers import (
+    ClassUpdate,
+    FunctionalUpdate,
+    StepOptions,
+    functional_update,
+    groups_of,
+    has_functional_form,
+    snapshot,
+)
 
 SHAPES = [(3, 2), (4,), (2, 3, 2)]
 STEPS = 4
@@ -187,3 +195,68 @@ def test_a_snapshot_brings_back_parameters_and_state_in_their_places(
             assert str(dict(taken_back.state[mine])) == str(dict(never.state[theirs]))
     for mine, theirs in zip(take(taken_back, gradients()), take(never, gradients()), strict=True):
         assert torch.equal(mine, theirs)
+
+
+OPTIMISERS = pytest.mark.parametrize(
+    "make",
+    [
+        lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.1),
+        lambda groups: torch.optim.AdamW(groups, lr=0.1, weight_decay=0.1),
+        lambda groups: torch.optim.RMSprop(groups, lr=0.1, weight_decay=0.1),
+    ],
+    ids=["SGD", "AdamW", "RMSprop"],
+)
+
+
+def update_of(optimizer: torch.optim.Optimizer, options: StepOptions) -> FunctionalUpdate | ClassUpdate:
+    return functional_update(optimizer, options) or ClassUpdate(optimizer, options)
+
+
+@OPTIMISERS
+@pytest.mark.parametrize("clip_norm", [0.01, 3.0, 1e9])
+def test_gradients_are_clipped_as_torch_does(make: Callable[..., torch.optim.Optimizer], clip_norm: float) -> None:
+    ours, theirs = make(parameters()), make(parameters())
+    update = update_of(ours, StepOptions(clip_norm))
+    values = theirs.param_groups[0]["params"]
+    for step in gradients():
+        update([gradient.clone() for gradient in step], 0.1)
+        for parameter, gradient in zip(values, step, strict=True):
+            parameter.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_(values, clip_norm)
+        theirs.step()
+    for mine, expected in zip(ours.param_groups[0]["params"], values, strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-6, atol=1e-7)
+
+
+@OPTIMISERS
+def test_averages_move_towards_the_parameters(make: Callable[..., torch.optim.Optimizer]) -> None:
+    optimizer = make(parameters())
+    values = optimizer.param_groups[0]["params"]
+    averages = [value.detach().clone() for value in values]
+    expected = [average.clone() for average in averages]
+    update = update_of(optimizer, StepOptions(averages=averages, decay=0.75))
+    for step in gradients():
+        update(step, 0.1)
+        expected = [0.75 * mean + 0.25 * value.detach() for mean, value in zip(expected, values, strict=True)]
+    for average, mean in zip(averages, expected, strict=True):
+        torch.testing.assert_close(average, mean)
+
+
+@OPTIMISERS
+def test_vectors_are_spared_weight_decay(make: Callable[..., torch.optim.Optimizer]) -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimizer = make(groups_of(network, decay_vectors=False))
+    assert has_functional_form(optimizer) == (type(optimizer) is not torch.optim.RMSprop)
+    ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    update_of(optimizer, StepOptions())([torch.zeros_like(parameter) for parameter in ordered], 0.1)
+    changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"0.weight"}
+    (only,) = groups_of(network, decay_vectors=True)
+    assert list(map(id, only["params"])) == list(map(id, network.parameters()))
+
+
+def test_groups_that_differ_in_more_than_weight_decay_have_no_functional_form() -> None:
+    first, *others = parameters()
+    groups: list[dict[str, Any]] = [{"params": [first]}, {"params": others, "betas": (0.5, 0.9)}]
+    assert not has_functional_form(torch.optim.AdamW(groups))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.errors import UserError
-from makemore.training.schedules import Schedule, constant, exponential_ramp, step_decay
+from makemore.training.schedules import Schedule, constant, cosine, exponential_ramp, step_decay
 
 
 @pytest.mark.parametrize("step", [0, 1, 10**9])
@@ -67,7 +67,30 @@ def test_a_ramp_may_fall() -> None:
     assert [factor(step) for step in range(4)] == pytest.approx([1, 0.1, 0.01, 0.01])
 
 
-@pytest.mark.parametrize("make", [constant, lambda: step_decay([3], 0.1), lambda: exponential_ramp(-3, 0, 9)])
+def test_the_cosine_rises_in_a_line_and_falls_as_half_a_wave() -> None:
+    factor = cosine(warmup=0.2, total_steps=10, final=0.1)
+    fallen = [0.1 + 0.9 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(9)]
+    assert [factor(step) for step in range(11)] == pytest.approx([1 / 3, 2 / 3, *fallen])
+    assert fallen[0] == 1
+    # its last step is taken with a little more than the last rate, which it has from then on
+    assert [factor(step) for step in (9, 10, 11, 1000)] == pytest.approx([fallen[7], 0.1, 0.1, 0.1])
+    assert [cosine(0, 2)(step) for step in range(3)] == pytest.approx([1, 0.5, 0])
+    assert cosine(0.99, 1)(0) > 0
+
+
+@given(warmup=st.floats(0, 0.999), total=st.integers(1, 60), final=st.floats(0, 1))
+def test_the_cosine_is_never_beyond_its_ends(warmup: float, total: int, final: float) -> None:
+    factors = [cosine(warmup, total, final)(step) for step in range(total + 3)]
+    top = factors.index(max(factors))
+    assert factors[top] <= 1
+    assert factors[:top] == sorted(factors[:top])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+    assert factors[-1] == pytest.approx(final)
+
+
+@pytest.mark.parametrize(
+    "make", [constant, lambda: step_decay([3], 0.1), lambda: exponential_ramp(-3, 0, 9), lambda: cosine(0.2, 9)]
+)
 def test_a_schedule_has_no_state(make: Callable[[], Schedule]) -> None:
     factor = make()
     forwards = [factor(step) for step in range(12)]
@@ -105,6 +128,22 @@ def test_a_wrong_decay_is_a_user_error(milestones: list[int], gamma: float, mess
 def test_a_wrong_ramp_is_a_user_error(start: float, end: float, steps: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         exponential_ramp(start, end, steps)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "final", "message"),
+    [
+        (1, 10, 0, r"scheduler\.warmup must be below 1, not 1"),
+        (-0.1, 10, 0, r"scheduler\.warmup must be at least 0"),
+        (None, 10, 0, r"scheduler\.warmup must be a finite number"),
+        (0.1, 0, 0, r"scheduler\.total_steps must be at least 1"),
+        (0.1, 10.0, 0, r"scheduler\.total_steps must be a whole number"),
+        (0.1, 10, -1, r"scheduler\.final must be at least 0"),
+    ],
+)
+def test_a_wrong_cosine_is_a_user_error(warmup: float, total: int, final: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        cosine(warmup, total, final)
 
 
 @pytest.mark.parametrize(

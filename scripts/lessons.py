@@ -1,8 +1,8 @@
 """Run lessons and write their figures beside ours into docs/lessons.md: python scripts/lessons.py [SECTION ...].
 
 Sections: counting, bigram and mlp (L0 to L4, a minute together, the default); part2, part3 and part5 (the larger
-networks of the lectures, MINUTES). The other sections stay as they are. It needs the lessons' own file, which is
-downloaded unless MAKEMORE_NAMES is the path of a copy.
+networks of the lectures: about 2, 8 and 17 minutes of one core). The other sections stay as they are. It needs the
+lessons' own file, which is downloaded unless MAKEMORE_NAMES is the path of a copy.
 """
 
 import argparse

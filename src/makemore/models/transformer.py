@@ -73,7 +73,7 @@ class Transformer(SequenceNetwork):
         if tied:
             _tie(self)
             # loading may put other tensors in their place
-            self.register_load_state_dict_post_hook(_tie)
+            self.register_load_state_dict_post_hook(_tie)  # type: ignore[no-untyped-call]
 
     @property
     def embedding(self) -> Tensor:

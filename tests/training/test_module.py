@@ -24,7 +24,9 @@ from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.sampling import sample
+from makemore.inference.trained_model import load
 from makemore.models.network import build
+from makemore.runs.saving import Checkpoints
 from makemore.runs.train import train
 from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
 from makemore.training.schedules import exponential_ramp, step_decay
@@ -612,3 +614,71 @@ def test_the_module_is_its_network(text: Path) -> None:
     assert model.block_size == 4
     contexts = torch.zeros(2, 4, dtype=torch.int64)
     assert torch.equal(model(contexts), model.network(contexts))
+
+
+# --- the average of the weights
+
+
+class EachStep(L.Callback):
+    """Keeps the weights after each step."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(self, _trainer: L.Trainer, module: Any, *_: Any) -> None:
+        self.kept.append({name: value.detach().clone() for name, value in module.network.named_parameters()})
+
+
+def test_the_average_is_what_is_validated_and_loaded_and_the_weights_are_what_is_trained_on(
+    text: Path, tmp_path: Path
+) -> None:
+    small = {"hidden_dim": 6, "embedding_dim": 2, "batch_norm": True, "optimizer": adamw(0.05), "log_every": 1}
+    data = corpus_of(text, steps_per_execution=1)
+    steps, alone = EachStep(), mlp(data, **small)
+    average = {name: value.detach().clone() for name, value in alone.network.named_parameters()}
+    losses = fit(alone, data, 12, steps).column("train/nll")
+    for kept in steps.kept:
+        average = {name: 0.7 * mean + 0.3 * kept[name] for name, mean in average.items()}
+
+    data, model = corpus_of(text, steps_per_execution=5, checkpoint_every=7), mlp(data, ema_decay=0.7, **small)
+    recorder = Recorder()
+    fitting.fit(model, data, 12, Checkpoints(every=7), directory=tmp_path, loggers=[recorder])
+    # the average has no effect on training
+    assert recorder.column("train/nll") == losses
+    assert all(torch.equal(value, weights(alone)[name]) for name, value in weights(model).items())
+    loaded = load(tmp_path).network
+    for name, value in loaded.named_parameters():
+        torch.testing.assert_close(value.detach(), average[name])
+    for name, value in loaded.named_buffers():
+        assert torch.equal(value, dict(alone.network.named_buffers())[name])
+    val = data.corpus.windows("val", loaded.block_size).counted()
+    assert recorder.column("val/nll")[12] == pytest.approx(exact_nll(loaded, val).nats)
+    assert recorder.column("val/nll")[12] != pytest.approx(exact_nll(alone.network, val).nats, abs=1e-6)
+
+    again, data = mlp(data, ema_decay=0.7, **small), corpus_of(text, steps_per_execution=5, checkpoint_every=7)
+    resume = tmp_path / "checkpoints" / "step-00000007.ckpt"
+    fitting.fit(again, data, 12, Checkpoints(every=7), directory=tmp_path / "again", resume=resume)
+    assert identical(again, model)
+    assert all(map(torch.equal, again.evaluated.state_dict().values(), model.evaluated.state_dict().values()))
+
+
+def test_a_state_has_what_batch_norm_keeps_in_the_average_too(text: Path) -> None:
+    model = mlp(corpus_of(text), batch_norm=True, ema_decay=0.9)
+    model.network.get_buffer("norm1.running_mean").fill_(7.0)
+    assert (model.state_dict()["average.norm1.running_mean"] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"clip_norm": 0}, r"optimizer\.clip_norm must be above 0, not 0"),
+        ({"clip_norm": "1"}, r"optimizer\.clip_norm must be a finite number, not '1'"),
+        ({"decay_vectors": "no"}, r"optimizer\.decay_vectors must be true or false, not 'no'"),
+        ({"ema_decay": 1.0}, r"optimizer\.ema_decay must be below 1, not 1"),
+        ({"ema_decay": -0.1}, r"optimizer\.ema_decay must be at least 0"),
+        ({"ema_decay": True}, r"optimizer\.ema_decay must be a finite number, not True"),
+    ],
+)
+def test_a_wrong_option_of_the_step_is_a_user_error(text: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        mlp(corpus_of(text), **arguments)

@@ -17,6 +17,7 @@ from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import TrainedModel, load
+from makemore.models.mixture import Mixture
 from makemore.pictures.curves import Curves, read_curves
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
 
@@ -75,7 +76,7 @@ def read_run_data(path: Path) -> RunData:
     run_dir = path.parent.parent if path.parent.name == directory_of("").name else None
     record = read(path)[RECORD_KEY]["model"]
     data = RunData(model, record["architecture"], record["arguments"], run_dir)
-    if run_dir is not None:
+    if run_dir is not None and not isinstance(model.network, Mixture):
         _read_run_dir(data, run_dir)
     try:
         data.corpus = read_corpus(model.options, model.vocabulary)

@@ -7,6 +7,7 @@ from itertools import chain
 
 from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
+from makemore.models.mixture import Mixture
 from makemore.models.network import Counted
 from makemore.overrides import override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
@@ -43,7 +44,7 @@ def _model(data: RunData) -> list[Element]:
     parameters = sum(parameter.numel() for parameter in data.model.network.parameters())
     rows = [
         ("model", data.architecture),
-        *((f"model.{key}", shown(value)) for key, value in data.arguments.items()),
+        *_arguments(data),
         ("parameters", f"{parameters:,}"),
         ("optimiser steps", f"{data.model.step:,}"),
         *([] if data.seconds is None else [("seconds in training", f"{data.seconds:,.1f}")]),
@@ -52,6 +53,18 @@ def _model(data: RunData) -> list[Element]:
     hidden = ("_target_", "_partial_")
     config = [(key, shown(value)) for key, value in data.config.items() if key.rpartition(".")[2] not in hidden]
     return [FactTable(rows), *([FactTable(config, "The whole config")] if config else [])]
+
+
+def _arguments(data: RunData) -> list[tuple[str, str]]:
+    """Return the arguments of the network; of a mixture, its parts with their weights."""
+    network = data.model.network
+    if not isinstance(network, Mixture):
+        return [(f"model.{key}", shown(value)) for key, value in data.arguments.items()]
+    parts = zip(network.weights.tolist(), data.arguments["parts"], strict=True)
+    return [
+        (f"part {number}", f"{weight:.4f} {part['architecture']}, {shown(part['arguments'])}")
+        for number, (weight, part) in enumerate(parts, 1)
+    ]
 
 
 def _text(data: RunData) -> list[Element]:

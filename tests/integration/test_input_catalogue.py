@@ -149,7 +149,10 @@ def test_ratios_and_empty_splits(splits: str, sizes: str, command: Command, tmp_
     assert f"examples: {sizes}" in outcome.err
     metrics = json.loads((run_of(tmp_path) / "metrics.json").read_text())
     asked = {name for name, size in (part.split() for part in sizes.split(", ")) if size != "0"}
-    assert {name.partition("/")[0] for name in metrics if name.endswith("/nll")} == asked
+    assert {name.removesuffix("/nll") for name in metrics if name.endswith("/nll")} == {
+        *asked,
+        *(f"reference/{split}" for split in asked),
+    }
 
 
 def test_characters_that_only_the_test_split_has_are_said(command: Command, tmp_path: Path) -> None:

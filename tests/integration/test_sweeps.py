@@ -353,7 +353,7 @@ def test_two_sweeps_do_not_run_in_one_directory(sweep: Command, copied: Path, mo
     ("arguments", "said"),
     [
         (["optimizer.lrr=1,2"], "did you mean optimizer.lr?"),
-        (["model=mlp,gru"], "gru"),
+        (["model=mlp,gpt"], "gpt"),
         (
             ["seed=1,2", "data.path=nowhere.txt"],
             "none of the sweep's jobs could run; the first: nowhere.txt: no such file",

@@ -41,7 +41,8 @@ def event_files(directory: Path) -> list[str]:
 
 
 def model_of(directory: Path, corpus: Corpus, network: Network) -> TrainedModel:
-    return TrainedModel(directory, network, corpus.vocabulary, corpus.options, corpus.sha256, 3)
+    named = "mlp", dict[str, object]()  # which no picture shows
+    return TrainedModel(directory, *named, network, corpus.vocabulary, corpus.options, corpus.sha256, 3)
 
 
 def corpus_of(directory: Path, lines: list[str], **options: object) -> Corpus:

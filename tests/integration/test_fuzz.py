@@ -41,6 +41,9 @@ MODELS = {
     "ngram": ("model=ngram", "model.order=3"),
     "bigram": ("model=bigram", "trainer.max_steps=2", "data.batch_size=4"),
     "mlp": ("model=mlp", "trainer.max_steps=2", "data.batch_size=4", "model.hidden_dim=4", "model.embedding_dim=2"),
+    "kneser_ney": ("model=kneser_ney", "model.order=3"),
+    "gru": ("model=gru", "trainer.max_steps=2", "data.batch_size=4", "model.hidden_dim=4", "model.embedding_dim=2"),
+    "transformer": ("model=transformer", "trainer.max_steps=2", "model.num_layers=1", "model.embedding_dim=4"),
 }
 SHORT = ("val_every=2", "checkpoint_every=2", "log_every=1", "num_samples=2")
 
@@ -193,9 +196,12 @@ NASTY = (
 )
 GROUPS = {
     "data": ("names", "text", "nothing"),
-    "model": ("mlp", "wavenet", "bigram", "ngram", "nothing"),
+    "model": (
+        *("mlp", "wavenet", "bigram", "ngram", "kneser_ney", "rnn", "gru", "lstm", "bow", "transformer"),
+        *("mixture", "nothing"),
+    ),
     "optimizer": ("sgd", "adamw"),
-    "scheduler": ("constant", "step", "exponential_ramp"),
+    "scheduler": ("constant", "step", "exponential_ramp", "cosine"),
     "callbacks": ("default", "early_stopping"),
     "trainer": ("default", "gpu"),
     "logger": ("default", "null"),
@@ -233,7 +239,7 @@ def keys() -> dict[str, list[str]]:
             known.update(composed(script))
         for group, options in GROUPS.items():
             for option in options:
-                if option not in ("nothing", "null"):
+                if option not in ("mixture", "nothing", "null"):
                     found["train"].update(composed("train", f"{group}={option}"))
     return {script: sorted(known) for script, known in found.items()}
 
@@ -396,7 +402,7 @@ def checkpoint_case(random: random.Random, cwd: Path, checkpoints: list[Path]) -
         return "train", ["resume=run", *random.choice(([], ["trainer.max_steps=5"]))]
     commands: list[tuple[str, list[str]]] = [
         ("evaluate", []),
-        ("evaluate", [f"data.path={source.parents[3] / 'text'}"]),
+        ("evaluate", [f"data.path={source.parents[2] / 'text'}"]),
         ("score", ["words=[anna,bo]"]),
         ("sample", ["num_samples=3", "max_length=20"]),
         ("sample", ["num_samples=3", "max_length=20", "prompt=an", "unseen=true"]),
@@ -410,14 +416,14 @@ def checkpoint_case(random: random.Random, cwd: Path, checkpoints: list[Path]) -
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One of each model, trained on the names."""
+    """One of each model, trained on the names, and of each mixture with counts."""
     found = []
     for name, arguments in MODELS.items():
         cwd = tmp_path_factory.mktemp(name)
         (cwd / "text").write_text("".join(f"{name}\n" for name in NAMES), encoding="utf-8")
         ended = run("train", ["data=text", "data.path=text", "hydra.run.dir=run", *SHORT, *arguments], cwd)
         assert ended.kind == "success", ended.err
-        found.append(find(cwd / "run"))
+        found += [find(path) for path in (cwd / "run", cwd / "run" / "mixture") if path.exists()]
     return found
 
 

@@ -228,3 +228,33 @@ def test_contexts_as_long_as_the_longest_line_are_not_warned_of(command: Command
     outcome = command("train", "model=ngram", "model.order=5", "data=text", "data.path=text.txt", ONE_SPLIT)
     assert outcome.code == 0, outcome.err
     assert "longest line" not in outcome.err
+
+
+@pytest.mark.parametrize("model", ["gru", "transformer"])
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        pytest.param(["a", "b"] * 10, (), id="one character"),
+        pytest.param(["emma"], ("data.batch_size=1", "model.block_size=1"), id="contexts of one token"),
+        pytest.param(["ab" * 2500, "ba"], ("data.batch_size=2",), id="a line of 5,000"),
+        pytest.param(
+            ["".join(map(chr, range(0x4E00, 0x4E00 + 3000)))], (), id="3,000 characters", marks=pytest.mark.full
+        ),
+        pytest.param(["emma", "ava"], ("data.batch_size=null", "data.boundary=separate"), id="all lines at once"),
+    ],
+)
+def test_lines_of_any_kind_are_trained_on_whole(
+    model: str, lines: list[str], options: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    small = ("model.embedding_dim=4", "trainer.max_steps=3", "num_samples=1")
+    outcome = command("train", f"model={model}", "data=text", "data.path=text.txt", ONE_SPLIT, *small, *options)
+    assert outcome.code == 0, outcome.err
+    run_dir, tokens = run_of(tmp_path), sum(len(line) + 1 for line in lines)
+    nll = json.loads((run_dir / "metrics.json").read_text())["train/nll"]
+    scored = sum(nll * (len(line) + 1) for line, nll in zip(lines, load(run_dir).nll(lines), strict=True))
+    assert nll == pytest.approx(scored / tokens, abs=1e-5)
+    longer = sum(len(line) + 1 > load(run_dir).network.block_size for line in lines)
+    (said,) = [line for line in outcome.err.splitlines() if "are longer than model.block_size" in line] or [""]
+    assert said.startswith(f"{longer:,} lines are longer than model.block_size=" if longer else "")
+    assert bool(said) == bool(longer)

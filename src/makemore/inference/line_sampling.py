@@ -13,8 +13,8 @@ from torch import Tensor
 
 from makemore.models.sequence import SequenceNetwork, State
 
-# items that are begun at once
-_ROWS = 64
+# items that are begun at once, where one takes fewer uniforms than _LONG; longer ones are taken singly
+_ROWS, _LONG = 64, 32
 # logits (B, V) -> cumulative distributions (B, V)
 Cumulative = Callable[[Tensor], Tensor]
 
@@ -40,10 +40,13 @@ def line_samples(
         max_length: the most tokens of an item.
         uniforms: the stream of random numbers.
     """
-    first = 0
+    first, rows = 0, 1
+    prefix, most = [start, *prompt][-network.block_size :], max_length - len(prompt)
     while True:
-        items, first = _chain(network, cumulative, [start, *prompt], end, max_length - len(prompt), uniforms, first)
+        items, after = _chain(network, cumulative, prefix, end, most, uniforms, first, rows)
         yield from ([*prompt, *item] for item in items)
+        rows = _ROWS if after - first < _LONG * len(items) else 1
+        first = after
 
 
 @dataclass
@@ -74,18 +77,21 @@ def _chain(
     most: int,
     uniforms: Uniforms,
     first: int,
+    begun: int,
 ) -> tuple[list[list[int]], int]:
-    """Return the items that begin at one of the next uniforms, and the place after the last of them.
+    """Return the items that begin at one of the next `begun` uniforms, and the place after the last of them.
 
     Row r is the item whose first uniform is at the place `first` + r.
     """
     if most == 0:
         return [[]], first
     uniforms.forget(first)
-    rows = torch.arange(_ROWS)
-    contexts = torch.tensor(prefix).expand(_ROWS, -1)
-    logits, state = _begun(network, contexts)
-    tokens: dict[int, list[int]] = {row: [] for row in range(_ROWS)}
+    rows = torch.arange(begun)
+    contexts = torch.tensor(prefix).expand(begun, -1)
+    state: State | None = None
+    for token in contexts.T:
+        logits, state = network.step(token, state)
+    tokens: dict[int, list[int]] = {row: [] for row in range(begun)}
     next_row: dict[int, int] = {}
     # the row of the item that must end before what follows it is known
     current, items = 0, []
@@ -102,23 +108,16 @@ def _chain(
         while current in next_row:
             items.append(tokens[current])
             current = next_row[current]
-        if current >= _ROWS:
+        if current >= begun:
             break
         kept = (chosen != end) & (rows >= current)
         rows, chosen = rows[kept], chosen[kept]
-        if contexts.shape[1] < network.block_size:
-            contexts = torch.cat((contexts[kept], chosen.unsqueeze(1)), 1)
+        contexts = torch.cat((contexts[kept], chosen.unsqueeze(1)), 1)
+        if contexts.shape[1] <= network.block_size:
+            assert state is not None
             logits, state = network.step(chosen, tuple(part[kept] for part in state))
         else:
-            contexts = torch.cat((contexts[kept, 1:], chosen.unsqueeze(1)), 1)
-            logits, state = _begun(network, contexts)
+            # a state knows of all tokens so far
+            contexts = contexts[:, 1:]
+            logits = network(contexts)[:, -1]
     return items, first + current
-
-
-def _begun(network: SequenceNetwork, contexts: Tensor) -> tuple[Tensor, State]:
-    """Return the logits after contexts (B, T), of which the last `block_size` tokens count, and the state."""
-    state: State | None = None
-    for tokens in contexts[:, -network.block_size :].T:
-        logits, state = network.step(tokens, state)
-    assert state is not None
-    return logits, state

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from makemore.checkpoints import newest_first
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
-from makemore.errors import UserError, first_line, one_of, real_number, whole_number
+from makemore.errors import UserError, first_line, one_of, real_number, true_or_false, whole_number
 from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
@@ -138,7 +138,8 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
         raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
     # sampled at each validation, while signals wait; sample.py makes more
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
-    # configs saved by the first versions have no `watch`
+    # configs saved by earlier versions have neither `mixture` nor `watch`
+    true_or_false("mixture", cfg.get("mixture", False))
     watchers = Watchers(_named(cfg.get("watch") or {}, "watch"), names)
     make_loggers = _named(cfg.logger, "logger")
     for make in make_loggers:

@@ -6,6 +6,7 @@ from benchmarks.big_file import BigFile
 from benchmarks.commands import TRAIN, command, first_step
 from benchmarks.measure import Case
 from benchmarks.model_cases import data_cases, model_cases
+from benchmarks.sequence_cases import sequence_cases
 from benchmarks.setting import FULL, Setting
 from benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
 from benchmarks.vectorized_cases import vectorized_cases, vectorized_compiled_case
@@ -23,6 +24,7 @@ def cases(setting: Setting, only: str = "") -> list[Case]:
         UserError: no row matches.
     """
     rows = [*mlp_cases(setting), *bigram_cases(setting), *data_cases(setting), *model_cases(setting)]
+    rows += sequence_cases(setting)
     rows += [*vectorized_cases(setting), *command_cases(setting), *big_file_cases(setting)]
     if setting.sizes.compiled:
         # last, so that the state compiling leaves in this process slows down no other row

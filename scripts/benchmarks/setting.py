@@ -32,7 +32,8 @@ class Sizes:
         bigram_steps: steps of the lesson's neural bigram; ours takes 100.
         members: configurations trained at once.
         member_steps: steps of each of them.
-        names: names sampled by the lesson's loop; ours samples 10,000.
+        names: names sampled by the lesson's loop, a tenth of them by makemore's; ours samples 10,000 and 1,000.
+        line_steps: steps of models over lines, ours and makemore's.
         lines: lines of the big file.
         compiled: whether to measure compiled runs.
     """
@@ -45,6 +46,7 @@ class Sizes:
     members: int = 64
     member_steps: int = 3_000
     names: int = 1_000
+    line_steps: int = 50
     lines: int = 10_000_000
     compiled: bool = True
 
@@ -59,6 +61,7 @@ QUICK = Sizes(
     members=8,
     member_steps=500,
     names=200,
+    line_steps=10,
     lines=200_000,
     compiled=False,
 )
@@ -74,7 +77,8 @@ def reductions(sizes: Sizes) -> list[str]:
         "bigram_steps": "steps of the lesson's neural bigram, compared with as many of ours",
         "members": "configurations trained at once, whose targets are for all of them and not shown",
         "member_steps": "steps of each of them",
-        "names": "names from the lesson's loop",
+        "names": "names from the lesson's loop, and a tenth from makemore's",
+        "line_steps": "steps of models over lines",
         "lines": "lines of the big file, whose targets are for all of them and not shown",
     }
     reduced = [

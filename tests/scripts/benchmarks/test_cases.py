@@ -26,7 +26,8 @@ TINY = replace(
     bigram_steps=1,
     members=4,
     member_steps=20,
-    names=5,
+    names=10,
+    line_steps=1,
     lines=50,
     compiled=False,
 )
@@ -55,6 +56,17 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "nll": 0.02,
         "nll-counting": None,
         "sampling": 0.05,
+        "gru-step": 0.6,
+        "gru-nll": 0.3,
+        "lstm-step": 0.6,
+        "lstm-nll": 0.3,
+        "transformer-step": 0.6,
+        "transformer-nll": 0.3,
+        "gru-sampling": 0.2,
+        "gru-sampling-batch": None,
+        "transformer-sampling": 0.2,
+        "transformer-sampling-batch": None,
+        "kneser-ney": 2,
         "vectorized": 0.3,
         "vectorized-command": 0.2,
         "vectorized-command-stock": 0.06,
@@ -76,7 +88,8 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
 
 
 def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:
-    assert [row.name for row in cases(setting, "nll")] == ["nll", "nll-counting"]
+    assert [row.name for row in cases(setting, "nll-")] == ["nll-counting"]
+    assert [row.name for row in cases(setting, "gru-s")] == ["gru-step", "gru-sampling", "gru-sampling-batch"]
     assert [row.name for row in cases(setting, "mlp*stock")] == ["mlp-stock"]
     with pytest.raises(UserError, match="there is no row nonsense; there are mlp, mlp-adamw"):
         cases(setting, "nonsense")
@@ -84,13 +97,13 @@ def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:
 
 def test_what_is_reduced_is_said() -> None:
     assert reductions(FULL) == []
-    assert len(reductions(QUICK)) == 10
+    assert len(reductions(QUICK)) == 11
     assert "200,000 in place of 10,000,000 lines" in " ".join(reductions(QUICK))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "name", ["mlp", "mlp-stock", "bigram", "corpus", "nll-counting", "sampling", "vectorized*stock"]
+    "name", ["mlp", "mlp-stock", "bigram", "corpus", "nll-counting", "sampling", "vectorized*stock", "lstm"]
 )
 def test_every_row_gives_two_times(setting: Setting, name: str) -> None:
     for case in cases(setting, name):

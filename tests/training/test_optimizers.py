@@ -260,3 +260,13 @@ def test_groups_that_differ_in_more_than_weight_decay_have_no_functional_form() 
     first, *others = parameters()
     groups: list[dict[str, Any]] = [{"params": [first]}, {"params": others, "betas": (0.5, 0.9)}]
     assert not has_functional_form(torch.optim.AdamW(groups))
+
+
+@pytest.mark.parametrize("wrong", [3, None, torch.zeros(2)])
+@pytest.mark.parametrize("name", ["step", "exp_avg"])
+def test_a_state_of_another_shape_is_refused(name: str, wrong: Any) -> None:
+    optimizer = torch.optim.AdamW(parameters(), lr=0.1)
+    assert functional_update(optimizer) is not None
+    optimizer.state[optimizer.param_groups[0]["params"][1]][name] = wrong
+    with pytest.raises(ValueError, match=f"{name} of the optimiser is not a tensor of shape"):
+        functional_update(optimizer)

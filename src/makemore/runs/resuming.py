@@ -17,6 +17,7 @@ from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
+from makemore.training.optimizers import functional_update
 
 log = logging.getLogger(__name__)
 
@@ -132,10 +133,15 @@ def _check_same(path: Path, parts: Parts) -> None:
     if own["data"]["sha256"] != corpus.sha256:
         raise UserError(f"{path}: its text has changed since; put {corpus.options.path} back as it was")
     same = {"architecture": model.architecture, "arguments": model.arguments}
-    ours = [optimizer.state_dict() for optimizer in model.configure_optimizers()[0]]
+    optimizers, _ = model.configure_optimizers()
+    ours = [optimizer.state_dict() for optimizer in optimizers]
     alike = _options(checkpoint["optimizer_states"]) == _options(ours)
     if own["model"] != same or own["vocabulary"] != asdict(corpus.vocabulary) or not alike:
         raise UserError(f"{path}: is of another model or optimiser than {saved_config_of(path.parents[1])} says")
+    for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+        # torch.optim takes a state of any shape
+        optimizer.load_state_dict(state)
+        functional_update(optimizer)
     if own["step"] > (max_steps := parts.cfg.trainer.max_steps):
         raise UserError(f"{path}: has taken more steps than trainer.max_steps={max_steps}; ask for more")
 

@@ -215,11 +215,12 @@ def snapshot(
 
 
 def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Return the state of each parameter under `name`, made if missing."""
+    """Return the state of each parameter under `name`, made if missing; `ValueError` for one of another shape."""
     kept = []
     for parameter in parameters_of(optimizer):
-        state = optimizer.state[parameter]
-        if name not in state:
-            state[name] = make(parameter.detach())
-        kept.append(state[name])
+        new = make(parameter.detach())
+        tensor = optimizer.state[parameter].setdefault(name, new)
+        if not isinstance(tensor, Tensor) or tensor.shape != new.shape:
+            raise ValueError(f"{name} of the optimiser is not a tensor of shape {tuple(new.shape)}")
+        kept.append(tensor)
     return kept

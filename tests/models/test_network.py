@@ -11,13 +11,16 @@ from torch import nn
 import makemore.models
 from makemore.errors import UserError
 from makemore.models import network as network_module
-from makemore.models.network import Network, architectures, build, evaluating, register, restore
+from makemore.models.network import Network, architectures, build, evaluating, register, restore, trial_tokens
 
 ARCHITECTURES = ["bigram", "bow", "gru", "kneser_ney", "lstm", "mlp", "ngram", "rnn", "transformer", "wavenet"]
 
+# a mixture has no defaults
+REGISTERED = sorted([*ARCHITECTURES, "mixture"])
+
 
 def test_every_shipped_network_is_registered() -> None:
-    assert architectures() == ARCHITECTURES
+    assert architectures() == REGISTERED
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -84,7 +87,7 @@ def test_an_unknown_architecture_is_named_with_the_known_ones(architecture: str)
     with pytest.raises(UserError) as caught:
         build(architecture, 27, {}, seed=0)
     assert repr(architecture) in str(caught.value)
-    assert ", ".join(ARCHITECTURES) in str(caught.value)
+    assert ", ".join(REGISTERED) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, mon
     monkeypatch.setattr(network_module, "_REGISTRY", dict(network_module._REGISTRY))
     monkeypatch.setattr(makemore.models, "__path__", [*makemore.models.__path__, str(tmp_path)])
     try:
-        assert architectures() == sorted([*ARCHITECTURES, "flat_for_test"])
+        assert architectures() == sorted([*REGISTERED, "flat_for_test"])
         network = build("flat_for_test", 3, {"height": 2.5}, seed=0)
         assert network(torch.zeros(1, 2, dtype=torch.int64)).tolist() == [[2.5, 2.5, 2.5]]
     finally:
@@ -165,3 +168,9 @@ def test_weights_that_are_no_plain_tensor_of_their_type_are_refused(
     state = {name: change(tensor) for name, tensor in build("bigram", 7, {}, seed=0).state_dict().items()}
     with pytest.raises((ValueError, RuntimeError)):
         restore("bigram", 7, {}, state)
+
+
+def test_a_network_is_tried_with_whole_contexts_or_short_lines() -> None:
+    assert trial_tokens(build("mlp", 3, {"block_size": 4}, 0)).tolist() == [[0, 1, 2, 0], [1, 2, 0, 1]]
+    assert trial_tokens(build("gru", 3, {"block_size": 5000}, 0)).tolist() == [[0, 1], [2, 0]]
+    assert trial_tokens(build("bow", 3, {"block_size": 1}, 0)).tolist() == [[0], [1]]

@@ -11,10 +11,13 @@ from torch import nn
 import makemore.models
 from makemore.errors import UserError
 from makemore.models import network as network_module
-from makemore.models.network import Network, architectures, build, evaluating, register, restore
+from makemore.models.network import Network, architectures, build, evaluating, register, restore, trial_tokens
 
 ARCHITECTURES = ["bigram", "bow", "gru", "kneser_ney", "lstm", "mlp", "ngram", "rnn", "transformer", "wavenet"]
 # a mixture needs its parts
+REGISTERED = sorted([*ARCHITECTURES, "mixture"])
+
+# a mixture has no defaults
 REGISTERED = sorted([*ARCHITECTURES, "mixture"])
 
 
@@ -167,3 +170,9 @@ def test_weights_that_are_no_plain_tensor_of_their_type_are_refused(
     state = {name: change(tensor) for name, tensor in build("bigram", 7, {}, seed=0).state_dict().items()}
     with pytest.raises((ValueError, RuntimeError)):
         restore("bigram", 7, {}, state)
+
+
+def test_a_network_is_tried_with_whole_contexts_or_short_lines() -> None:
+    assert trial_tokens(build("mlp", 3, {"block_size": 4}, 0)).tolist() == [[0, 1, 2, 0], [1, 2, 0, 1]]
+    assert trial_tokens(build("gru", 3, {"block_size": 5000}, 0)).tolist() == [[0, 1], [2, 0]]
+    assert trial_tokens(build("bow", 3, {"block_size": 1}, 0)).tolist() == [[0], [1]]

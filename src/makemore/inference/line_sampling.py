@@ -2,7 +2,7 @@
 
 An item takes one uniform a character, and the next item takes those that follow. Where it begins is known only once
 the item before has ended. So an item is begun at each of the next uniforms, all take their steps together, and those
-that turn out to begin in the middle of another are dropped.
+that turn out to begin in the middle of another are dropped. Items that are the same so far share their steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from makemore.models.sequence import SequenceNetwork, State
 
-# items that are begun at once
-_ROWS = 64
+# items that are begun at once: first, and at most, as more share more of their steps
+_ROWS, _MOST_ROWS = 64, 512
 # logits (B, V) -> cumulative distributions (B, V)
 Cumulative = Callable[[Tensor], Tensor]
 
@@ -40,10 +40,14 @@ def line_samples(
         max_length: the most tokens of an item.
         uniforms: the stream of random numbers.
     """
-    first = 0
+    first, rows = 0, _ROWS
     while True:
-        items, first = _chain(network, cumulative, [start, *prompt], end, max_length - len(prompt), uniforms, first)
+        most = max_length - len(prompt)
+        items, first = _chain(network, cumulative, [start, *prompt], end, most, uniforms, first, rows)
         yield from ([*prompt, *item] for item in items)
+        # where items are long, more at once would be begun in vain
+        if len(items) > 1:
+            rows = min(2 * rows, _MOST_ROWS)
 
 
 @dataclass
@@ -74,24 +78,26 @@ def _chain(
     most: int,
     uniforms: Uniforms,
     first: int,
+    count: int,
 ) -> tuple[list[list[int]], int]:
-    """Return the items that begin at one of the next uniforms, and the place after the last of them.
+    """Return the items that begin at one of the next `count` uniforms, and the place after the last of them.
 
     Row r is the item whose first uniform is at the place `first` + r.
     """
     if most == 0:
         return [[]], first
     uniforms.forget(first)
-    rows = torch.arange(_ROWS)
-    contexts = torch.tensor(prefix).expand(_ROWS, -1)
+    rows = torch.arange(count)
+    # the distinct beginnings, and that of each row
+    contexts, node = torch.tensor([prefix]), torch.zeros_like(rows)
     logits, state = _begun(network, contexts)
-    tokens: dict[int, list[int]] = {row: [] for row in range(_ROWS)}
+    tokens: dict[int, list[int]] = {row: [] for row in range(count)}
     next_row: dict[int, int] = {}
     # the row of the item that must end before what follows it is known
     current, items = 0, []
     for taken in range(most):
-        drawn = torch.searchsorted(cumulative(logits), uniforms.at(first + rows + taken).unsqueeze(1), right=True)
-        chosen = drawn.squeeze(1)
+        sums = cumulative(logits)[node]
+        chosen = torch.searchsorted(sums, uniforms.at(first + rows + taken).unsqueeze(1), right=True).squeeze(1)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
             if token == end:
                 next_row[row] = row + taken + 1
@@ -102,15 +108,17 @@ def _chain(
         while current in next_row:
             items.append(tokens[current])
             current = next_row[current]
-        if current >= _ROWS:
+        if current >= count:
             break
         kept = (chosen != end) & (rows >= current)
-        rows, chosen = rows[kept], chosen[kept]
-        if contexts.shape[1] < network.block_size:
-            contexts = torch.cat((contexts[kept], chosen.unsqueeze(1)), 1)
-            logits, state = network.step(chosen, tuple(part[kept] for part in state))
+        rows, size = rows[kept], sums.shape[1]
+        codes, node = torch.unique(node[kept] * size + chosen[kept], return_inverse=True)
+        parents, last = codes // size, codes % size
+        contexts = torch.cat((contexts[parents], last.unsqueeze(1)), 1)
+        if contexts.shape[1] <= network.block_size:
+            logits, state = network.step(last, tuple(part[parents] for part in state))
         else:
-            contexts = torch.cat((contexts[kept, 1:], chosen.unsqueeze(1)), 1)
+            contexts = contexts[:, 1:]
             logits, state = _begun(network, contexts)
     return items, first + current
 

@@ -2,7 +2,7 @@
 
 An item takes one uniform a character, and the next item takes those that follow. Where it begins is known only once
 the item before has ended. So an item is begun at each of the next uniforms, all take their steps together, and those
-that turn out to begin in the middle of another are dropped.
+that turn out to begin in the middle of another are dropped. Items that are the same so far share their steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from makemore.models.sequence import SequenceNetwork, State
 
-# items that are begun at once, where one takes fewer uniforms than _LONG; longer ones are taken singly
-_ROWS, _LONG = 64, 32
+# items that are begun at once: at least and at most, as more share more of their steps
+_ROWS, _MOST_ROWS = 64, 512
+# uniforms of an item from which on items are taken singly, as most of those begun would be dropped
+_LONG = 32
 # logits (B, V) -> cumulative distributions (B, V)
 Cumulative = Callable[[Tensor], Tensor]
 
@@ -45,7 +47,7 @@ def line_samples(
     while True:
         items, after = _chain(network, cumulative, prefix, end, most, uniforms, first, rows)
         yield from ([*prompt, *item] for item in items)
-        rows = _ROWS if after - first < _LONG * len(items) else 1
+        rows = min(max(2 * rows, _ROWS), _MOST_ROWS) if after - first < _LONG * len(items) else 1
         first = after
 
 
@@ -77,27 +79,28 @@ def _chain(
     most: int,
     uniforms: Uniforms,
     first: int,
-    begun: int,
+    count: int,
 ) -> tuple[list[list[int]], int]:
-    """Return the items that begin at one of the next `begun` uniforms, and the place after the last of them.
+    """Return the items that begin at one of the next `count` uniforms, and the place after the last of them.
 
     Row r is the item whose first uniform is at the place `first` + r.
     """
     if most == 0:
         return [[]], first
     uniforms.forget(first)
-    rows = torch.arange(begun)
-    contexts = torch.tensor(prefix).expand(begun, -1)
+    rows = torch.arange(count)
+    # the distinct beginnings, and that of each row
+    contexts, node = torch.tensor([prefix]), torch.zeros_like(rows)
     state: State | None = None
     for token in contexts.T:
         logits, state = network.step(token, state)
-    tokens: dict[int, list[int]] = {row: [] for row in range(begun)}
+    tokens: dict[int, list[int]] = {row: [] for row in range(count)}
     next_row: dict[int, int] = {}
     # the row of the item that must end before what follows it is known
     current, items = 0, []
     for taken in range(most):
-        drawn = torch.searchsorted(cumulative(logits), uniforms.at(first + rows + taken).unsqueeze(1), right=True)
-        chosen = drawn.squeeze(1)
+        sums = cumulative(logits)[node]
+        chosen = torch.searchsorted(sums, uniforms.at(first + rows + taken).unsqueeze(1), right=True).squeeze(1)
         for row, token in zip(rows.tolist(), chosen.tolist(), strict=True):
             if token == end:
                 next_row[row] = row + taken + 1
@@ -108,14 +111,16 @@ def _chain(
         while current in next_row:
             items.append(tokens[current])
             current = next_row[current]
-        if current >= begun:
+        if current >= count:
             break
         kept = (chosen != end) & (rows >= current)
-        rows, chosen = rows[kept], chosen[kept]
-        contexts = torch.cat((contexts[kept], chosen.unsqueeze(1)), 1)
+        rows, size = rows[kept], sums.shape[1]
+        codes, node = torch.unique(node[kept] * size + chosen[kept], return_inverse=True)
+        parents, last = codes // size, codes % size
+        contexts = torch.cat((contexts[parents], last.unsqueeze(1)), 1)
         if contexts.shape[1] <= network.block_size:
             assert state is not None
-            logits, state = network.step(chosen, tuple(part[kept] for part in state))
+            logits, state = network.step(last, tuple(part[parents] for part in state))
         else:
             # a state knows of all tokens so far
             contexts = contexts[:, 1:]

@@ -103,10 +103,11 @@ def middle_of(chart: Locator) -> tuple[float, float]:
 
 def test_a_run_at_a_desk(of_run: Path, open_page: Open) -> None:
     page = open_page(of_run, DESK)
-    assert page.locator("table.rows tbody tr").count() == 3
+    # three splits of the run, and of the reference row
+    assert page.locator("table.rows tbody tr").count() == 6
     chart = page.locator(".chart")
     assert chart.count() == 1
-    assert chart.locator("svg .scatterlayer .trace").count() == 4
+    assert chart.locator("svg .scatterlayer .trace").count() == 5
     x, y = middle_of(chart)
     page.mouse.move(x, y)
     page.locator(".chart .hoverlayer .legend").get_by_text("smoothed").wait_for()

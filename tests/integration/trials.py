@@ -152,6 +152,8 @@ def forked(function: Callable[..., None], *arguments: Any) -> Any:
     # the server, which starts with the first process, looks for composed_once there, and has no other way to know
     with _STARTING, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        # output is buffered, as a user's is
+        patch.delenv("PYTHONUNBUFFERED", raising=False)
         process.start()
     return process
 

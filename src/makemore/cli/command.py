@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -33,9 +33,9 @@ def exit_on_error() -> Iterator[None]:
     """Exit where the block raises: with 2 after one line where a user can fix it, else with 1 after a traceback."""
     try:
         yield
+        sys.stdout.flush()
     except BrokenPipeError:
-        # whoever read the output, perhaps `head`, has closed it: what is buffered cannot be flushed at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # whoever read the output, perhaps `head`, has closed it
         raise SystemExit(1) from None
     except signals.Stopped as stopped:
         # as of a process that the signal ends: 130 for SIGINT, 143 for SIGTERM
@@ -54,6 +54,17 @@ def exit_on_error() -> Iterator[None]:
             raise SystemExit(1) from error
         print("error:", message.replace("\n", " "), file=sys.stderr)
         raise SystemExit(2) from error
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _discard_unwritable(stream)
+
+
+def _discard_unwritable(stream: TextIO) -> None:
+    """Discard what a stream holds and cannot write, where the interpreter would fail at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -72,7 +83,6 @@ def run(main: Callable[[], Any]) -> None:
                 raise UserError(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
         with exit_stack:
             main()
-        sys.stdout.flush()
         # in case a library has swallowed what a signal raised
         signals.answer()
 

@@ -27,7 +27,7 @@ def _table(results: Mapping[tuple[str, str], Result], text: str) -> str:
             nlls = (result.train, result.val, result.test, result.mixed_val, result.mixed_test)
             cells = [model, f"{result.parameters:,}" if result.parameters else "", f"{result.seconds:.1f}"]
             lines.append(f"| {' | '.join([*cells, *('' if nll is None else f'{nll:.4f}' for nll in nlls)])} |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else f"Not measured yet: `python scripts/models.py --text '{text}'`."
 
 
 def _commands() -> str:

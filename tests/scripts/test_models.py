@@ -1,0 +1,45 @@
+"""Checks the page of models: its tables are written between comments, from results that are kept as JSON."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from model_page.page import draw, with_tables
+from model_page.rows import MODELS, TEXTS, Result, read_results, write_results
+
+ROOT = Path(__file__).parents[2]
+RESULTS = {
+    ("gru", "shipped"): Result("gru", "shipped", 80_000, 20.5, 1.9, 2.0, 2.01, 1.95, 1.94),
+    ("kneser_ney", "shipped"): Result("kneser_ney", "shipped", 0, 0.1, 1.7, 2.016, 2.008, None, None),
+}
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    assert read_results(path) == {}
+    write_results(path, RESULTS)
+    assert read_results(path) == RESULTS
+    # in the order of the page
+    assert [model for model, _ in read_results(path)] == ["kneser_ney", "gru"]
+
+
+def test_the_tables_of_the_page_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "models.md").read_text()
+    written = with_tables(page, RESULTS)
+    assert "| gru | 80,000 | 20.5 | 1.9000 | 2.0000 | 2.0100 | 1.9500 | 1.9400 |" in written
+    assert "| kneser_ney |  | 0.1 | 1.7000 | 2.0160 | 2.0080 |  |  |" in written
+    # the text between the tables stays
+    assert with_tables(written, read_results(ROOT / "docs" / "models.json")) == page
+
+
+def test_the_picture_shows_what_there_is(tmp_path: Path) -> None:
+    draw(RESULTS, tmp_path / "models.png")
+    assert (tmp_path / "models.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_command_of_the_page_composes(model: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for text in TEXTS.values():
+            compose("train", [*MODELS[model], *text])

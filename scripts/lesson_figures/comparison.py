@@ -37,6 +37,13 @@ class Figure:
         )
 
 
+def with_table(page: str, name: str, table: str) -> str:
+    """Return the page with another table between the comments of that name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}{table}\n{end}{rest.split(end)[1]}"
+
+
 def markdown(figures: Sequence[Figure]) -> str:
     """Return the figures as a Markdown table, a row each."""
     rows = [

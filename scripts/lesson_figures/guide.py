@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from lesson_figures.comparison import Figure, markdown, short_markdown
+from lesson_figures.comparison import Figure, markdown, short_markdown, with_table
 from lesson_figures.experiments import Lessons
 from lesson_figures.lectures import figures_of
 
@@ -19,8 +19,5 @@ SECTIONS: dict[str, Callable[[Lessons], list[Figure]]] = {
 
 def with_figures(page: str, section: str, figures: Sequence[Figure]) -> str:
     """Return the page with the figures of a section: its table, and its part of the appendix."""
-    for comment, table in ((section, short_markdown(figures)), (f"all of {section}", markdown(figures))):
-        begin, end = f"<!-- {comment} -->\n", f"<!-- end of {comment} -->"
-        before, rest = page.split(begin)
-        page = f"{before}{begin}{table}\n{end}{rest.split(end)[1]}"
-    return page
+    page = with_table(page, section, short_markdown(figures))
+    return with_table(page, f"all of {section}", markdown(figures))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lesson_figures.comparison import with_table
 from model_page.rows import MODELS, TEXTS, Result
 
 _COLUMNS = ("model", "parameters", "seconds", "train", "val", "test", "mixed val", "mixed test")
@@ -14,9 +15,7 @@ def with_tables(page: str, results: Mapping[tuple[str, str], Result]) -> str:
     """Return the page with its tables, each between two comments, made of results."""
     parts = {text: _table(results, text) for text in TEXTS} | {"commands": _commands()}
     for name, table in parts.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        before, rest = page.split(begin)
-        page = f"{before}{begin}{table}\n{end}{rest.split(end)[1]}"
+        page = with_table(page, name, table)
     return page
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 # trained alike: AdamW, its rate rising and falling, long gradients shortened
 RECIPE = ("scheduler=cosine", "optimizer.clip_norm=1", "optimizer.decay_vectors=false", "val_every=500")
-GRU = ("model=gru", *RECIPE, "trainer.max_steps=1500", "optimizer.lr=0.008")
 
 # by name, in the order of the page: what it is, and the overrides of its command
 MODELS: dict[str, tuple[str, ...]] = {
@@ -19,7 +18,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "mlp": ("model=mlp", "model.block_size=8", *RECIPE, "trainer.max_steps=20000", "optimizer.lr=0.003"),
     "wavenet": ("model=wavenet", *RECIPE, "trainer.max_steps=5000", "optimizer.lr=0.005"),
     "rnn": ("model=rnn", *RECIPE, "trainer.max_steps=2000", "optimizer.lr=0.004"),
-    "gru": GRU,
+    "gru": ("model=gru", *RECIPE, "trainer.max_steps=1500", "optimizer.lr=0.008"),
     "lstm": ("model=lstm", *RECIPE, "trainer.max_steps=1500", "optimizer.lr=0.01"),
     "transformer": ("model=transformer", *RECIPE, "trainer.max_steps=2500", "optimizer.lr=0.003"),
     "1 second": ("experiment=records/1_second",),

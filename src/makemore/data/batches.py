@@ -20,6 +20,8 @@ from makemore.data.windows import CountedWindows
 
 Rows = npt.NDArray[np.int64]
 
+# of targets that are padding, or of another split
+IGNORED = -1
 _CHUNK_STEPS = 1024
 _CHUNK_ROWS = 2**20
 
@@ -95,7 +97,7 @@ class Minibatches:
     @staticmethod
     def nll(network: nn.Module, tokens: Tensor | PackedSequence, targets: Tensor, *key: Tensor) -> Tensor:
         """Return the mean NLL, in nats a character, over the targets of one minibatch."""
-        return F.cross_entropy(network(tokens, *key).flatten(0, -2), targets.flatten(), ignore_index=-1)
+        return F.cross_entropy(network(tokens, *key).flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
 
     def stacked(self) -> tuple[Tensor, ...]:
         """Return the arguments of `nll` for all steps, each (K, ...)."""

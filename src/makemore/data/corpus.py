@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from makemore.data.splits import (
 )
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import Windows, padded, positions_of
+from makemore.data.windows import Reader, Windows, context_size, padded, positions_of
 
 # bytes of the smallest text that is cached on disk
 _WORTH_KEEPING = 2**20
@@ -45,13 +45,6 @@ _LEAKS = {
     "shuffle": "as data.by=shuffle separates identical lines; data.by=line keeps them together",
 }
 _ARRAYS = ("tokens", "lengths", "membership")
-
-
-class Reader(Protocol):
-    """A network, as far as the data is concerned (see `makemore.models.network`)."""
-
-    reads: str
-    block_size: int
 
 
 # equal to itself alone, so that what is computed of it can be kept for it
@@ -92,11 +85,8 @@ class Corpus:
         return Windows(self._stream(block_size), positions, block_size, self.vocabulary.size, self.vocabulary.start)
 
     def context_size(self, network: Reader) -> int:
-        """Return T, the length of the contexts to evaluate a network on.
-
-        One over lines sees no more than the longest line; what is shorter is padded, and no padding is evaluated.
-        """
-        return min(network.block_size, int(self.lengths.max())) if network.reads == "lines" else network.block_size
+        """Return T, the length of the contexts to evaluate a network on."""
+        return context_size(network, int(self.lengths.max()))
 
     def lines(self, split: str, block_size: int) -> Lines:
         """Return the lines of a split in pieces of at most `block_size` tokens."""

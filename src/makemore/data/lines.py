@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from makemore.data.batches import Minibatches, PackedBatches
+from makemore.data.batches import IGNORED, Minibatches, PackedBatches
 
 _Array = npt.NDArray[np.int64]
-# of targets that are padding, or of another split
-IGNORED = -1
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ follow it: the exact NLL of a split, or a full-batch step, takes as many rows as
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +130,21 @@ class Windows:
             codes += stream[positions + offset]
             distinct *= self.vocab_size
         return codes, distinct
+
+
+class Reader(Protocol):
+    """A network, as far as the data is concerned (see `makemore.models.network`)."""
+
+    reads: str
+    block_size: int
+
+
+def context_size(network: Reader, longest: int) -> int:
+    """Return T, the length of the contexts to evaluate a network on, where the longest line has `longest` tokens.
+
+    One over lines sees no more than that line; what is shorter is padded, and no padding is evaluated.
+    """
+    return min(network.block_size, longest) if network.reads == "lines" else network.block_size
 
 
 def padded(tokens: _Array, lengths: _Array, block_size: int, start: int) -> Tensor:

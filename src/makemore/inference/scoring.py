@@ -10,7 +10,7 @@ import torch
 from makemore.console import TableColumn, print_table
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
-from makemore.data.windows import CountedWindows
+from makemore.data.windows import CountedWindows, context_size
 from makemore.errors import UserError, as_text
 from makemore.inference.likelihood import log_probs
 from makemore.models.network import Network
@@ -65,7 +65,7 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
     scores, labels = [], vocabulary.labels
     for word in words:
         targets = [*vocabulary.encode(word), vocabulary.end]
-        size = network.block_size if network.reads == "windows" else min(network.block_size, len(targets))
+        size = context_size(network, len(targets))
         contexts = torch.tensor([vocabulary.start] * size + targets).unfold(0, size, 1)[: len(targets)]
         rows = torch.arange(len(targets))
         windows = CountedWindows(contexts, rows, torch.tensor(targets), torch.ones_like(rows), vocabulary.start)

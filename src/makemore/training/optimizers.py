@@ -218,9 +218,12 @@ def _state(optimizer: torch.optim.Optimizer, name: str, make: Callable[[Tensor],
     """Return the state of each parameter under `name`, made if missing; `ValueError` for one of another shape."""
     kept = []
     for parameter in parameters_of(optimizer):
-        new = make(parameter.detach())
-        tensor = optimizer.state[parameter].setdefault(name, new)
-        if not isinstance(tensor, Tensor) or tensor.shape != new.shape:
-            raise ValueError(f"{name} of the optimiser is not a tensor of shape {tuple(new.shape)}")
-        kept.append(tensor)
+        state = optimizer.state[parameter]
+        if name not in state:
+            state[name] = make(parameter.detach())
+        # allocates nothing
+        shape = make(parameter.detach().to("meta")).shape
+        if not isinstance(state[name], Tensor) or state[name].shape != shape:
+            raise ValueError(f"{name} of the optimiser is not a tensor of shape {tuple(shape)}")
+        kept.append(state[name])
     return kept

@@ -59,7 +59,7 @@ class BigFile:
 
     def peak_memory(self) -> float:
         """Return the peak memory of a training run that loads with an empty cache, in gigabytes."""
-        arguments = [TRAIN, "data=text", f"data.path='{self.path}'", f"trainer.max_steps={_STEPS}"]
+        arguments = [TRAIN, "data=text", f"data.path='{self.path}'", "model=mlp", f"trainer.max_steps={_STEPS}"]
         return peak_memory(arguments, self._new_cache())
 
     def _load(self, cache: dict[str, str]) -> float:

@@ -6,21 +6,18 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-# trained alike: AdamW, its rate rising and falling, long gradients shortened
-RECIPE = ("scheduler=cosine", "optimizer.clip_norm=1", "optimizer.decay_vectors=false", "val_every=500")
-
 # by name, in the order of the page: what it is, and the overrides of its command
 MODELS: dict[str, tuple[str, ...]] = {
     "bigram": ("model=bigram", "scheduler=constant", "optimizer.lr=0.01", "trainer.max_steps=5000"),
     "ngram, order 4": ("model=ngram", "model.order=4", "model.fake_count=0.1"),
     "kneser_ney": ("model=kneser_ney",),
-    "bow": ("model=bow", *RECIPE, "trainer.max_steps=3000", "optimizer.lr=0.005"),
-    "mlp": ("model=mlp", "model.block_size=8", *RECIPE, "trainer.max_steps=20000", "optimizer.lr=0.003"),
-    "wavenet": ("model=wavenet", *RECIPE, "trainer.max_steps=5000", "optimizer.lr=0.005"),
-    "rnn": ("model=rnn", *RECIPE, "trainer.max_steps=2000", "optimizer.lr=0.004"),
-    "gru": ("model=gru", *RECIPE, "trainer.max_steps=1500", "optimizer.lr=0.008"),
-    "lstm": ("model=lstm", *RECIPE, "trainer.max_steps=1500", "optimizer.lr=0.01"),
-    "transformer": ("model=transformer", *RECIPE, "trainer.max_steps=2500", "optimizer.lr=0.003"),
+    "bow": ("model=bow",),
+    "mlp": ("model=mlp", "model.block_size=8", "scheduler=cosine", "optimizer.clip_norm=1"),
+    "wavenet": ("model=wavenet",),
+    "rnn": ("model=rnn",),
+    "gru": ("model=gru",),
+    "lstm": ("model=lstm",),
+    "transformer": ("model=transformer",),
     "1 second": ("experiment=records/1_second",),
     "10 seconds": ("experiment=records/10_seconds",),
     "30 seconds": ("experiment=records/30_seconds",),

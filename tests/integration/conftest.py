@@ -55,6 +55,7 @@ def new_process(tmp_path: Path) -> Command:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a short run of a smaller model than the default."""
     short = (
+        "model=mlp",
         "model.hidden_dim=32",
         "data.max_lines=2000",
         "trainer.max_steps=300",

@@ -38,6 +38,8 @@ def options() -> list[str]:
 def overrides_of(option: str) -> list[str]:
     """The option, and what lets it train anywhere."""
     overrides = [option, *SHORT]
+    if not option.startswith(("model=", "experiment=", "sweep=")):
+        overrides.append("model=mlp")
     if option == "trainer=gpu":
         overrides.append("trainer.accelerator=auto")
     if option in ("data=makemore", "data=text"):

@@ -19,6 +19,7 @@ from makemore.runs.saved_config import read_saved_config
 Command = Callable[..., Any]
 CHECKPOINTS = ROOT / "tests" / "fixtures" / "checkpoints"
 RUNS = ROOT / "tests" / "fixtures" / "runs"
+CONF = ROOT / "conf"
 GIVEN = json.loads((CHECKPOINTS / "expected.json").read_text())
 EXPECTED = json.loads((RUNS / "expected.json").read_text())
 EVALUATED, ENDED = EXPECTED["evaluated"], EXPECTED["ended"]
@@ -192,17 +193,38 @@ def test_a_sweep_is_reported(kept: Callable[[str], Path], command: Command) -> N
         assert f"{row['val/nll']:.7f}</td>" in page
 
 
+@pytest.fixture
+def then(tmp_path: Path) -> Path:
+    """A conf/ whose default model is that of then."""
+    config = Path(shutil.copytree(CONF, tmp_path / "conf")) / "train.yaml"
+    config.write_text(config.read_text().replace("- model: lstm", "- model: mlp"))
+    return config.parent
+
+
+def test_a_stopped_sweep_is_not_completed_with_another_default_model(
+    kept: Callable[[str], Path], command: Command
+) -> None:
+    sweep_dir = kept("sweep-stopped")
+    given = json.loads((sweep_dir / "sweep.json").read_text())["command"]
+    outcome = command("train", *given, f"hydra.sweep.dir={sweep_dir}")
+    assert outcome.code == 2
+    ended = outcome.err.splitlines()[-1]
+    assert ended.endswith(
+        "is makemore.training.schedules.cosine now; put that back, or choose another hydra.sweep.dir"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "table"), [("sweep-stopped", "sweep/sweep.csv"), ("vectorized-stopped", "vectorized.csv")]
 )
 def test_a_stopped_sweep_is_completed_by_its_own_command(
-    name: str, table: str, kept: Callable[[str], Path], command: Command
+    name: str, table: str, kept: Callable[[str], Path], command: Command, then: Path
 ) -> None:
     sweep_dir = kept(name)
     finished = {path: path.read_bytes() for path in sweep_dir.glob("*/samples.txt")}
     assert len(finished) == 3
     given = json.loads((sweep_dir / "sweep.json").read_text())["command"]
-    outcome = command("train", *given, f"hydra.sweep.dir={sweep_dir}")
+    outcome = command("train", "--config-path", then, *given, f"hydra.sweep.dir={sweep_dir}")
     assert outcome.code == 0, outcome.err
     completed, whole = (numbers(path) for path in (sweep_dir / "sweep.csv", RUNS / table))
     assert completed == [close(row) for row in whole]

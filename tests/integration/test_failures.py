@@ -20,7 +20,14 @@ from makemore.data.datamodule import TextDataModule
 from makemore.inference.trained_model import load
 from makemore.training.module import DivergedError, NeuralLanguageModel
 
-SHORT = ("trainer.max_steps=40", "val_every=10", "log_every=1", "checkpoint_every=4", "model.hidden_dim=8")
+SHORT = (
+    "trainer.max_steps=40",
+    "val_every=10",
+    "log_every=1",
+    "checkpoint_every=4",
+    "model=mlp",
+    "model.hidden_dim=8",
+)
 # the rate rises from 1e-3 to 1e40
 RAMP = ("scheduler=exponential_ramp", "scheduler.end_exponent=40", "optimizer=sgd", "optimizer.lr=1")
 

@@ -23,9 +23,9 @@ OFTEN = ("log_every=7", "val_every=101", "checkpoint_every=37", "steps_per_execu
 MODELS = {
     "ngram": ("model=ngram", "model.order=4"),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
-    "mlp, SGD": ("model.hidden_dim=16", "optimizer=sgd"),
-    "mlp, AdamW": ("model.hidden_dim=16", "scheduler.milestones=[200,900]"),
-    "mlp, compiled": ("model.hidden_dim=16", "compile=true"),
+    "mlp, SGD": ("model=mlp", "model.hidden_dim=16", "optimizer=sgd"),
+    "mlp, AdamW": ("model=mlp", "model.hidden_dim=16", "scheduler.milestones=[200,900]"),
+    "mlp, compiled": ("model=mlp", "model.hidden_dim=16", "compile=true"),
 }
 # seconds after the start of a process, or of its training, that it is killed at the latest; compiling takes some
 LONGEST = {"ngram": 0.1, "mlp, compiled": 6.0}
@@ -149,7 +149,14 @@ def flip_a_byte(content: bytes) -> bytes:
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    arguments = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
+    arguments = (
+        "trainer.max_steps=12",
+        "val_every=5",
+        "log_every=2",
+        "checkpoint_every=4",
+        "model=mlp",
+        "model.hidden_dim=8",
+    )
     assert run("train", *arguments, cwd=tmp_path / "a", prepare=signal_at_step(10)).code == 143
     run_dir = run_in(tmp_path / "a")
     newest = directory_of(run_dir) / "step-00000010.ckpt"
@@ -169,7 +176,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
 
 @pytest.mark.full
 def test_where_no_checkpoint_is_whole_the_run_begins_anew(tmp_path: Path) -> None:
-    arguments = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
+    arguments = (
+        "trainer.max_steps=12",
+        "val_every=5",
+        "log_every=2",
+        "checkpoint_every=4",
+        "model=mlp",
+        "model.hidden_dim=8",
+    )
     whole = train(tmp_path / "b", *arguments)
     run_dir = Path(shutil.copytree(whole, tmp_path / "a" / whole.relative_to(tmp_path / "b")))
     for path in directory_of(run_dir).iterdir():

@@ -13,7 +13,7 @@ from trials import Child, Outcome, endings, records, start, statuses, table, tri
 
 TIMEOUT = 240
 
-SMALL = ("data.max_lines=300", "model.hidden_dim=8", "num_samples=2", "threads=1")
+SMALL = ("data.max_lines=300", "model=mlp", "model.hidden_dim=8", "num_samples=2", "threads=1")
 SHORT = (*SMALL, "trainer.max_steps=40", "val_every=20", "log_every=5")
 # some seconds a job
 LONG = (*SMALL, "trainer.max_steps=5000", "val_every=2500", "log_every=500", "optimizer.lr=0.003", "seed=0,1")

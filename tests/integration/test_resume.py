@@ -18,7 +18,7 @@ STEPS = 12
 # none of them divides another
 SHORT = (f"trainer.max_steps={STEPS}", "val_every=5", "log_every=2", "checkpoint_every=4", "steps_per_execution=3")
 WATCHED = ("watch.gradients.every=3", "watch.weights.every=4", "watch.activations.every=7")
-SMALL = ("model.hidden_dim=8", "data.max_lines=2000")
+SMALL = ("model=mlp", "model.hidden_dim=8", "data.max_lines=2000")
 LINES = ("data.max_lines=2000", "data.batch_size=8")
 STEP = (
     "model.dropout=0.2",
@@ -240,7 +240,7 @@ def test_a_directory_that_is_missing_or_no_run_is_refused(command: Any, tmp_path
 def test_a_changed_text_is_refused(command: Any, tmp_path: Path) -> None:
     text = tmp_path / "names.txt"
     text.write_text("\n".join(f"anna{'abcdefgh'[n % 8]}{'xyz'[n % 3]}" for n in range(100)))
-    run_dir = train(tmp_path, "data=text", "data.path=names.txt", *SHORT, "model.hidden_dim=8")
+    run_dir = train(tmp_path, "data=text", "data.path=names.txt", *SHORT, "model=mlp", "model.hidden_dim=8")
     text.write_text(text.read_text() + "zoe\n")
     assert "its text has changed since" in refused(command, run_dir)
 
@@ -366,7 +366,7 @@ def test_a_checkpoint_of_the_first_format_cannot_be_gone_on_with(
 def test_what_is_resumed_from_another_directory_finds_its_text(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "names.txt").write_text("\n".join(["anna", "bob", "eve", "dan"] * 20))
-    arguments = ("data=text", "data.path=names.txt", "data.splits=[1,0,0]", *SHORT, "model.hidden_dim=8")
+    arguments = ("data=text", "data.path=names.txt", "data.splits=[1,0,0]", *SHORT, "model=mlp", "model.hidden_dim=8")
     assert run("train", *arguments, cwd=tmp_path / "a", prepare=signal_at_step(7)).code == 143
     run_dir = run_in(tmp_path / "a")
     assert run("train", f"resume={run_dir}", cwd=tmp_path / "b").code == 0

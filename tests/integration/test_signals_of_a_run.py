@@ -31,8 +31,15 @@ from trials import (
 
 from makemore.checkpoints import checkpoints_of, find_newest, step_of
 
-SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model.hidden_dim=8")
-LONG = ("trainer.max_steps=3000", "val_every=100", "checkpoint_every=700", "model.hidden_dim=8", "data.max_lines=2000")
+SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model=mlp", "model.hidden_dim=8")
+LONG = (
+    "trainer.max_steps=3000",
+    "val_every=100",
+    "checkpoint_every=700",
+    "model=mlp",
+    "model.hidden_dim=8",
+    "data.max_lines=2000",
+)
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 # the default tier has one of them
 EITHER = [SIGNALS[0], pytest.param(*SIGNALS[1], marks=pytest.mark.full)]
@@ -150,7 +157,14 @@ def test_nor_does_one_at_any_moment(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_a_block_that_takes_long_is_left_in_the_middle(tmp_path: Path) -> None:
     # some 0.1 s a step, 250 steps a block
-    big = ("model.hidden_dim=2000", "model.block_size=16", "data.batch_size=2048", "val_every=1000", "num_samples=0")
+    big = (
+        "model=mlp",
+        "model.hidden_dim=2000",
+        "model.block_size=16",
+        "data.batch_size=2048",
+        "val_every=1000",
+        "num_samples=0",
+    )
     child = start("train", *big, cwd=tmp_path)
     child.wait_for("examples:")
     time.sleep(3)

@@ -27,7 +27,14 @@ STEPS = 60
 LINE = (
     *("-m", f"trainer.max_steps={STEPS}", "val_every=20", "log_every=10", "steps_per_execution=10"),
     *("watch.speed.every=20", "watch.gradients.every=20", "watch.weights.every=30", "watch.activations.every=30"),
-    *("model.l2=0.1", "model.hidden_dim=16", "seed=0,1", "callbacks=pictures", "hydra.sweep.dir=logs/sweep"),
+    *(
+        "model.l2=0.1",
+        "model=mlp",
+        "model.hidden_dim=16",
+        "seed=0,1",
+        "callbacks=pictures",
+        "hydra.sweep.dir=logs/sweep",
+    ),
 )
 Get = Callable[..., Any]
 

@@ -71,7 +71,7 @@ def whole(sweeps: Sweeps, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # sizes that no processor likes: the last bits of a product depend on where its factors are in memory
-ODD = ("model.hidden_dim=11", "model.embedding_dim=3")
+ODD = ("model=mlp", "model.hidden_dim=11", "model.embedding_dim=3")
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ TIMEOUT = 600
 
 # a run of a second
 SHORT = (
+    "model=mlp",
     "model.hidden_dim=8",
     "model.embedding_dim=2",
     "trainer.max_steps=40",

@@ -63,11 +63,16 @@ class Transformer(SequenceNetwork):
         )
         self.norm = nn.LayerNorm(embedding_dim)
         self.output = nn.Linear(embedding_dim, vocab_size, bias=False)
-        # small weights, so that training starts near an NLL of log V (Radford et al. 2019, section 2.3)
+        # numbers of a place keep a variance near 1 through the layers (LeCun et al. 1998; Radford et al. 2019, section
+        # 2.3); small logits, so that training starts near an NLL of log V
         for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
+            if name.startswith("embed"):
+                nn.init.normal_(parameter, std=embedding_dim**-0.5 if tied else 1.0)
+            elif name == "output.weight":
+                nn.init.normal_(parameter, std=0.02)
+            elif parameter.ndim > 1:
                 added = name.endswith(("attention.output.weight", "mlp.2.weight"))
-                nn.init.normal_(parameter, std=0.02 / (2 * num_layers) ** 0.5 if added else 0.02)
+                nn.init.normal_(parameter, std=(parameter.shape[1] * (2 * num_layers if added else 1)) ** -0.5)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
         if tied:

@@ -326,7 +326,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 def composed(text: Path, **values: Any) -> DictConfig:
     """Return the default config on a text with other values at the top, `watch` among them."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("train", ["data=text", f"data.path={text}"])
+        config = compose("train", ["model=mlp", "data=text", f"data.path={text}"])
     return OmegaConf.create({key: value for key, value in config.items() if key != "watch"} | values)
 
 

@@ -31,7 +31,7 @@ TINY = replace(
     lines=50,
     compiled=False,
 )
-RUN = ("trainer.max_steps=30", "steps_per_execution=10", "data.max_lines=100")
+RUN = ("model=mlp", "trainer.max_steps=30", "steps_per_execution=10", "data.max_lines=100")
 
 
 @pytest.fixture(scope="module")

@@ -48,18 +48,21 @@ def composed(master: DictConfig, *jobs: list[str]) -> list[ComposedJob]:
 
 
 def grouped(master: DictConfig, *jobs: list[str]) -> list[list[int]]:
-    return [[job.number for job in group] for group in groups_of(composed(master, *jobs))]
+    """Group jobs, of an MLP unless they say otherwise."""
+    return [
+        [job.number for job in group] for group in groups_of(composed(master, *(["model=mlp", *job] for job in jobs)))
+    ]
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        [],
+        ["model=mlp"],
         ["experiment=lessons/bigram_split"],
-        ["optimizer=sgd", "optimizer.momentum=0.9", "trainer.max_steps=7"],
+        ["model=mlp", "optimizer=sgd", "optimizer.momentum=0.9", "trainer.max_steps=7"],
         ["sweep=lr_l2"],
     ],
-    ids=["default", "experiment", "values", "sweep"],
+    ids=["model", "experiment", "values", "sweep"],
 )
 def test_a_job_is_composed_as_hydra_composes_it(given: list[str], master: DictConfig) -> None:
     keys = [key for key in VALUES if "bigram" not in str(given) or not key.startswith("scheduler")]

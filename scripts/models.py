@@ -1,6 +1,7 @@
 """Train models on texts, and write the tables of docs/models.md: python scripts/models.py [MODEL ...] [--text TEXT].
 
-Without a MODEL it trains all, on every text, which takes hours; the other rows stay as they are in docs/models.json.
+Without a MODEL it trains all, on the project's text and the lessons', which takes hours; the other rows stay as they
+are in docs/models.json. Texts of other kinds are asked for with --text, and made as docs/models.md says.
 The lessons' file is downloaded unless MAKEMORE_NAMES is the path of a copy. Runs are left in logs/models.
 """
 
@@ -21,13 +22,13 @@ RESULTS, PAGE, PICTURE = (ROOT / "docs" / f"models.{kind}" for kind in ("json", 
 def main(models: Sequence[str], texts: Sequence[str]) -> None:
     """Train models on texts, and write their results."""
     from model_page.page import draw, with_tables
-    from model_page.rows import MODELS, TEXTS, read_results, result_of, write_results
+    from model_page.rows import ALL_TEXTS, MODELS, read_results, result_of, write_results
 
     results = read_results(RESULTS)
     for model in models:
         for text in texts:
             run_dir = Path("logs/models").absolute() / f"{model} {text}".replace(",", "").replace(" ", "_")
-            line = [*MODELS[model], *TEXTS[text], "watch=none", f"hydra.run.dir={run_dir}"]
+            line = [*MODELS[model], *ALL_TEXTS[text], "watch=none", f"hydra.run.dir={run_dir}"]
             print("python scripts/train.py", shlex.join(line), flush=True)
             subprocess.run([sys.executable, str(ROOT / "scripts" / "train.py"), *line], check=True)
             results[model, text] = result_of(model, text, run_dir)
@@ -39,14 +40,16 @@ def main(models: Sequence[str], texts: Sequence[str]) -> None:
 
 def parse() -> tuple[list[str], list[str]]:
     """Return the models and the texts that are asked for, all for none; answer --help, and refuse all else."""
-    from model_page.rows import MODELS, TEXTS
+    from model_page.rows import ALL_TEXTS, MODELS, TEXTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
-    parser.add_argument("--text", help=", ".join(TEXTS))
+    parser.add_argument("--text", help=", ".join(ALL_TEXTS))
     arguments = parser.parse_args()
     models = [one_of("MODEL", name, tuple(MODELS)) for name in arguments.models]
-    return models or list(MODELS), [one_of("--text", arguments.text, tuple(TEXTS))] if arguments.text else list(TEXTS)
+    return models or list(MODELS), [one_of("--text", arguments.text, tuple(ALL_TEXTS))] if arguments.text else list(
+        TEXTS
+    )
 
 
 if __name__ == "__main__":

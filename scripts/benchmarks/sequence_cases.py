@@ -39,11 +39,8 @@ from makemore.training.module import NeuralLanguageModel
 from makemore.training.steps import Objective, eager_steps
 
 _SEED = 2147483647
-_NAMES = 1_000
 # names that makemore samples together
 _TOGETHER = 100
-# steps before sampling, so that names are of the usual length
-_TRAINED = 100
 
 
 def sequence_cases(setting: Setting) -> list[Case]:
@@ -141,7 +138,8 @@ class Pair:
 
     def sampling_cases(self) -> list[Case]:
         """Return the rows of names, against names one by one and many together."""
-        vocabulary, loop_names = self.corpus.vocabulary, self.setting.sizes.names // 10
+        vocabulary, sizes = self.corpus.vocabulary, self.setting.sizes
+        loop_names, names_of_lines = sizes.names // 10, sizes.names_of_lines
 
         def one_by_one() -> None:
             for _ in range(loop_names):
@@ -150,13 +148,13 @@ class Pair:
         def case(name: str, other: str, baseline: Callable[[], object], names: int, at_most: float | None) -> Case:
             return Case(
                 f"{self.architecture}-{name}",
-                f"{_NAMES:,} names from {self.architecture}; {other}",
-                timed(lambda: sample(self.network, vocabulary, _NAMES, _SEED), _NAMES),
+                f"{names_of_lines:,} names from {self.architecture}; {other}",
+                timed(lambda: sample(self.network, vocabulary, names_of_lines, _SEED), names_of_lines),
                 timed(baseline, names),
                 at_most=at_most,
                 repeats=self.setting.sizes.repeats,
                 unit="s/name",
-                prepare=lambda: self.train(_TRAINED),
+                prepare=lambda: self.train(self.setting.sizes.trained),
             )
 
         def together() -> object:

@@ -46,6 +46,8 @@ class Sizes:
     members: int = 64
     member_steps: int = 3_000
     names: int = 1_000
+    names_of_lines: int = 1_000
+    trained: int = 100
     line_steps: int = 50
     lines: int = 10_000_000
     compiled: bool = True
@@ -78,6 +80,8 @@ def reductions(sizes: Sizes) -> list[str]:
         "members": "configurations trained at once, whose targets are for all of them and not shown",
         "member_steps": "steps of each of them",
         "names": "names from the lesson's loop, and a tenth from makemore's",
+        "names_of_lines": "names from our models over lines",
+        "trained": "steps of these before, which make names as long as they usually are",
         "line_steps": "steps of models over lines",
         "lines": "lines of the big file, whose targets are for all of them and not shown",
     }

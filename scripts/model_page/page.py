@@ -6,14 +6,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lesson_figures.comparison import with_table
-from model_page.rows import MODELS, TEXTS, Result
+from model_page.rows import ALL_TEXTS, MODELS, Result
 
 _COLUMNS = ("model", "parameters", "seconds", "train", "val", "test", "mixed val", "mixed test")
 
 
 def with_tables(page: str, results: Mapping[tuple[str, str], Result]) -> str:
     """Return the page with its tables, each between two comments, made of results."""
-    parts = {text: _table(results, text) for text in TEXTS} | {"commands": _commands()}
+    parts = {text: _table(results, text) for text in ALL_TEXTS} | {"commands": _commands()}
     for name, table in parts.items():
         page = with_table(page, name, table)
     return page

@@ -17,6 +17,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "rnn": ("model=rnn",),
     "gru": ("model=gru",),
     "lstm": ("model=lstm",),
+    "lstm, 150 steps": ("model=lstm", "trainer.max_steps=150"),
     "transformer": ("model=transformer",),
     "1 second": ("experiment=records/1_second",),
     "10 seconds": ("experiment=records/10_seconds",),
@@ -36,6 +37,14 @@ TEXTS: dict[str, tuple[str, ...]] = {
         "data.splits=[0.9375644,0.0312178,0.0312178]",
     ),
 }
+# texts of other kinds and sizes, which docs/models.md says how to make
+OTHER_TEXTS: dict[str, tuple[str, ...]] = {
+    "places": ("data=text", "data.path=logs/texts/places.txt"),
+    "german": ("data=text", "data.path=logs/texts/german.txt"),
+    "words": ("data=text", "data.path=logs/texts/words.txt"),
+    "smiles": ("data=text", "data.path=logs/texts/smiles.txt"),
+}
+ALL_TEXTS = TEXTS | OTHER_TEXTS
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def read_results(path: Path) -> dict[tuple[str, str], Result]:
 
 def write_results(path: Path, results: Mapping[tuple[str, str], Result]) -> None:
     """Write results as JSON, in the order of the page."""
-    rows = [asdict(results[key]) for key in product(MODELS, TEXTS) if key in results]
+    rows = [asdict(results[key]) for key in product(MODELS, ALL_TEXTS) if key in results]
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 

@@ -312,7 +312,7 @@ def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sw
 
 @pytest.mark.full
 def test_what_fits_no_group_runs_beside_what_does(sweeps: Sweeps, tmp_path: Path) -> None:
-    line = ["-m", *sweeps.given[1:3], *sweeps.given[5:], "model=ngram,bigram", "seed=0,1", *INSIDE]
+    line = ["-m", *sweeps.given[1:3], *sweeps.given[6:], "model=ngram,bigram", "seed=0,1", *INSIDE]
     outcome = run("train", *line, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     assert [row["status"] for row in table(tmp_path / "S")] == ["finished"] * 4

@@ -26,6 +26,7 @@ def eulerian(lesson_text: Path, tmp_path: Path) -> Lessons:
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("no_drawing")
 def test_counting_follows_from_the_bigram_table(eulerian: Lessons) -> None:
     figures = eulerian.counting()
     assert len(figures) == 15
@@ -45,6 +46,7 @@ def test_the_first_words_are_those_of_the_shipped_names_too(tmp_path: Path) -> N
 
 @pytest.mark.full
 @HAS_FILE
+@pytest.mark.usefixtures("no_drawing")
 def test_all_figures_on_the_lessons_own_file(tmp_path: Path) -> None:
     lessons = Lessons(["data=makemore"], tmp_path)
     figures = [figure for section in ("counting", "bigram", "mlp") for figure in SECTIONS[section](lessons)]

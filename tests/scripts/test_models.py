@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from model_page.page import draw, with_tables
-from model_page.rows import MODELS, TEXTS, Result, read_results, write_results
+from model_page.rows import ALL_TEXTS, MODELS, Result, read_results, write_results
 
 ROOT = Path(__file__).parents[2]
 RESULTS = {
@@ -41,5 +41,5 @@ def test_the_picture_shows_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_command_of_the_page_composes(model: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for text in TEXTS.values():
+        for text in ALL_TEXTS.values():
             compose("train", [*MODELS[model], *text])

@@ -27,6 +27,8 @@ TINY = replace(
     members=4,
     member_steps=20,
     names=10,
+    names_of_lines=10,
+    trained=1,
     line_steps=1,
     lines=50,
     compiled=False,
@@ -174,7 +176,7 @@ def test_runs_and_steps_take_time() -> None:
 
 @pytest.mark.full
 def test_a_command_is_timed_until_its_first_step() -> None:
-    assert first_step("model.hidden_dim=8")() > 0
+    assert first_step("model.hidden_dim=8", "data.max_lines=100")() > 0
 
 
 def test_a_command_that_fails_says_why() -> None:

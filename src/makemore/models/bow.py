@@ -7,11 +7,11 @@ from torch.nn.utils.rnn import PackedSequence
 from makemore.errors import whole_number
 from makemore.models.dropout import Dropout
 from makemore.models.network import register
-from makemore.models.sequence import Places, SequenceNetwork, State, data_of
+from makemore.models.sequence import EmbeddedSequenceNetwork, Places, State, data_of
 
 
 @register("bow")
-class BagOfWords(SequenceNetwork):
+class BagOfWords(EmbeddedSequenceNetwork):
     """Embeddings of tokens and positions, plus their mean up to each place, plus a tanh MLP of that; an output layer.
 
     Args:
@@ -30,22 +30,12 @@ class BagOfWords(SequenceNetwork):
         hidden_dim: int = 64,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.block_size = whole_number("model.block_size", block_size, at_least=1)
-        whole_number("model.embedding_dim", embedding_dim, at_least=1)
+        super().__init__(vocab_size, block_size, embedding_dim, dropout)
         whole_number("model.hidden_dim", hidden_dim, at_least=1)
         self.dropouts = nn.ModuleList(Dropout(dropout, layer) for layer in range(3))
-        self.takes_key = dropout > 0
-        self.embed = nn.Embedding(vocab_size, embedding_dim)
         self.embed_position = nn.Embedding(block_size, embedding_dim)
         self.mlp = nn.Sequential(nn.Linear(embedding_dim, hidden_dim), nn.Tanh(), nn.Linear(hidden_dim, embedding_dim))
         self.output = nn.Linear(embedding_dim, vocab_size)
-
-    @property
-    def embedding(self) -> Tensor:
-        """The embedding (V, E) of the tokens."""
-        return self.embed.weight
 
     def forward(self, tokens: Tensor | PackedSequence, key: Tensor | None = None) -> Tensor:
         """Return the logits after each token."""

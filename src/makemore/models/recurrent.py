@@ -10,10 +10,10 @@ from torch.nn.utils.rnn import PackedSequence
 from makemore.errors import whole_number
 from makemore.models.dropout import Dropout
 from makemore.models.network import register
-from makemore.models.sequence import Places, SequenceNetwork, State, data_of
+from makemore.models.sequence import EmbeddedSequenceNetwork, Places, State, data_of
 
 
-class Recurrent(SequenceNetwork):
+class Recurrent(EmbeddedSequenceNetwork):
     """Embedding, recurrent layers of one kind, and an output layer.
 
     Args:
@@ -40,23 +40,13 @@ class Recurrent(SequenceNetwork):
         num_layers: int = 1,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.block_size = whole_number("model.block_size", block_size, at_least=1)
-        whole_number("model.embedding_dim", embedding_dim, at_least=1)
+        super().__init__(vocab_size, block_size, embedding_dim, dropout)
         self.hidden_dim = whole_number("model.hidden_dim", hidden_dim, at_least=1)
         whole_number("model.num_layers", num_layers, at_least=1, at_most=100)
         self.dropouts = nn.ModuleList(Dropout(dropout, layer) for layer in range(num_layers + 1))
-        self.takes_key = dropout > 0
-        self.embed = nn.Embedding(vocab_size, embedding_dim)
         inputs = [embedding_dim] + [hidden_dim] * (num_layers - 1)
         self.layers = nn.ModuleList(self.cell(size, hidden_dim) for size in inputs)
         self.output = nn.Linear(hidden_dim, vocab_size)
-
-    @property
-    def embedding(self) -> Tensor:
-        """The embedding (V, E) of the tokens."""
-        return self.embed.weight
 
     def forward(self, tokens: Tensor | PackedSequence, key: Tensor | None = None) -> Tensor:
         """Return the logits after each token."""

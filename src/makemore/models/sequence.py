@@ -7,9 +7,10 @@ otherwise: half of a padded batch of names is padding.
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from makemore.errors import whole_number
 from makemore.models.dropout import places_of
 from makemore.models.network import Network
 
@@ -37,6 +38,29 @@ class SequenceNetwork(Network):
 
         Repeated over the tokens of a sequence it gives what `forward` does. A state is never changed in place.
         """
+
+
+class EmbeddedSequenceNetwork(SequenceNetwork):
+    """A sequence network whose first layer is an embedding of the tokens.
+
+    Args:
+        vocab_size: V, the number of tokens.
+        block_size: the most tokens that a prediction depends on.
+        embedding_dim: E, the dimension of the embedding.
+        dropout: the probability to drop a number.
+    """
+
+    def __init__(self, vocab_size: int, block_size: int, embedding_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.block_size = whole_number("model.block_size", block_size, at_least=1)
+        self.takes_key = dropout > 0
+        self.embed = nn.Embedding(vocab_size, whole_number("model.embedding_dim", embedding_dim, at_least=1))
+
+    @property
+    def embedding(self) -> Tensor:
+        """The embedding (V, E) of the tokens."""
+        return self.embed.weight
 
 
 class Places:

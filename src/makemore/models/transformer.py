@@ -10,13 +10,13 @@ from torch.nn.utils.rnn import PackedSequence
 from makemore.errors import UserError, one_of, true_or_false, whole_number
 from makemore.models.dropout import Dropout
 from makemore.models.network import register
-from makemore.models.sequence import Places, SequenceNetwork, State, data_of
+from makemore.models.sequence import EmbeddedSequenceNetwork, Places, State, data_of
 
 _MLP_FACTOR = 4
 
 
 @register("transformer")
-class Transformer(SequenceNetwork):
+class Transformer(EmbeddedSequenceNetwork):
     """Embeddings of tokens and positions, blocks, and an output layer; the defaults are those of makemore.
 
     Args:
@@ -41,10 +41,7 @@ class Transformer(SequenceNetwork):
         tied: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.vocab_size = vocab_size
-        self.block_size = whole_number("model.block_size", block_size, at_least=1)
-        whole_number("model.embedding_dim", embedding_dim, at_least=1)
+        super().__init__(vocab_size, block_size, embedding_dim, dropout)
         whole_number("model.num_layers", num_layers, at_least=1, at_most=100)
         whole_number("model.num_heads", num_heads, at_least=1)
         one_of("model.positions", positions, ("learned", "rotary"))
@@ -54,8 +51,6 @@ class Transformer(SequenceNetwork):
         if positions == "rotary" and embedding_dim // num_heads % 2:
             size = f"model.embedding_dim={embedding_dim} by model.num_heads={num_heads}"
             raise UserError(f"model.positions=rotary turns pairs, and {size} is an odd number a head")
-        self.takes_key = dropout > 0
-        self.embed = nn.Embedding(vocab_size, embedding_dim)
         self.embed_position = nn.Embedding(block_size, embedding_dim) if positions == "learned" else None
         self.dropout = Dropout(dropout, 0)
         self.blocks = nn.ModuleList(
@@ -79,11 +74,6 @@ class Transformer(SequenceNetwork):
             _tie(self)
             # loading may put other tensors in their place
             self.register_load_state_dict_post_hook(_tie)  # type: ignore[no-untyped-call]
-
-    @property
-    def embedding(self) -> Tensor:
-        """The embedding (V, E) of the tokens."""
-        return self.embed.weight
 
     def forward(self, tokens: Tensor | PackedSequence, key: Tensor | None = None) -> Tensor:
         """Return the logits after each token."""

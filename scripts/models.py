@@ -30,7 +30,10 @@ def main(models: Sequence[str], texts: Sequence[str]) -> None:
             run_dir = Path("logs/models").absolute() / f"{model} {text}".replace(",", "").replace(" ", "_")
             line = [*MODELS[model], *ALL_TEXTS[text], "watch=none", f"hydra.run.dir={run_dir}"]
             print("python scripts/train.py", shlex.join(line), flush=True)
-            subprocess.run([sys.executable, str(ROOT / "scripts" / "train.py"), *line], check=True)
+            ended = subprocess.run([sys.executable, str(ROOT / "scripts" / "train.py"), *line], check=False)
+            if ended.returncode:
+                # the command has said why
+                sys.exit(ended.returncode)
             results[model, text] = result_of(model, text, run_dir)
             # what is done is kept if the next one fails
             write_results(RESULTS, results)

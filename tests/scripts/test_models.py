@@ -1,5 +1,7 @@
 """Checks the page of models: its tables are written between comments, from results that are kept as JSON."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,16 @@ def test_the_tables_of_the_page_are_those_of_the_results() -> None:
 def test_the_picture_shows_what_there_is(tmp_path: Path) -> None:
     draw(RESULTS, tmp_path / "models.png")
     assert (tmp_path / "models.png").stat().st_size > 1000
+
+
+@pytest.mark.full
+def test_a_text_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    line = [sys.executable, str(ROOT / "scripts" / "models.py"), "kneser_ney", "--text", "places"]
+    ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    (said,) = ended.stderr.splitlines()
+    assert said.startswith("error: ")
+    assert "logs/texts/places.txt" in said
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -11,6 +11,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "bigram": ("model=bigram", "scheduler=constant", "optimizer.lr=0.01", "trainer.max_steps=5000"),
     "ngram, order 4": ("model=ngram", "model.order=4", "model.fake_count=0.1"),
     "kneser_ney": ("model=kneser_ney",),
+    "kneser_ney, order 8": ("model=kneser_ney", "model.order=8"),
     "bow": ("model=bow",),
     "mlp": ("model=mlp", "model.block_size=8", "scheduler=cosine", "optimizer.clip_norm=1"),
     "wavenet": ("model=wavenet",),

@@ -37,12 +37,15 @@ def draw(results: Mapping[tuple[str, str], Result], path: Path) -> None:
     """Draw the validation NLL on the shipped text against the seconds in training, alone and mixed with counts."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for model in MODELS:
-        if (result := results.get((model, "shipped"))) is None:
-            continue
+    shown = [result for model in MODELS if (result := results.get((model, "shipped"))) is not None]
+    for result in shown:
         seconds = max(result.seconds, 0.1)
         axes.plot(seconds, result.val, "o", color="tab:blue")
-        axes.annotate(model, (seconds, result.val), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        # a record may be the row of a model
+        alike = [other for other in shown if other.val == result.val]
+        if result == alike[0]:
+            label = ", ".join(other.model for other in alike)
+            axes.annotate(label, (seconds, result.val), textcoords="offset points", xytext=(5, 4), fontsize=8)
         if result.mixed_val is not None:
             axes.plot([seconds, seconds], [result.val, result.mixed_val], color="tab:gray", linewidth=0.5)
             axes.plot(seconds, result.mixed_val, "s", color="tab:orange", markersize=4)

@@ -214,7 +214,9 @@ def test_weights_and_activations_are_histograms_with_the_share_saturated(text: P
     assert [event.value for event in shown.Scalars("saturated/hidden")] == [0.25] * 3
 
 
-@pytest.mark.parametrize(("init", "says"), [("scaled", "{} by default"), ("normal", "{} with `model.init=normal`")])
+@pytest.mark.parametrize(
+    ("init", "says"), [("scaled", "{} with `model=mlp`"), ("normal", "{} with `model.init=normal`")]
+)
 def test_the_page_says_how_saturated_the_default_network_is_at_first(init: str, says: str, tmp_path: Path) -> None:
     data = TextDataModule(str(ROOT / "data" / "names.txt"))
     shape = {"block_size": 4, "embedding_dim": 16, "hidden_dim": 200, "init": init}

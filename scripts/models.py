@@ -50,9 +50,8 @@ def parse() -> tuple[list[str], list[str]]:
     parser.add_argument("--text", help=", ".join(ALL_TEXTS))
     arguments = parser.parse_args()
     models = [one_of("MODEL", name, tuple(MODELS)) for name in arguments.models]
-    return models or list(MODELS), [one_of("--text", arguments.text, tuple(ALL_TEXTS))] if arguments.text else list(
-        TEXTS
-    )
+    texts = [one_of("--text", arguments.text, tuple(ALL_TEXTS))] if arguments.text else list(TEXTS)
+    return models or list(MODELS), texts
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from makemore.files import clear_temporaries
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 
 OFTEN = ("log_every=7", "val_every=101", "checkpoint_every=37", "steps_per_execution=50", "data.max_lines=3000")
+SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model=mlp", "model.hidden_dim=8")
 MODELS = {
     "ngram": ("model=ngram", "model.order=4"),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
@@ -149,15 +150,7 @@ def flip_a_byte(content: bytes) -> bytes:
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    arguments = (
-        "trainer.max_steps=12",
-        "val_every=5",
-        "log_every=2",
-        "checkpoint_every=4",
-        "model=mlp",
-        "model.hidden_dim=8",
-    )
-    assert run("train", *arguments, cwd=tmp_path / "a", prepare=signal_at_step(10)).code == 143
+    assert run("train", *SHORT, cwd=tmp_path / "a", prepare=signal_at_step(10)).code == 143
     run_dir = run_in(tmp_path / "a")
     newest = directory_of(run_dir) / "step-00000010.ckpt"
     newest.write_bytes(damage(newest.read_bytes()))
@@ -171,20 +164,12 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     assert outcome.err.count(f"{newest}: is damaged") == 1
     assert "resuming from step 8" in outcome.err
     assert newest.with_name(f"{newest.name}.damaged").exists()
-    assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
+    assert ending(run_dir) == ending(train(tmp_path / "b", *SHORT))
 
 
 @pytest.mark.full
 def test_where_no_checkpoint_is_whole_the_run_begins_anew(tmp_path: Path) -> None:
-    arguments = (
-        "trainer.max_steps=12",
-        "val_every=5",
-        "log_every=2",
-        "checkpoint_every=4",
-        "model=mlp",
-        "model.hidden_dim=8",
-    )
-    whole = train(tmp_path / "b", *arguments)
+    whole = train(tmp_path / "b", *SHORT)
     run_dir = Path(shutil.copytree(whole, tmp_path / "a" / whole.relative_to(tmp_path / "b")))
     for path in directory_of(run_dir).iterdir():
         path.write_bytes(b"")

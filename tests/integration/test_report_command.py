@@ -44,7 +44,8 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, command: Command) ->
     for expected in (
         "model.hidden_dim",
         model.sha256["train"],
-        "python scripts/train.py model=mlp model.hidden_dim=32 data.max_lines=2000 trainer.max_steps=300 val_every=",
+        "python scripts/train.py model=mlp model.hidden_dim=32 data.max_lines=2000 trainer.max_steps=300 "
+        "val_every=100",
         "python scripts/train.py resume=run trainer.max_steps=600",
         "python scripts/sample.py ckpt_path=run/checkpoints/step-00000300.ckpt num_samples=40",
         '<div class="chart">',

@@ -245,7 +245,7 @@ def whole(text: Path, **options: Any) -> TextDataModule:
 
 
 def config(text: Path, *overrides: str) -> DictConfig:
-    """Compose a run of the default command on a text."""
+    """Compose a run of a small MLP on a text."""
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         return compose("train", ["data=text", f"data.path={text}", "model=mlp", "model.hidden_dim=5", *overrides])
 

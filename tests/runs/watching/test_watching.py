@@ -217,7 +217,7 @@ def test_weights_and_activations_are_histograms_with_the_share_saturated(text: P
 @pytest.mark.parametrize(
     ("init", "says"), [("scaled", "{} with `model=mlp`"), ("normal", "{} with `model.init=normal`")]
 )
-def test_the_page_says_how_saturated_the_default_network_is_at_first(init: str, says: str, tmp_path: Path) -> None:
+def test_the_page_says_how_saturated_the_mlp_is_at_first(init: str, says: str, tmp_path: Path) -> None:
     data = TextDataModule(str(ROOT / "data" / "names.txt"))
     shape = {"block_size": 4, "embedding_dim": 16, "hidden_dim": 200, "init": init}
     model = NeuralLanguageModel("mlp", data.corpus.vocabulary, partial(torch.optim.SGD, lr=0.0), None, **shape)
@@ -326,7 +326,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 
 
 def composed(text: Path, **values: Any) -> DictConfig:
-    """Return the default config on a text with other values at the top, `watch` among them."""
+    """Return the config of an MLP on a text with other values at the top, `watch` among them."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", ["model=mlp", "data=text", f"data.path={text}"])
     return OmegaConf.create({key: value for key, value in config.items() if key != "watch"} | values)

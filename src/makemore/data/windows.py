@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 _Array = npt.NDArray[Any]
@@ -92,13 +93,25 @@ class Windows:
             both = zip(found, self._distinct(everything[start : start + _CHUNK]), strict=True)
             found = self._distinct(*(np.concatenate(arrays) for arrays in both))
         positions, counts = found
-        codes, _ = self._codes(positions, range(-self.block_size, 0))
-        _, first, pair_context = np.unique(codes, return_index=True, return_inverse=True)
-        stream = self.stream.numpy()
-        distinct = stream[positions[first][:, None] + np.arange(-self.block_size, 0)]
-        arrays = (distinct, pair_context.astype(np.int32), stream[positions].astype(np.int32), counts)
+        distinct, is_new = self._contexts(positions)
+        pair_context = np.cumsum(is_new, dtype=np.int32) - 1
+        arrays = (distinct, pair_context, self.stream.numpy()[positions].astype(np.int32), counts)
         contexts, context, target, count = (torch.from_numpy(array) for array in arrays)
         return CountedWindows(contexts, context, target, count, self.start)
+
+    def _contexts(self, positions: _Array) -> tuple[_Array, npt.NDArray[np.bool_]]:
+        """Return the distinct contexts (C, T) of windows in the order of their tokens, and where (P,) each is new."""
+        everything = sliding_window_view(self.stream.numpy(), self.block_size + 1)[:, :-1]
+        rows = max(_CHUNK // (self.block_size + 1), 1)
+        is_new = np.ones(len(positions), dtype=bool)
+        found = [everything[positions[:1] - self.block_size]]
+        for start in range(1, len(positions), rows):
+            # with the one before them
+            contexts = everything[positions[start - 1 : start + rows] - self.block_size]
+            new = (contexts[1:] != contexts[:-1]).any(1)
+            is_new[start : start + rows] = new
+            found.append(contexts[1:][new])
+        return np.concatenate(found), is_new
 
     def _distinct(self, positions: _Array, counts: _Array | None = None) -> tuple[_Array, _Array]:
         """Return a position of each distinct window, in the order of their tokens, and the sums of their counts.
@@ -107,8 +120,7 @@ class Windows:
         """
         codes, possible = self._codes(positions, range(-self.block_size, 1))
         if possible > _DENSE:
-            _, codes = np.unique(codes, return_inverse=True)
-            possible = int(codes.max(initial=-1)) + 1
+            possible = _renumber(codes)
         # exact in float64 up to 2^53
         sums = np.bincount(codes, counts, possible).astype(np.int64)
         last = np.empty(possible, dtype=positions.dtype)
@@ -124,12 +136,23 @@ class Windows:
         for offset in offsets:
             if distinct * self.vocab_size >= 2**63:
                 # renumbers the distinct prefixes, so that longer ones fit into 64 bits
-                seen, codes = np.unique(codes, return_inverse=True)
-                distinct = len(seen)
+                distinct = _renumber(codes)
             codes *= self.vocab_size
             codes += stream[positions + offset]
             distinct *= self.vocab_size
         return codes, distinct
+
+
+def _renumber(codes: _Array) -> int:
+    """Give each of the codes (N,) its rank among the distinct ones, in place, and return how many these are."""
+    order = codes.argsort()
+    ranks = codes[order]
+    is_new = np.ones(len(codes), dtype=bool)
+    np.not_equal(ranks[1:], ranks[:-1], out=is_new[1:])
+    np.cumsum(is_new, out=ranks)
+    ranks -= 1
+    codes[order] = ranks
+    return int(np.count_nonzero(is_new))
 
 
 class Reader(Protocol):

@@ -105,11 +105,11 @@ def _by_prefix(network: SequenceNetwork, windows: CountedWindows, rows: int) -> 
     device = windows.contexts.device
     size = min(network.block_size, windows.contexts.shape[1])
     contexts = windows.contexts[:, windows.contexts.shape[1] - size :].cpu().numpy()
-    every = torch.arange(len(contexts) + 1, device=device, dtype=windows.pair_context.dtype)
-    bounds = torch.searchsorted(windows.pair_context, every)
     for tree in prefix_trees(contexts, windows.start, rows):
         chosen = torch.from_numpy(tree.chosen).to(device)
-        firsts, counts = bounds[chosen], bounds[chosen + 1] - bounds[chosen]
+        bounds = torch.stack([chosen, chosen + 1]).to(windows.pair_context.dtype)
+        firsts, ends = torch.searchsorted(windows.pair_context, bounds)
+        counts = ends - firsts
         row = torch.arange(len(chosen), device=device).repeat_interleave(counts)
         # the pairs of each chosen context, one after another
         pairs = torch.arange(len(row), device=device) + (firsts - counts.cumsum(0) + counts)[row]

@@ -3,6 +3,7 @@
 Counting and networks err differently, so a mixture of both is better than each (Bengio et al. 2003, section 4.2).
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,6 @@ from makemore.checkpoints import RECORD_KEY, path_of, record_of
 from makemore.console import TableColumn, print_table
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import SPLITS
-from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.files import writing
 from makemore.inference.evaluation import print_nlls
@@ -23,11 +23,13 @@ from makemore.inference.likelihood import NLL, log_probs, most_rows
 from makemore.inference.reference import reference_row
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.mixture import Mixture
-from makemore.models.network import Counted, Network, build
+from makemore.models.network import Counted, build
 
 # EM ends when no weight changes by more
 _TOLERANCE = 1e-7
 _MOST_ITERATIONS = 10_000
+# examples mixed at once
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def mix_with_counts(checkpoint: Path, corpus: Corpus) -> Mix | None:
     model = load(checkpoint)
     if isinstance(model.network, Counted):
         return None
+    # the windows of a run that has ended: its Trainer, model and data refer to each other
+    gc.collect()
     counts = reference_row(corpus).network
     arguments = {"order": counts.order}
     other = replace(model, path=Path("Kneser-Ney"), architecture="kneser_ney", arguments=arguments, network=counts)
@@ -93,13 +97,15 @@ def _fitted(models: Sequence[TrainedModel], corpus: Corpus) -> Mix:
     assert isinstance(network, Mixture)
     for part, model in zip(network.parts, models, strict=True):
         part.load_state_dict(model.network.state_dict())
-    found = {split: target_log_probs(network, corpus, split) for split in SPLITS if corpus.size(split)}
-    network.weights = em_weights(*found["val"])
-    nlls = {
-        split: _nll((each + network.weights.log().unsqueeze(1)).logsumexp(0), n) for split, (each, n) in found.items()
-    }
-    of_parts, counts = found["val"]
-    return Mix(models, network.eval(), nlls, [_nll(of_part, counts) for of_part in of_parts])
+    of_val = target_log_probs(network, corpus, "val")
+    network.weights = em_weights(*of_val)
+    nlls = {}
+    for split in filter(corpus.size, SPLITS):
+        # of one split at a time
+        log_probs, counts = of_val if split == "val" else target_log_probs(network, corpus, split)
+        nlls[split] = _nll(_mixed(log_probs, network.weights), counts)
+    log_probs, counts = of_val
+    return Mix(models, network.eval(), nlls, [_nll(of_part, counts) for of_part in log_probs])
 
 
 def check_alike(first: TrainedModel, other: TrainedModel) -> None:
@@ -125,14 +131,17 @@ def target_log_probs(mixture: Mixture, corpus: Corpus, split: str) -> tuple[Tens
     """
     sizes = [part.block_size for part in mixture.parts if part.reads == "windows"]
     windows = corpus.windows(split, max([corpus.context_size(mixture), *sizes])).counted()
-    return torch.stack([_of_pairs(part, windows) for part in mixture.parts]), windows.pair_count.double()
+    found = torch.empty((len(mixture.parts), len(windows.pair_count)), dtype=torch.float64)
+    for part, of_part in zip(mixture.parts, found, strict=True):
+        for chunk in log_probs(part, windows, most_rows(part)):
+            of_part[chunk.pairs] = chunk.chosen.double()
+    return found, windows.pair_count.double()
 
 
-def _of_pairs(network: Network, windows: CountedWindows) -> Tensor:
-    found = torch.empty(len(windows.pair_count), dtype=torch.float64)
-    for part in log_probs(network, windows, most_rows(network)):
-        found[part.pairs] = part.chosen.double()
-    return found
+def _mixed(log_probs: Tensor, weights: Tensor) -> Tensor:
+    """Return the log-probabilities (P,) of a mixture from those of its parts (K, P) and their weights (K,)."""
+    chunks = (log_probs[:, first : first + _CHUNK] for first in range(0, log_probs.shape[1], _CHUNK))
+    return torch.cat([(chunk + weights.log().unsqueeze(1)).logsumexp(0) for chunk in chunks])
 
 
 def em_weights(log_probs: Tensor, counts: Tensor) -> Tensor:

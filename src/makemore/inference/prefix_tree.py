@@ -15,6 +15,7 @@ from torch import Tensor
 from makemore.models.sequence import SequenceNetwork, State
 
 _Array = npt.NDArray[np.int64]
+_Tokens = npt.NDArray[np.integer[Any]]
 # of the contexts of one tree
 _TOKENS = 2**18
 
@@ -64,29 +65,40 @@ class PrefixTree:
         return torch.cat(found).index_select(0, torch.from_numpy(order).to(device))
 
 
-def prefix_trees(contexts: npt.NDArray[np.integer[Any]], start: int, rows: int) -> Iterator[PrefixTree]:
+def prefix_trees(contexts: _Tokens, start: int, rows: int) -> Iterator[PrefixTree]:
     """Yield trees of at most `rows` contexts that together have all contexts (C, T).
 
     A context may begin with several start tokens, of which those before the last are padding, and in no prefix.
     """
-    total, length = contexts.shape
-    is_start = contexts == start
-    # a start token stands nowhere but at the beginning
-    padding = np.maximum(is_start.sum(1) - 1, 0)
-    lengths = length - padding
-    # without padding, and -1 beyond the end
-    columns = padding[:, None] + np.arange(length)
-    inside = columns < length
-    lines = np.where(inside, np.take_along_axis(contexts.astype(np.int64), np.minimum(columns, length - 1), 1), -1)
-    order = np.lexsort(lines.T[::-1])
+    keys = _keys(contexts, start)
+    total, length = keys.shape
+    # as bytes, keys compare as the contexts do
+    order = np.argsort(keys.view(f"S{keys.itemsize * length}")[:, 0], kind="stable")
     rows = max(min(rows, _TOKENS // length), 1)
     for first in range(0, total, rows):
         chosen = order[first : first + rows]
-        yield PrefixTree(chosen, _levels(lines[chosen], lengths[chosen]))
+        yield PrefixTree(chosen, _levels(keys[chosen].astype(np.int64) - 1))
 
 
-def _levels(lines: _Array, lengths: _Array) -> list[Level]:
+def _keys(contexts: _Tokens, start: int) -> _Tokens:
+    """Return contexts (C, T) without padding, each token plus 1, and 0 beyond the end; big-endian, of few bytes."""
+    total, length = contexts.shape
+    smallest = np.min_scalar_type(int(contexts.max(initial=0)) + 1)
+    keys = np.zeros((total, length), dtype=smallest.newbyteorder(">"))
+    rows = max(_TOKENS // length, 1)
+    for first in range(0, total, rows):
+        part = contexts[first : first + rows]
+        # a start token stands nowhere but at the beginning
+        padding = np.maximum((part == start).sum(1, keepdims=True) - 1, 0)
+        columns = np.arange(length)
+        # both masks have as many tokens in a row
+        keys[first : first + rows][columns < length - padding] = part[columns >= padding].astype(smallest) + 1
+    return keys
+
+
+def _levels(lines: _Array) -> list[Level]:
     """Return the levels of contexts (R, T) in lexicographic order, where -1 is beyond the end."""
+    lengths = (lines >= 0).sum(1)
     # whether a prefix is not that of the row before
     is_new = np.ones(lines.shape, dtype=bool)
     is_new[1:] = np.logical_or.accumulate(lines[1:] != lines[:-1], axis=1)

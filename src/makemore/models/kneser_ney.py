@@ -48,7 +48,7 @@ class KneserNey(Counted):
         node = torch.zeros(len(windows.contexts), dtype=torch.int64, device=device)
         edges = torch.tensor([-1], device=device)
         # the nearest token first
-        for tokens in windows.contexts.long().T.flip(0):
+        for tokens in reversed(windows.contexts.unbind(1)):
             codes, node = torch.unique(node * size + tokens, return_inverse=True)
             node += len(edges)
             edges = torch.cat([edges, codes])

@@ -1,5 +1,6 @@
 """Checks contexts and targets against the lessons' loop, and counted windows against a Counter of the examples."""
 
+import tracemalloc
 from collections import Counter
 from itertools import pairwise
 
@@ -165,6 +166,19 @@ def test_counted_contexts_are_distinct_and_in_order_and_pairs_in_the_order_of_th
     assert pairs == sorted(set(pairs))
     assert {row for row, _ in pairs} == set(range(len(contexts)))
     assert counted.pair_count.min() >= 1
+
+
+def test_counting_takes_little_more_memory_than_the_distinct_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.data.windows._CHUNK", 2**12)
+    letters = np.random.default_rng(0).choice(list("abcdefghijklmnop"), (300, 100))
+    windows = windows_of(["".join(line) for line in letters], 100, Vocabulary("abcdefghijklmnop"))
+    tracemalloc.start()
+    counted = windows.counted()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(counted.contexts) > 29_000
+    # a matrix of the places of their tokens is 8 times as large
+    assert peak < 2 * counted.contexts.nbytes
 
 
 def test_counts_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Checks the mixing of trained models: weights of the greatest likelihood, checkpoints, and what is refused."""
 
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore.data.corpus import read_corpus
+from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.errors import UserError
+from makemore.inference import mixing
 from makemore.inference.evaluation import counted_splits, split_nlls
-from makemore.inference.mixing import em_weights, mix
+from makemore.inference.mixing import em_weights, mix, mix_with_counts
 from makemore.inference.trained_model import TrainedModel, load
+from makemore.models.mixture import Mixture
 from makemore.models.network import Counted, build
 
 GRU = ("gru", {"block_size": 12, "embedding_dim": 3, "hidden_dim": 4})
@@ -131,6 +134,38 @@ def test_a_mixture_of_mixtures_is_a_mixture(text: Path, tmp_path: Path) -> None:
     nlls = split_nlls(loaded.network, counted_splits(read_corpus(options), loaded.network))
     assert nlls["val"].nats == pytest.approx(both.nlls["val"].nats, abs=1e-5)
     assert loaded.sample(3) == loaded.sample(5)[:3]
+
+
+def test_what_is_mixed_at_once_changes_nothing(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [trained_on(CorpusOptions(str(text)), named) for named in (GRU, KNESER_NEY, MLP)]
+    whole = mix(models)
+    monkeypatch.setattr(mixing, "_CHUNK", 7)
+    parts = mix(models)
+    assert torch.equal(parts.network.weights, whole.network.weights)
+    for split, nll in whole.nlls.items():
+        assert parts.nlls[split].total == pytest.approx(nll.total, rel=1e-15)
+
+
+def test_a_run_that_has_ended_leaves_no_windows_in_memory_while_it_is_mixed(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = CorpusOptions(str(text))
+    path = mix([trained_on(options, GRU), trained_on(options, MLP)]).write(tmp_path)
+    # as the Trainer, the model and the data of a run do, it refers to itself
+    data = torch.nn.Module()
+    data.__dict__["trainer"] = [data]
+    gone = weakref.ref(data)
+    del data
+    found, splits = mixing.target_log_probs, []
+
+    def target_log_probs(mixture: Mixture, corpus: Corpus, split: str) -> tuple[Tensor, Tensor]:
+        assert gone() is None
+        splits.append(split)
+        return found(mixture, corpus, split)
+
+    monkeypatch.setattr(mixing, "target_log_probs", target_log_probs)
+    assert mix_with_counts(path, read_corpus(options)) is not None
+    assert sorted(splits) == ["test", "train", "val"]
 
 
 @pytest.mark.parametrize(

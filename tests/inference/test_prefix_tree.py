@@ -1,5 +1,10 @@
 """Checks trees of prefixes: exact NLL of networks over lines as one forward pass for each line gives it."""
 
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,10 +13,12 @@ from hypothesis import strategies as st
 
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import SPLITS, CorpusOptions
+from makemore.inference import prefix_tree
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.prefix_tree import prefix_trees
 from makemore.models.network import Network, build
 
+Tree = tuple[list[int], list[tuple[list[int], ...]]]
 WORDS = st.lists(st.text("abcd", min_size=1, max_size=12), min_size=6, max_size=40)
 
 
@@ -58,3 +65,59 @@ def test_a_prefix_is_one_node_however_many_contexts_it_begins() -> None:
     assert [level.tokens.tolist() for level in tree.levels] == [[0], [1], [2, 3], [2]]
     assert [level.parents.tolist() for level in tree.levels] == [[0], [0], [0, 0], [0]]
     assert sum(len(level.tokens) for level in tree.levels) == 5
+
+
+def plain_trees(lines: list[tuple[int, ...]], rows: int) -> list[Tree]:
+    """The rows of each tree, and the parents, tokens, rows and ends of its levels, from lines without padding."""
+    order = sorted(range(len(lines)), key=lines.__getitem__)
+    found = []
+    for first in range(0, len(lines), rows):
+        chosen = order[first : first + rows]
+        levels = []
+        nodes: dict[tuple[int, ...], int] = {(): 0}
+        for length in range(1, max(len(lines[row]) for row in chosen) + 1):
+            prefixes = list(dict.fromkeys(lines[row][:length] for row in chosen if len(lines[row]) >= length))
+            parents = [nodes[prefix[:-1]] for prefix in prefixes]
+            nodes = {prefix: node for node, prefix in enumerate(prefixes)}
+            here = [place for place, row in enumerate(chosen) if len(lines[row]) == length]
+            tokens, ends = [prefix[-1] for prefix in prefixes], [nodes[lines[chosen[place]]] for place in here]
+            levels.append((parents, tokens, here, ends))
+        found.append((chosen, levels))
+    return found
+
+
+# the last of each kind of token fills its type, one or two bytes long
+@pytest.mark.parametrize(
+    ("others", "dtype"), [((0, 3), "u1"), ((252, 255), "u1"), ((254, 515), "i2"), ((0, 66000), "i4")]
+)
+@given(data=st.data(), length=st.integers(1, 6), rows=st.sampled_from([1, 3, 1000]), start_is_last=st.booleans())
+@settings(deadline=None)
+def test_trees_are_those_of_the_sorted_lines(
+    others: tuple[int, int], dtype: str, data: st.DataObject, length: int, rows: int, start_is_last: bool
+) -> None:
+    start = others[start_is_last]
+    token = st.sampled_from(sorted({*others, others[0] + 1, others[1] - 1, sum(others) // 2} - {start}))
+    whole = st.lists(token, max_size=length - 1).map(lambda tokens: (start, *tokens))
+    # the beginning of a long line is beyond what its context holds
+    cut = st.lists(token, min_size=length, max_size=length).map(tuple)
+    lines: list[tuple[int, ...]] = data.draw(st.lists(whole | cut, min_size=1, max_size=30))
+    contexts = np.array([(start,) * (length - len(line)) + line for line in lines], dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix_tree, "_TOKENS", rows * length)
+        found = [
+            (tree.chosen.tolist(), [tuple(part.tolist() for part in vars(level).values()) for level in tree.levels])
+            for tree in prefix_trees(contexts, start, 1000)
+        ]
+    assert found == plain_trees(lines, rows)
+
+
+def test_they_take_little_more_memory_than_the_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_tree, "_TOKENS", 2**12)
+    contexts: npt.NDArray[Any] = np.random.default_rng(0).integers(1, 27, (20_000, 60), dtype=np.uint8)
+    tracemalloc.start()
+    rows = sum(len(tree.chosen) for tree in prefix_trees(contexts, 0, 100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == len(contexts)
+    # a matrix of int64 is 8 times as large
+    assert peak < 2 * contexts.nbytes

@@ -88,30 +88,32 @@ class Windows:
     def counted(self) -> CountedWindows:
         """Count the examples."""
         everything = self.positions.numpy()
-        found = self._distinct(everything[:_CHUNK])
+        parts = [self._distinct(everything[:_CHUNK])]
         for start in range(_CHUNK, len(self), _CHUNK):
-            both = zip(found, self._distinct(everything[start : start + _CHUNK]), strict=True)
-            found = self._distinct(*(np.concatenate(arrays) for arrays in both))
-        positions, counts = found
-        distinct, is_new = self._contexts(positions)
+            parts.append(self._distinct(everything[start : start + _CHUNK]))
+            # seldom, as it sorts all of them
+            if sum(len(counts) for _, counts in parts[1:]) > len(parts[0][1]):
+                parts = [self._merged(parts)]
+        positions, counts = self._merged(parts)
+        windows = sliding_window_view(self.stream.numpy(), self.block_size + 1)
+        firsts = positions - self.block_size
+        is_new = np.ones(len(firsts), dtype=bool)
+        rows = max(_CHUNK // windows.shape[1], 1)
+        for start in range(1, len(firsts), rows):
+            # windows in the order of their tokens: those with the same context are neighbours
+            neighbours = windows[firsts[start - 1 : start + rows], :-1]
+            is_new[start : start + rows] = (neighbours[1:] != neighbours[:-1]).any(1)
         pair_context = np.cumsum(is_new, dtype=np.int32) - 1
-        arrays = (distinct, pair_context, self.stream.numpy()[positions].astype(np.int32), counts)
+        targets = self.stream.numpy()[positions].astype(np.int32)
+        arrays = (windows[firsts[is_new], :-1], pair_context, targets, counts)
         contexts, context, target, count = (torch.from_numpy(array) for array in arrays)
         return CountedWindows(contexts, context, target, count, self.start)
 
-    def _contexts(self, positions: _Array) -> tuple[_Array, npt.NDArray[np.bool_]]:
-        """Return the distinct contexts (C, T) of windows in the order of their tokens, and where (P,) each is new."""
-        everything = sliding_window_view(self.stream.numpy(), self.block_size + 1)[:, :-1]
-        rows = max(_CHUNK // (self.block_size + 1), 1)
-        is_new = np.ones(len(positions), dtype=bool)
-        found = [everything[positions[:1] - self.block_size]]
-        for start in range(1, len(positions), rows):
-            # with the one before them
-            contexts = everything[positions[start - 1 : start + rows] - self.block_size]
-            new = (contexts[1:] != contexts[:-1]).any(1)
-            is_new[start : start + rows] = new
-            found.append(contexts[1:][new])
-        return np.concatenate(found), is_new
+    def _merged(self, parts: list[tuple[_Array, _Array]]) -> tuple[_Array, _Array]:
+        if len(parts) == 1:
+            return parts[0]
+        positions, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return self._distinct(positions, counts)
 
     def _distinct(self, positions: _Array, counts: _Array | None = None) -> tuple[_Array, _Array]:
         """Return a position of each distinct window, in the order of their tokens, and the sums of their counts.
@@ -180,8 +182,7 @@ def padded(tokens: _Array, lengths: _Array, block_size: int, start: int) -> Tens
 
 def positions_of(chosen: npt.NDArray[np.bool_], lengths: _Array, block_size: int) -> Tensor:
     """Return the positions in the padded stream of the chosen of all tokens (N,), in the smallest type."""
-    size = len(chosen) + len(lengths) * block_size
-    found = np.empty(np.count_nonzero(chosen), dtype=np.int32 if size < 2**31 else np.int64)
+    found = np.empty(np.count_nonzero(chosen), dtype=_smallest(lengths, block_size))
     filled = 0
     for part, positions in _positions(lengths, block_size):
         wanted = positions[chosen[part]]
@@ -192,12 +193,22 @@ def positions_of(chosen: npt.NDArray[np.bool_], lengths: _Array, block_size: int
 
 def _positions(lengths: _Array, block_size: int) -> Iterator[tuple[slice, _Array]]:
     """Yield the slice of the tokens of each chunk of lines, and their positions in the padded stream."""
-    ends = np.cumsum(lengths, dtype=np.int64)
+    smallest = _smallest(lengths, block_size)
+    ends = np.cumsum(lengths, dtype=smallest)
     begin = first = 0
     while first < len(lengths):
+        # a search for another type would copy them all
+        most = smallest.type(min(begin + _CHUNK, ends[-1]))
         # one line at least
-        last = max(int(np.searchsorted(ends, begin + _CHUNK, side="right")), first + 1)
+        last = max(int(np.searchsorted(ends, most, side="right")), first + 1)
         # a line is shifted by the padding of all lines up to its own
-        shifts = np.repeat(np.arange(first + 1, last + 1) * block_size, lengths[first:last])
-        yield slice(begin, begin + len(shifts)), np.arange(begin, begin + len(shifts)) + shifts
-        begin, first = begin + len(shifts), last
+        shifts = np.repeat(np.arange(first + 1, last + 1, dtype=smallest) * block_size, lengths[first:last])
+        part = slice(begin, begin + len(shifts))
+        yield part, np.arange(part.start, part.stop, dtype=smallest) + shifts
+        begin, first = part.stop, last
+
+
+def _smallest(lengths: _Array, block_size: int) -> np.dtype[Any]:
+    """Return the smallest type of positions in the padded stream of lines."""
+    size = lengths.sum(dtype=np.int64) + len(lengths) * block_size
+    return np.dtype(np.int32 if size < 2**31 else np.int64)

@@ -59,8 +59,9 @@ class KneserNey(Counted):
             pairs = edges[pairs // size] // size * size + pairs % size
             pairs, counts = torch.unique(pairs, return_counts=True)
             levels.insert(0, (pairs, counts))
-        pairs, counts = (torch.cat(tables) for tables in zip(*levels, strict=True))
         discounts = torch.cat([_discounts(counts) for _, counts in levels])
+        pairs, counts = (torch.cat(tables) for tables in zip(*levels, strict=True))
+        del levels, order
         node = pairs // size
         zeros = torch.zeros(len(edges), dtype=torch.float64, device=device)
         totals = zeros.index_add(0, node, counts.double())

@@ -1,5 +1,6 @@
 """Checks the mixing of trained models: weights of the greatest likelihood, checkpoints, and what is refused."""
 
+import gc
 import weakref
 from dataclasses import replace
 from itertools import pairwise
@@ -151,6 +152,8 @@ def test_a_run_that_has_ended_leaves_no_windows_in_memory_while_it_is_mixed(
 ) -> None:
     options = CorpusOptions(str(text))
     path = mix([trained_on(options, GRU), trained_on(options, MLP)]).write(tmp_path)
+    # so that it does not go by chance
+    gc.disable()
     # as the Trainer, the model and the data of a run do, it refers to itself
     data = torch.nn.Module()
     data.__dict__["trainer"] = [data]
@@ -164,7 +167,10 @@ def test_a_run_that_has_ended_leaves_no_windows_in_memory_while_it_is_mixed(
         return found(mixture, corpus, split)
 
     monkeypatch.setattr(mixing, "target_log_probs", target_log_probs)
-    assert mix_with_counts(path, read_corpus(options)) is not None
+    try:
+        assert mix_with_counts(path, read_corpus(options)) is not None
+    finally:
+        gc.enable()
     assert sorted(splits) == ["test", "train", "val"]
 
 

@@ -16,8 +16,9 @@ from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.training.compiling import compiled_steps
 from makemore.training.module import NeuralLanguageModel
-from makemore.training.steps import Objective, compiled_steps, eager_steps
+from makemore.training.steps import Objective, eager_steps
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "rnn": {"embedding_dim": 5, "hidden_dim": 8},

@@ -17,9 +17,11 @@ from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
+from makemore.training.compiling import COMPILERS
 from makemore.training.draws import renewed_buffers
 from makemore.training.optimizers import StepOptions, parameters_of
-from makemore.training.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
+from makemore.training.pure_step import PureStep
+from makemore.training.steps import Losses, Objective, TakeSteps, no_losses
 
 Batch = tuple[Tensor, ...]  # the arguments of a block's `nll` but the network
 
@@ -103,17 +105,14 @@ class Stack:
 
         return take
 
-    def compiled_steps(self) -> TakeSteps:
+    def compiled_steps(self, compiler: bool | str) -> TakeSteps:
         """Return a function that takes the steps of a block in calls of compiled ones."""
-        return compiled_update(
-            self.update,
-            self.buffers,
-            lambda parameters, buffers, nll_of, batch: self.gradients(
-                nll_of, parameters, buffers, self.constants, batch
-            ),
-            self.eager_steps,
-            self._objective.network,
-        )
+
+        def gradients(parameters, buffers, nll_of, batch):  # type: ignore[no-untyped-def] # see pure_step
+            return self.gradients(nll_of, parameters, buffers, self.constants, batch)
+
+        step = PureStep(self._objective.network, gradients, self.update, self.buffers)
+        return COMPILERS[compiler](step, self.eager_steps)
 
     def gradients(
         self,

@@ -1,0 +1,163 @@
+"""Take the steps of a block in one XLA program (`compile=xla`, extra `xla`).
+
+PyTorch traces a whole step, with its backward pass and update, into ATen operators, and JAX interprets them. So the
+networks, objectives, update rules and mapped members are those of eager steps. The program is a loop whose bound is an
+argument: one compilation serves every number of steps.
+"""
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from makemore import signals
+from makemore.data import cache
+from makemore.data.batches import Block, FullBatches, PackedBatches
+from makemore.training.pure_step import PureStep
+from makemore.training.steps import Losses, TakeSteps, no_losses
+
+log = logging.getLogger(__name__)
+
+# the most steps in one call, after which a signal is answered
+_STEPS = {"windows": 64, "lines": 8}
+
+
+def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
+    """Return a function that takes the steps of a block in calls of an XLA program, up to 64 at a time.
+
+    Where the network uses an operator that `makemore.training.aten` does not know, a warning says so and the steps are
+    those that `otherwise` makes.
+    """
+    # a second, which others need not wait for
+    jax = _configured_jax()
+    from makemore.training.aten import UnknownOperatorError
+
+    changing = [leaf for leaf in tree_flatten(step.changing)[0] if leaf is not None]
+    most = _STEPS[step.network.reads]
+    programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+    eager: TakeSteps | None = None
+
+    def take(block: Block, rates: Sequence[Any]) -> Losses:
+        nonlocal eager
+        assert not isinstance(block, PackedBatches)
+        if eager is not None:
+            return eager(block, rates)
+        shared = isinstance(block, FullBatches)
+        # a full batch is the same in all steps
+        batches = next(block.batches()) if shared else block.stacked()
+        shapes = tuple(batch.shape if shared else batch.shape[1:] for batch in batches)
+        rate = torch.tensor(rates, device=changing[0].device)
+        losses = [no_losses(rate.device)]
+        with jax.enable_x64(True):
+            if shapes not in programs:
+                try:
+                    # takes seconds; an interrupted block is taken back
+                    with signals.at_once():
+                        programs[shapes] = _program(step, block, rate[0], shared)
+                except UnknownOperatorError as error:
+                    log.warning("compile=xla: %s; training continues without", error)
+                    eager = otherwise()
+                    return eager(block, rates)
+            values = [_to_jax(tensor) for tensor in changing]
+            for first in range(0, len(block), most):
+                if signals.requested():
+                    break
+                part = slice(first, min(first + most, len(block)))
+                arguments = [_to_jax(batch if shared else _padded(batch[part], most)) for batch in batches]
+                steps = part.stop - part.start
+                values, *found = programs[shapes](steps, values, _to_jax(_padded(rate[part], most)), arguments)
+                nlls, penalties = (_to_torch(each)[:steps] for each in found)
+                losses.append((nlls, penalties))
+            for tensor, value in zip(changing, values, strict=True):
+                tensor.copy_(_to_torch(value))
+        nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
+        return nlls, penalties
+
+    return take
+
+
+def _program(step: PureStep, block: Block, rate: Tensor, shared: bool) -> Callable[..., Any]:
+    """Return the function (steps, values that change, rates, batches) -> (new values, NLLs, penalties)."""
+    import jax
+    import jax.numpy as jnp
+
+    from makemore.training.aten import as_jax
+
+    one = as_jax(_traced(step, block, rate))
+
+    @jax.jit
+    def program(steps: Any, values: Any, rates: Any, batches: Any) -> Any:
+        def body(index: Any, carry: Any) -> Any:
+            values, nlls, penalties = carry
+            batch = batches if shared else [batch[index] for batch in batches]
+            *values, nll, penalty = one(*values, *batch, rates[index])
+            return values, nlls.at[index].set(nll), penalties.at[index].set(penalty)
+
+        return jax.lax.fori_loop(0, steps, body, (values, jnp.zeros_like(rates), jnp.zeros_like(rates)))
+
+    return program
+
+
+def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:
+    """Return a step as a graph without side effects: (*changing, *batch, rate) -> (*changing, NLL, penalty)."""
+    # imports Dynamo's decompositions, which takes as long as JAX
+    from torch._decomp import core_aten_decompositions
+    from torch._dispatch.python import enable_python_dispatcher
+
+    given, spec = tree_flatten(step.changing)
+    changing = [leaf for leaf in given if leaf is not None]
+    batch = [tensor.clone() for tensor in next(block.batches())]
+
+    def pure(*arguments: Tensor) -> list[Tensor]:
+        new = [tensor.clone() for tensor in arguments[: len(changing)]]
+        values = iter(new)
+        tree = tree_unflatten([None if leaf is None else next(values) for leaf in given], spec)
+        losses = step.take(tree, block.nll, arguments[len(changing) : -1], arguments[-1])
+        return [*new, *losses]
+
+    functional = functionalize(pure, remove="mutations_and_views")
+    # so that batch norm shows which of its arguments it changes, and attention is of plain operators
+    with torch.no_grad(), enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH):
+        table: Any = core_aten_decompositions()
+        return make_fx(functional, decomposition_table=table)(*changing, *batch, rate.clone())
+
+
+def _configured_jax() -> Any:
+    """Import JAX, for as many threads as torch has, with a cache of its programs in the user's cache directory."""
+    # read when JAX starts its first computation: https://github.com/openxla/xla, xla/pjrt/utils.cc
+    os.environ.setdefault("PJRT_NPROC", str(torch.get_num_threads()))
+    # which accelerators there are not
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)
+    import jax
+
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is None:
+        # code is compiled for the processor of this machine, and a home may be shared
+        config.update("jax_compilation_cache_dir", str(cache.directory("xla") / platform.node()))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return jax
+
+
+def _to_jax(tensor: Tensor) -> Any:
+    import jax.numpy as jnp
+
+    # shares its memory where that is aligned to 64 bytes
+    return jnp.from_dlpack(tensor.contiguous())
+
+
+def _to_torch(array: Any) -> Tensor:
+    tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
+    return tensor
+
+
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    """Return a tensor (K, ...) with rows (`length`, ...), of which those from K on are never used."""
+    return torch.cat([tensor, tensor.new_zeros(length - len(tensor), *tensor.shape[1:])])

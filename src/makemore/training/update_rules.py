@@ -1,7 +1,7 @@
 """The update rules of SGD, Adam and AdamW with the learning rate as a tensor, one for a run or one a member.
 
-torch.optim's functional forms take one learning rate, which `vmap` cannot map, and on the CPU they are not traced with a
-tensor as the rate. So these rules are ours, after torch.optim's documentation.
+torch.optim's functional forms take one learning rate, which `vmap` cannot map, and on the CPU they are not traced with
+a tensor as the rate. So these rules are ours, after torch.optim's documentation.
 """
 
 from functools import partial

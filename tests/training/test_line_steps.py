@@ -25,7 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "gru": {"embedding_dim": 5, "hidden_dim": 8, "num_layers": 2},
     "lstm": {"embedding_dim": 5, "hidden_dim": 8},
     "bow": {"embedding_dim": 6, "hidden_dim": 8},
-    "transformer": {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary"},
+    "transformer": {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary", "tied": True},
 }
 BATCH, BLOCK_SIZE, LR = 6, 7, 0.01
 ALL = pytest.mark.parametrize("architecture", NETWORKS)

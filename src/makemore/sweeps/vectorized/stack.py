@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -53,8 +53,10 @@ class Stack:
         self.update = stacked_update(optimizers, options, layout)
         self.device = self.update.parameters[0].device
         self.members_dim = members_dim
-        # without numbers: it is called with those of the members
-        self._objective = Objective(copy.deepcopy(networks[0]).to("meta"), max(l2))
+        # without numbers: it is called with those of the members; `Module.to` would part tied weights
+        memo: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in networks[0].buffers()}
+        memo |= {id(weight): nn.Parameter(weight.detach().to("meta")) for weight in networks[0].parameters()}
+        self._objective = Objective(copy.deepcopy(networks[0], memo), max(l2))
         buffers = zip(*(network.named_buffers() for network in networks), strict=True)
         self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], layout) for each in buffers}
         self.constants["l2"] = torch.tensor(layout.spread(l2), device=self.device)

@@ -172,7 +172,7 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "flip": jnp.flip,
     "full": lambda shape, value, **_: jnp.full(shape, value),
     "full_like": lambda x, value, **_: jnp.full_like(x, value),
-    "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim),
+    "gather": lambda x, dim, index: jnp.take_along_axis(x, index, dim, mode="promise_in_bounds"),
     "ge": ge,
     "gelu": lambda x, approximate="none": jax.nn.gelu(x, approximate == "tanh"),
     "gt": gt,

@@ -8,9 +8,11 @@ argument: one compilation serves every number of steps.
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functionalize
@@ -22,16 +24,18 @@ from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block, FullBatches, PackedBatches
 from makemore.training.pure_step import PureStep
-from makemore.training.steps import Losses, TakeSteps, no_losses
+from makemore.training.steps import Losses, TakeSteps
 
 log = logging.getLogger(__name__)
 
-# the most steps in one call, after which a signal is answered
-_STEPS = {"windows": 64, "lines": 8}
+# the steps that a program has room for
+_LENGTH = 256
+# of a call of it
+_SECONDS = 0.1
 
 
 def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
-    """Return a function that takes the steps of a block in calls of an XLA program, up to 64 at a time.
+    """Return a function that takes the steps of a block in calls of an XLA program, each of a tenth of a second.
 
     Where the network uses an operator that `makemore.training.aten` does not know, a warning says so and the steps are
     those that `otherwise` makes.
@@ -41,12 +45,14 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
     from makemore.training.aten import UnknownOperatorError
 
     changing = [leaf for leaf in tree_flatten(step.changing)[0] if leaf is not None]
-    most = _STEPS[step.network.reads]
+    device = changing[0].device
     programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
     eager: TakeSteps | None = None
+    # in a call, so that a signal is answered soon; the results do not depend on it
+    at_once = 1
 
     def take(block: Block, rates: Sequence[Any]) -> Losses:
-        nonlocal eager
+        nonlocal eager, at_once
         assert not isinstance(block, PackedBatches)
         if eager is not None:
             return eager(block, rates)
@@ -54,54 +60,56 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
         # a full batch is the same in all steps
         batches = next(block.batches()) if shared else block.stacked()
         shapes = tuple(batch.shape if shared else batch.shape[1:] for batch in batches)
-        rate = torch.tensor(rates, device=changing[0].device)
-        losses = [no_losses(rate.device)]
+        rate = torch.tensor(rates, device=device)
+        if shapes not in programs:
+            try:
+                # takes seconds; an interrupted block is taken back
+                with signals.at_once():
+                    programs[shapes] = _program(step, block, rate[0], shared)
+            except UnknownOperatorError as error:
+                log.warning("compile=xla: %s; training continues without", error)
+                eager = otherwise()
+                return eager(block, rates)
+        # one shape for blocks of all usual lengths, as another would be compiled anew
+        length = max(_LENGTH, 1 << (len(block) - 1).bit_length())
         with jax.enable_x64(True):
-            if shapes not in programs:
-                try:
-                    # takes seconds; an interrupted block is taken back
-                    with signals.at_once():
-                        programs[shapes] = _program(step, block, rate[0], shared)
-                except UnknownOperatorError as error:
-                    log.warning("compile=xla: %s; training continues without", error)
-                    eager = otherwise()
-                    return eager(block, rates)
+            given = [_to_jax(batch if shared else _padded(batch, length)) for batch in batches]
+            rate = _padded(rate, length)
+            of_steps, taken = [_to_jax(each) for each in (rate, torch.zeros_like(rate), torch.zeros_like(rate))], 0
             values = [_to_jax(tensor) for tensor in changing]
-            for first in range(0, len(block), most):
-                if signals.requested():
-                    break
-                part = slice(first, min(first + most, len(block)))
-                arguments = [_to_jax(batch if shared else _padded(batch[part], most)) for batch in batches]
-                steps = part.stop - part.start
-                values, *found = programs[shapes](steps, values, _to_jax(_padded(rate[part], most)), arguments)
-                nlls, penalties = (_to_torch(each)[:steps] for each in found)
-                losses.append((nlls, penalties))
+            while taken < len(block) and not signals.requested():
+                last, started = min(taken + at_once, len(block)), time.perf_counter()
+                values, of_steps = jax.block_until_ready(programs[shapes](taken, last, values, of_steps, given))
+                at_once = 1 + int(_SECONDS * (last - taken) / (time.perf_counter() - started))
+                taken = last
             for tensor, value in zip(changing, values, strict=True):
-                tensor.copy_(_to_torch(value))
-        nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
+                tensor.copy_(_to_torch(value, device))
+            _, nlls, penalties = (_to_torch(each, device)[:taken].clone() for each in of_steps)
         return nlls, penalties
 
     return take
 
 
 def _program(step: PureStep, block: Block, rate: Tensor, shared: bool) -> Callable[..., Any]:
-    """Return the function (steps, values that change, rates, batches) -> (new values, NLLs, penalties)."""
+    """Return the function that takes steps [first, last) of a block.
+
+    (first, last, values that change, [rates, NLLs, penalties], batches) -> (values, [rates, NLLs, penalties])
+    """
     import jax
-    import jax.numpy as jnp
 
     from makemore.training.aten import as_jax
 
     one = as_jax(_traced(step, block, rate))
 
     @jax.jit
-    def program(steps: Any, values: Any, rates: Any, batches: Any) -> Any:
+    def program(first: Any, last: Any, values: Any, of_steps: Any, batches: Any) -> Any:
         def body(index: Any, carry: Any) -> Any:
-            values, nlls, penalties = carry
+            values, (rates, nlls, penalties) = carry
             batch = batches if shared else [batch[index] for batch in batches]
             *values, nll, penalty = one(*values, *batch, rates[index])
-            return values, nlls.at[index].set(nll), penalties.at[index].set(penalty)
+            return values, [rates, nlls.at[index].set(nll), penalties.at[index].set(penalty)]
 
-        return jax.lax.fori_loop(0, steps, body, (values, jnp.zeros_like(rates), jnp.zeros_like(rates)))
+        return jax.lax.fori_loop(first, last, body, (values, of_steps))
 
     return program
 
@@ -147,13 +155,17 @@ def _configured_jax() -> Any:
 
 
 def _to_jax(tensor: Tensor) -> Any:
+    """Return a tensor as what JAX takes: an array of its own on a GPU, numpy's on the CPU, which is quicker."""
+    if tensor.device.type == "cpu":
+        return tensor.numpy()
     import jax.numpy as jnp
 
-    # shares its memory where that is aligned to 64 bytes
     return jnp.from_dlpack(tensor.contiguous())
 
 
-def _to_torch(array: Any) -> Tensor:
+def _to_torch(array: Any, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return torch.from_numpy(np.array(array))
     tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
     return tensor
 

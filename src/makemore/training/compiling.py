@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from makemore.errors import UserError
+from makemore.models.network import Network
 from makemore.training.draws import side_effects
 from makemore.training.inductor import inductor_steps
-from makemore.training.optimizers import StepOptions, functional_update
+from makemore.training.optimizers import StepOptions, functional_update, has_functional_form
 from makemore.training.pure_step import PureStep, pure_step
 from makemore.training.steps import Objective, TakeSteps, eager_steps
 from makemore.training.update_rules import tensor_rules
@@ -25,17 +26,42 @@ Compiler = Callable[[PureStep, Callable[[], TakeSteps]], TakeSteps]
 COMPILERS: dict[bool | str, Compiler] = {True: inductor_steps, "xla": xla_steps}
 
 
+# steps of a run from which on XLA saves more than tracing and compiling cost; docs/performance.md has the figures
+_PAYS = 10_000
+_INSTALL = "pip install 'makemore-lightning[xla]'"
+
+
 def compiler_of(value: Any) -> bool | str:
-    """Return the value of the key `compile`: False, True for `torch.compile`, or "xla".
+    """Return the value of the key `compile`: False, True for `torch.compile`, "xla", or "auto" for `automatic`.
 
     Raises:
         UserError: another value, or JAX is not installed.
     """
-    if not isinstance(value, bool) and value != "xla":
-        raise UserError(f"compile must be true, false or xla, not {value!r}")
+    if not isinstance(value, bool) and value not in ("xla", "auto"):
+        raise UserError(f"compile must be true, false, xla or auto, not {value!r}")
     if value == "xla" and find_spec("jax") is None:
-        raise UserError("compile=xla needs JAX; pip install 'makemore-lightning[xla]'")
+        raise UserError(f"compile=xla needs JAX: {_INSTALL}")
     return value  # type: ignore[no-any-return]
+
+
+def automatic(network: Network, optimizer: torch.optim.Optimizer, steps: int) -> tuple[bool | str, str]:
+    """Choose what compiles the steps of a run, and say why.
+
+    The choice depends on nothing that is measured in the run, so that a resumed run makes it again.
+    """
+    effects = side_effects(network)
+    reasons = {
+        "steps over lines are quicker without padding, which compiled ones need": network.reads == "lines",
+        "XLA was tried on CPUs alone": next(network.parameters()).device.type != "cpu",
+        f"compiling pays from {_PAYS:,} steps on": steps < _PAYS,
+        f"{type(optimizer).__name__} cannot be compiled": not has_functional_form(optimizer),
+        f"{type(network).__name__} {' and '.join(effects)} in training": bool(effects),
+        f"JAX is not installed, with which steps are several times as fast: {_INSTALL}": find_spec("jax") is None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            return False, f"no, as {reason}"
+    return "xla", "XLA"
 
 
 def compiled_steps(

@@ -6,6 +6,7 @@ from 0; validation at s follows s updates.
 """
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -24,11 +25,13 @@ from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.inference.likelihood import exact_nll
 from makemore.models.network import Counted, Network, build
-from makemore.training.compiling import compiled_steps, compiler_of
+from makemore.training.compiling import automatic, compiled_steps, compiler_of
 from makemore.training.loggers import log_row, states
 from makemore.training.optimizers import StepOptions, groups_of, has_functional_form
 from makemore.training.schedules import Schedule, constant
 from makemore.training.steps import Objective, Taken, eager_steps, whole_steps
+
+log = logging.getLogger(__name__)
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
@@ -165,7 +168,7 @@ class NeuralLanguageModel(LanguageModel):
             optimizer = self.optimizer(groups_of(self.network, self.decay_vectors))
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
-        if self.compiler and not has_functional_form(optimizer):
+        if self.compiler in (True, "xla") and not has_functional_form(optimizer):
             known, given = "SGD without dampening, Adam or AdamW", type(optimizer).__name__
             raise UserError(f"compile={str(self.compiler).lower()} takes {known}, not this {given}; use compile=false")
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
@@ -195,6 +198,13 @@ class NeuralLanguageModel(LanguageModel):
         _ = self.evaluated
         return super().state_dict(*args, **kwargs)
 
+    def choose_compiler(self, optimizer: torch.optim.Optimizer, steps: int) -> bool | str:
+        """Return what compiles the steps of a run of so many; `compile=auto` is decided here, and says so."""
+        if self.compiler == "auto":
+            self.compiler, why = automatic(self.network, optimizer, steps)
+            log.info("compile=auto: %s", why)
+        return self.compiler
+
     def step_options(self) -> StepOptions:
         """Return what is done in a step beside the optimiser's own rule."""
         return StepOptions(self.clip_norm, self.averages, self.ema_decay or 0.0)
@@ -203,7 +213,8 @@ class NeuralLanguageModel(LanguageModel):
         """Make the function that takes steps, now that the optimiser's state is restored."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         arguments = Objective(self.network, self.l2), optimizer, self.seed, self.step_options()
-        take = compiled_steps(*arguments, self.compiler) if self.compiler else eager_steps(*arguments)
+        compiler = self.choose_compiler(optimizer, self.trainer.max_steps)
+        take = compiled_steps(*arguments, compiler) if compiler else eager_steps(*arguments)
         self._take_steps = whole_steps(take, optimizer, self.network, self.averages)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block, FullBatches, PackedBatches
+from makemore.errors import UserError
 from makemore.training.pure_step import PureStep
 from makemore.training.steps import Losses, TakeSteps
 
@@ -46,6 +47,12 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
 
     changing = [leaf for leaf in tree_flatten(step.changing)[0] if leaf is not None]
     device = changing[0].device
+    if device.type != "cpu":
+        try:
+            jax.devices(device.type)
+        except RuntimeError as error:
+            mend = "install JAX for it, or take trainer.accelerator=cpu"
+            raise UserError(f"compile=xla: JAX finds no {device.type} device; {mend}") from error
     programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
     eager: TakeSteps | None = None
     # in a call, so that a signal is answered soon; the results do not depend on it

@@ -79,7 +79,7 @@ class Group(L.LightningModule):
         l2 = [model.l2 for model in models]
         networks, options = [model.network for model in models], [model.step_options() for model in models]
         self._stack = Stack(networks, optimizers, options, l2, members_dim, self.layout)
-        self._compiler = models[0].compiler
+        self._compiler = models[0].choose_compiler(optimizers[0], self.trainer.max_steps)
         compiled = self._compiler and self._stack.compiled_steps(self._compiler)
         self._take_steps = compiled or self._stack.eager_steps()
 

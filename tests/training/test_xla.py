@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from makemore import signals
 from makemore.data.batches import IGNORED, Block, FullBatches, Minibatches
 from makemore.models import network as registry
-from makemore.models.network import Network, build, register
+from makemore.models.network import Counted, Network, architectures, build, register
 from makemore.sweeps.vectorized.layout import layout_of
 from makemore.sweeps.vectorized.stack import Stack
 from makemore.training.compiling import compiled_steps
@@ -111,6 +111,11 @@ def compare(name: str, optimizer: str, steps: int, cuts: tuple[int, ...], **opti
     assert all(map(torch.equal, whole, in_parts))
     for ours, wanted in zip(whole, eager, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4 if ours is whole[0] else 1e-3)
+
+
+def test_all_networks_that_are_trained_by_gradient_descent_are_tried() -> None:
+    neural = {name for name in architectures() if not issubclass(registry._REGISTRY[name], Counted)}
+    assert {architecture for architecture, _ in NETWORKS.values()} == neural - {"mixture"}
 
 
 QUICK = ("mlp of the lectures", "gru")

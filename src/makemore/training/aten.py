@@ -179,6 +179,7 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "index": lambda x, indices: x[_at(indices)],
     "index_put": _index_put,
     "le": le,
+    "lift_fresh_copy": lambda x: x,
     "linalg_vector_norm": _norm,
     "log": jnp.log,
     "logical_and": jnp.logical_and,

@@ -25,7 +25,7 @@ from makemore.data import cache
 from makemore.data.batches import Block, FullBatches, PackedBatches
 from makemore.errors import UserError
 from makemore.training.pure_step import PureStep
-from makemore.training.steps import Losses, TakeSteps
+from makemore.training.steps import Losses, TakeSteps, no_losses
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
     def take(block: Block, rates: Sequence[Any]) -> Losses:
         nonlocal eager, at_once
         assert not isinstance(block, PackedBatches)
+        if not len(block):
+            # before a validation that a resumed run has to make up for
+            return no_losses(device)
         if eager is not None:
             return eager(block, rates)
         shared = isinstance(block, FullBatches)
@@ -123,7 +126,7 @@ def _program(step: PureStep, block: Block, rate: Tensor, shared: bool) -> Callab
 
 def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:
     """Return a step as a graph without side effects: (*changing, *batch, rate) -> (*changing, NLL, penalty)."""
-    # imports Dynamo's decompositions, which takes as long as JAX
+    # used here alone
     from torch._decomp import core_aten_decompositions
     from torch._dispatch.python import enable_python_dispatcher
 

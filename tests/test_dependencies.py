@@ -49,10 +49,10 @@ def test_what_is_locked_is_locked_to_one_release() -> None:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in LINES)
 
 
-def test_the_launchers_and_the_sweeper_come_together_and_are_tested() -> None:
+def test_the_launchers_and_the_sweeper_come_together_and_all_extras_are_tested() -> None:
     sweeps, *_ = EXTRAS["sweeps"]
-    assert Requirement(sweeps).extras == EXTRAS.keys() - {"sweeps", "dev"}
-    assert Requirement(EXTRAS["dev"][0]).extras == {"sweeps"}
+    assert Requirement(sweeps).extras == EXTRAS.keys() - {"sweeps", "xla", "dev"}
+    assert Requirement(EXTRAS["dev"][0]).extras == {"sweeps", "xla"}
 
 
 @pytest.mark.full

@@ -15,13 +15,13 @@ Parameters = list[Tensor]
 _SEED = 2147483647
 
 
-def mlp_parameters(vocab_size: int) -> Parameters:
-    """Return the initial c (V, 2), w1 (6, H), b1 (H,), w2 (H, V), b2 (V,) with H = 100, requiring gradients (L2)."""
+def mlp_parameters(vocab_size: int, block_size: int = 3, embedding_dim: int = 2, hidden_dim: int = 100) -> Parameters:
+    """Return the initial c (V, E), w1 (T E, H), b1 (H,), w2 (H, V), b2 (V,), requiring gradients (L2)."""
     g = torch.Generator().manual_seed(_SEED)
-    c = torch.randn((vocab_size, 2), generator=g)
-    w1 = torch.randn((6, 100), generator=g)
-    b1 = torch.randn(100, generator=g)
-    w2 = torch.randn((100, vocab_size), generator=g)
+    c = torch.randn((vocab_size, embedding_dim), generator=g)
+    w1 = torch.randn((block_size * embedding_dim, hidden_dim), generator=g)
+    b1 = torch.randn(hidden_dim, generator=g)
+    w2 = torch.randn((hidden_dim, vocab_size), generator=g)
     b2 = torch.randn(vocab_size, generator=g)
     parameters = [c, w1, b1, w2, b2]
     for p in parameters:
@@ -65,12 +65,14 @@ def mlp_loop(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: i
     return losses
 
 
-def adamw_loop(parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int) -> list[float]:
+def adamw_loop(
+    parameters: Parameters, contexts: Tensor, targets: Tensor, steps: int, batch_size: int = 32
+) -> list[float]:
     """Train as `mlp_loop` does, with `torch.optim.AdamW` and a rate of 0.003, lowered at the same steps."""
     optimizer = torch.optim.AdamW(parameters, lr=0.003)
     losses = []
     for step in range(1, steps + 1):
-        ix = torch.randint(0, contexts.shape[0], (32,))
+        ix = torch.randint(0, contexts.shape[0], (batch_size,))
         loss = F.cross_entropy(_forward(parameters, contexts[ix]), targets[ix])
         losses.append(loss.item())
         optimizer.zero_grad()

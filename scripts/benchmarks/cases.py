@@ -10,6 +10,7 @@ from benchmarks.sequence_cases import sequence_cases
 from benchmarks.setting import FULL, Setting
 from benchmarks.training_cases import bigram_cases, compiled_cases, mlp_cases
 from benchmarks.vectorized_cases import vectorized_cases, vectorized_compiled_case
+from benchmarks.xla_cases import xla_cases
 from makemore.errors import UserError
 
 
@@ -28,7 +29,7 @@ def cases(setting: Setting, only: str = "") -> list[Case]:
     rows += [*vectorized_cases(setting), *command_cases(setting), *big_file_cases(setting)]
     if setting.sizes.compiled:
         # last, so that the state compiling leaves in this process slows down no other row
-        rows += [*compiled_cases(setting), vectorized_compiled_case(setting)]
+        rows += [*xla_cases(setting), *compiled_cases(setting), vectorized_compiled_case(setting)]
     chosen = [row for row in rows if fnmatch(row.name, f"*{only}*")]
     if not chosen:
         raise UserError(f"there is no row {only}; there are {', '.join(row.name for row in rows)}")

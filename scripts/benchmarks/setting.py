@@ -29,6 +29,7 @@ class Sizes:
         command_repeats: pairs of a row of commands.
         steps: steps of the MLP, ours and the lesson's.
         stock_steps: steps of the MLP with stock Lightning.
+        large_steps: steps of `model=mlp`, ours and plain PyTorch's.
         bigram_steps: steps of the lesson's neural bigram; ours takes 100.
         members: configurations trained at once.
         member_steps: steps of each of them.
@@ -42,6 +43,7 @@ class Sizes:
     command_repeats: int = 5
     steps: int = 30_000
     stock_steps: int = 10_000
+    large_steps: int = 20_000
     bigram_steps: int = 100
     members: int = 64
     member_steps: int = 3_000
@@ -59,6 +61,7 @@ QUICK = Sizes(
     command_repeats=1,
     steps=5_000,
     stock_steps=1_000,
+    large_steps=2_000,
     bigram_steps=5,
     members=8,
     member_steps=500,
@@ -78,6 +81,7 @@ def reductions(sizes: Sizes) -> list[str]:
         "command_repeats": "pairs of a row of commands",
         "steps": "steps of the MLP, among which fixed costs weigh more",
         "stock_steps": "steps of stock Lightning",
+        "large_steps": "steps of model=mlp, among which compiling weighs more",
         "bigram_steps": "steps of the lesson's neural bigram, compared with as many of ours",
         "members": "configurations trained at once, whose targets are for all of them and not shown",
         "member_steps": "steps of each of them",
@@ -134,6 +138,11 @@ class Setting:
     def examples(self) -> tuple[Tensor, Tensor]:
         """The lessons' X (N, 3) and Y (N,)."""
         return dataset_loop(self.words, BLOCK_SIZE)
+
+    @cached_property
+    def longer_examples(self) -> tuple[Tensor, Tensor]:
+        """Contexts (N, 4) and targets (N,), those of `model=mlp`."""
+        return dataset_loop(self.words, 4)
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor]:

@@ -22,10 +22,10 @@ def mlp_cases(setting: Setting) -> list[Case]:
     def prepare() -> None:
         assert setting.examples
         # imports and caches of the process are not part of a run
-        whole_run([*_mlp(setting), "trainer.max_steps=10"])()
+        whole_run([*mlp_overrides(setting), "trainer.max_steps=10"])()
 
     def case(name: str, work: str, overrides: Sequence[str], baseline: Measurement, at_most: float) -> Case:
-        ours = whole_run([*_mlp(setting), *overrides], sizes.steps)
+        ours = whole_run([*mlp_overrides(setting), *overrides], sizes.steps)
         return Case(name, work, ours, baseline, at_most, sizes.repeats, "s/step", prepare)
 
     def stock(directory: Path) -> object:
@@ -47,7 +47,7 @@ def mlp_cases(setting: Setting) -> list[Case]:
             "mlp-watched",
             f"{work}, all in TensorBoard; with watch=none",
             (),
-            whole_run([*_mlp(setting), "watch=none"], sizes.steps),
+            whole_run([*mlp_overrides(setting), "watch=none"], sizes.steps),
             1.05,
         ),
     ]
@@ -55,7 +55,7 @@ def mlp_cases(setting: Setting) -> list[Case]:
 
 def compiled_cases(setting: Setting) -> list[Case]:
     """Return the rows of compiled runs of the MLP: the steps after the first block, and the first block."""
-    repeats, overrides = setting.sizes.repeats, [*_mlp(setting), "compile=true"]
+    repeats, overrides = setting.sizes.repeats, [*mlp_overrides(setting), "compile=true"]
     cache = setting.directory / "compiled"
 
     def case(name: str, optimizer: str, ours: Sequence[str], baseline: Measurement) -> Case:
@@ -110,7 +110,8 @@ def bigram_cases(setting: Setting) -> list[Case]:
     ]
 
 
-def _mlp(setting: Setting) -> list[str]:
+def mlp_overrides(setting: Setting) -> list[str]:
+    """Return the overrides of a run of the lessons' MLP."""
     return ["experiment=lessons/mlp", setting.data, f"trainer.max_steps={setting.sizes.steps}"]
 
 

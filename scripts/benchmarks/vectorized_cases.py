@@ -25,11 +25,16 @@ from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory
 
 # The lesson's learning rate and those around it, each with the same number of seeds.
-_RATES = (0.03, 0.1, 0.3, 1)
+RATES = (0.03, 0.1, 0.3, 1)
 
 
 def vectorized_cases(setting: Setting) -> list[Case]:
     """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
+    return [_step_case(setting, "vectorized", "", 0.3), *command_cases(setting, "vectorized", 0.2, 0.06)]
+
+
+def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: float, *overrides: str) -> list[Case]:
+    """Return the rows of the whole command of the vectorised launcher: by the basic one, and by stock Lightning."""
     sizes = setting.sizes
     steps, repeats = sizes.member_steps, min(3, sizes.command_repeats)
     full = sizes.members >= FULL.members and steps >= FULL.member_steps
@@ -39,17 +44,18 @@ def vectorized_cases(setting: Setting) -> list[Case]:
         torch.save([setting.initial(), *setting.examples], examples)
 
     def case(name: str, other: str, baseline: Measurement, at_most: float, prepare: Callable[[], object]) -> Case:
-        work = f"{sizes.members} configurations of the MLP, {steps:,} steps, by hydra/launcher=vectorized, all cores"
+        how = " ".join(["hydra/launcher=vectorized", *overrides])
+        work = f"{sizes.members} configurations of the MLP, {steps:,} steps, by {how}, all cores"
         work = f"{work}: the command, a configuration; {other}"
-        ours = _sweep(setting, "hydra/launcher=vectorized")
+        ours = _sweep(setting, "hydra/launcher=vectorized", *overrides)
         target = at_most if full else None
         return Case(name, work, ours, baseline, target, repeats, "s/run", prepare)
 
     alone = command("-m", stock.__name__, str(examples), str(steps))
+    of_stock = "stock Lightning, a process each, one core"
     return [
-        _step_case(setting, "vectorized", "", 0.3),
-        case("vectorized-command", "by the basic launcher, one core", _sweep(setting), 0.2, lambda: None),
-        case("vectorized-command-stock", "stock Lightning, a process each, one core", alone, 0.06, prepare_stock),
+        case(f"{name}-command", "by the basic launcher, one core", _sweep(setting), at_most, lambda: None),
+        case(f"{name}-command-stock", of_stock, alone, stock_at_most, prepare_stock),
     ]
 
 
@@ -61,7 +67,7 @@ def vectorized_compiled_case(setting: Setting) -> Case:
 def _step_case(setting: Setting, name: str, how: str, at_most: float, overrides: Sequence[str] = ()) -> Case:
     sizes = setting.sizes
     work = f"{sizes.members} MLPs at once, SGD{how}, one thread, a step a member after the first block"
-    ours = member_steps([*_mlp(setting), *overrides], sizes.members)
+    ours = member_steps([*member_overrides(setting), *overrides], sizes.members)
     baseline, _ = lesson_steps(setting)
     # small groups gain less
     target = at_most if sizes.members >= FULL.members else None
@@ -70,7 +76,8 @@ def _step_case(setting: Setting, name: str, how: str, at_most: float, overrides:
     )
 
 
-def _mlp(setting: Setting) -> list[str]:
+def member_overrides(setting: Setting) -> list[str]:
+    """Return the overrides of a member's run of the lessons' MLP."""
     steps = setting.sizes.member_steps
     block = f"steps_per_execution={min(250, steps // 2)}"
     return ["experiment=lessons/mlp", setting.data, f"trainer.max_steps={steps}", block]
@@ -79,7 +86,7 @@ def _mlp(setting: Setting) -> list[str]:
 def _sweep(setting: Setting, *overrides: str) -> Measurement:
     """Measure the command that trains all configurations, in seconds a configuration."""
     members, steps = setting.sizes.members, setting.sizes.member_steps
-    swept = [f"optimizer.lr={','.join(map(str, _RATES))}", f"seed=range({members // len(_RATES)})"]
+    swept = [f"optimizer.lr={','.join(map(str, RATES))}", f"seed=range({members // len(RATES)})"]
     whole = command(TRAIN, "-m", "sweep=lr", setting.data, f"trainer.max_steps={steps}", *swept, *overrides)
     return lambda: whole() / members
 
@@ -108,8 +115,8 @@ def member_steps(overrides: Sequence[str], members: int) -> Measurement:
 def _configurations(cfg: DictConfig, members: int) -> Iterator[DictConfig]:
     for number in range(members):
         configuration = cfg.copy()
-        configuration.seed = number // len(_RATES)
-        OmegaConf.update(configuration, "optimizer.lr", _RATES[number % len(_RATES)])
+        configuration.seed = number // len(RATES)
+        OmegaConf.update(configuration, "optimizer.lr", RATES[number % len(RATES)])
         yield configuration
 
 

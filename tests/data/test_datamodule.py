@@ -39,7 +39,7 @@ def with_trainer(datamodule: TextDataModule, max_steps: int = 1, global_step: in
     trainer: Any = SimpleNamespace(
         global_step=global_step,
         max_steps=max_steps,
-        lightning_module=SimpleNamespace(network=NETWORK, device=torch.device("cpu"), compile_steps=False),
+        lightning_module=SimpleNamespace(network=NETWORK, device=torch.device("cpu"), compiler=False),
     )
     datamodule.trainer = trainer
     return trainer

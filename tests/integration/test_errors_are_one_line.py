@@ -39,7 +39,7 @@ TRAIN = [
     ("model=gpt", "Available options in 'model': bigram bow gru kneser_ney lstm mlp ngram rnn"),
     ("scheduler.milestones=[9,3]", "scheduler.milestones must ascend"),
     ("trainer.accelerator=warp", "trainer: You selected an invalid accelerator"),
-    ("compile=maybe", "compile must be true or false, not 'maybe'"),
+    ("compile=maybe", "compile must be true, false, xla or auto, not 'maybe'"),
     ("callbacks=early_stopping data.splits=[1,0,0]", "needs a validation split"),
     ("data.path=a[", "Hydra cannot read data.path=a["),
     ("data=text data.path=2024", "data.path: 2024 is not text to Hydra"),

@@ -138,7 +138,7 @@ def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(
 ) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     # ten take several times as long to compile
-    monkeypatch.setattr("makemore.training.steps._UNROLLED", 2)
+    monkeypatch.setattr("makemore.training.inductor._UNROLLED", 2)
     bigram = ("model=bigram", "optimizer=sgd", "optimizer.lr=10", "model.l2=0.01")
     for more in (["compile=true"], ["compile=true", "steps_per_execution=7"], []):
         assert command("train", *SHORT[:-2], *bigram, *more).code == 0

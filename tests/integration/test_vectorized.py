@@ -343,10 +343,11 @@ def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Pat
 
 
 @pytest.mark.full
-def test_jobs_of_a_group_can_be_compiled(sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", ["true", "xla"])
+def test_jobs_of_a_group_can_be_compiled(compiler: str, sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     # blocks of one step: what ten unrolled ones are takes several times as long to compile
-    given = ("seed=0,1", "optimizer.lr=0.01", "compile=true", "steps_per_execution=1", "watch.gradients.every=20")
-    outcome = sweeps.run(tmp_path, *given, *INSIDE)
+    given = ("seed=0,1", "optimizer.lr=0.01", f"compile={compiler}", "steps_per_execution=1")
+    outcome = sweeps.run(tmp_path, *given, "watch.gradients.every=20", *(FORKED if compiler == "xla" else INSIDE))
     assert outcome.code == 0, outcome.err
     assert "continues without" not in outcome.err
     by_seed = {row["seed"]: float(row["val/nll"]) for row in table(tmp_path / "S")}

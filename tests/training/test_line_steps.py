@@ -16,15 +16,16 @@ from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.training.compiling import compiled_steps
 from makemore.training.module import NeuralLanguageModel
-from makemore.training.steps import Objective, compiled_steps, eager_steps
+from makemore.training.steps import Objective, eager_steps
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "rnn": {"embedding_dim": 5, "hidden_dim": 8},
     "gru": {"embedding_dim": 5, "hidden_dim": 8, "num_layers": 2},
     "lstm": {"embedding_dim": 5, "hidden_dim": 8},
     "bow": {"embedding_dim": 6, "hidden_dim": 8},
-    "transformer": {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary"},
+    "transformer": {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary", "tied": True},
 }
 BATCH, BLOCK_SIZE, LR = 6, 7, 0.01
 ALL = pytest.mark.parametrize("architecture", NETWORKS)

@@ -23,8 +23,9 @@ from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
-from makemore.training import steps
-from makemore.training.steps import Objective, compiled_steps, eager_steps, whole_steps
+from makemore.training import inductor
+from makemore.training.compiling import compiled_steps
+from makemore.training.steps import Objective, eager_steps, whole_steps
 
 STEPS = 24
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -40,14 +41,14 @@ RATES = [0.1 / (1 + step) for step in range(STEPS)]
 @pytest.fixture(autouse=True)
 def _few_unrolled(monkeypatch: pytest.MonkeyPatch) -> None:
     # ten take several times as long to compile
-    monkeypatch.setattr(steps, "_UNROLLED", 2)
+    monkeypatch.setattr(inductor, "_UNROLLED", 2)
 
 
 @pytest.fixture
 def compiling(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing says that the steps were eager after all."""
     yield
-    assert not [record for record in caplog.get_records("call") if record.name == "makemore.training.steps"]
+    assert not [record for record in caplog.get_records("call") if record.name == "makemore.training.inductor"]
 
 
 def network_of(architecture: str, device: str = "cpu") -> Network:
@@ -241,8 +242,8 @@ _WITHOUT_COMPILER = """
 import logging, sys
 logging.basicConfig(format="%(message)s")
 sys.path.insert(0, sys.argv[1])
-from test_steps import assert_same, steps, trained
-steps._UNROLLED = 2
+from test_steps import assert_same, inductor, trained
+inductor._UNROLLED = 2
 assert_same(trained("bigram", "sgd", [], compiled=True), trained("bigram", "sgd", []))
 """
 

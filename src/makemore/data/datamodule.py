@@ -223,7 +223,7 @@ class _TrainingBlocks:
             keys = torch.from_numpy(self._of_members(lambda seed: dropout_keys(seed, first_step, steps)))
         if isinstance(self.examples, Windows):
             return Minibatches(first_step, *self.examples.batch(torch.from_numpy(stacked)), keys)
-        if data.member_seeds is None and not self.trainer.lightning_module.compile_steps:
+        if data.member_seeds is None and not self.trainer.lightning_module.compiler:
             return self.examples.packed(first_step, stacked, keys)
         return self.examples.padded(first_step, stacked, keys)
 

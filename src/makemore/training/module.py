@@ -6,6 +6,7 @@ from 0; validation at s follows s updates.
 """
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -24,10 +25,13 @@ from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError, UserError, real_number, true_or_false, whole_number
 from makemore.inference.likelihood import exact_nll
 from makemore.models.network import Counted, Network, build
+from makemore.training.compiling import automatic, compiled_steps, compiler_of
 from makemore.training.loggers import log_row, states
 from makemore.training.optimizers import StepOptions, groups_of, has_functional_form
 from makemore.training.schedules import Schedule, constant
-from makemore.training.steps import Objective, Taken, compiled_steps, eager_steps, whole_steps
+from makemore.training.steps import Objective, Taken, eager_steps, whole_steps
+
+log = logging.getLogger(__name__)
 
 # the NLL of each step of a block, and its learning rate
 StepOutputs = dict[str, list[float]]
@@ -125,7 +129,7 @@ class NeuralLanguageModel(LanguageModel):
         optimizer: makes the optimiser of groups of parameters.
         schedule: the factor of the learning rate as a function of the step.
         l2: factor of the penalty, see `Objective`; it never enters an NLL.
-        compile: take the steps in functions compiled by `torch.compile`.
+        compile: take the steps in compiled functions, see `makemore.training.compiling.compiler_of`.
         clip_norm: the greatest norm of all gradients together; None is no limit.
         decay_vectors: whether biases, gains and other vectors have the optimiser's weight decay too.
         ema_decay: of the exponential moving average of the weights, which is what is evaluated then; None for none.
@@ -140,7 +144,7 @@ class NeuralLanguageModel(LanguageModel):
         l2: float = 0.0,
         seed: int = 0,
         log_every: int = 100,
-        compile: bool = False,  # noqa: A002 - the name of the key
+        compile: bool | str = False,  # noqa: A002 - the name of the key
         clip_norm: float | None = None,
         decay_vectors: bool = True,
         ema_decay: float | None = None,
@@ -155,7 +159,7 @@ class NeuralLanguageModel(LanguageModel):
             self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = optimizer
         self.schedule = schedule or constant()
-        self.compile_steps = true_or_false("compile", compile)
+        self.compiler = compiler_of(compile)
         self.l2 = real_number("model.l2", l2, at_least=0)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
@@ -164,9 +168,9 @@ class NeuralLanguageModel(LanguageModel):
             optimizer = self.optimizer(groups_of(self.network, self.decay_vectors))
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"optimizer: {error}") from error
-        if self.compile_steps and not has_functional_form(optimizer):
-            known = "SGD without dampening, Adam or AdamW"
-            raise UserError(f"compile=true takes {known}, not this {type(optimizer).__name__}; use compile=false")
+        if self.compiler in (True, "xla") and not has_functional_form(optimizer):
+            known, given = "SGD without dampening, Adam or AdamW", type(optimizer).__name__
+            raise UserError(f"compile={str(self.compiler).lower()} takes {known}, not this {given}; use compile=false")
         return [optimizer], [LambdaLR(optimizer, self.schedule)]
 
     @property
@@ -194,6 +198,13 @@ class NeuralLanguageModel(LanguageModel):
         _ = self.evaluated
         return super().state_dict(*args, **kwargs)
 
+    def choose_compiler(self, optimizer: torch.optim.Optimizer, steps: int) -> bool | str:
+        """Return what compiles the steps of a run of so many; `compile=auto` is decided here, and says so."""
+        if self.compiler == "auto":
+            self.compiler, why = automatic(self.network, optimizer, steps)
+            log.info("compile=auto: %s", why)
+        return self.compiler
+
     def step_options(self) -> StepOptions:
         """Return what is done in a step beside the optimiser's own rule."""
         return StepOptions(self.clip_norm, self.averages, self.ema_decay or 0.0)
@@ -201,8 +212,9 @@ class NeuralLanguageModel(LanguageModel):
     def on_train_start(self) -> None:
         """Make the function that takes steps, now that the optimiser's state is restored."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        make = compiled_steps if self.compile_steps else eager_steps
-        take = make(Objective(self.network, self.l2), optimizer, self.seed, self.step_options())
+        arguments = Objective(self.network, self.l2), optimizer, self.seed, self.step_options()
+        compiler = self.choose_compiler(optimizer, self.trainer.max_steps)
+        take = compiled_steps(*arguments, compiler) if compiler else eager_steps(*arguments)
         self._take_steps = whole_steps(take, optimizer, self.network, self.averages)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:

@@ -1,53 +1,36 @@
-"""Take the K optimiser steps of a block, eagerly or compiled.
+"""Take the K optimiser steps of a block, one after another.
 
 The Trainer's loop costs a small model several times its arithmetic, and so does Python between the operators. The
-first is paid once a block; `torch.compile` removes the second.
+first is paid once a block; `makemore.training.compiling` removes the second.
 """
 
-import logging
-import os
-import platform
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
-from itertools import chain
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.variable import Variable
-from torch.func import functional_call, grad_and_value
 
 from makemore import signals
-from makemore.data import cache
-from makemore.data.batches import Block, PackedBatches
+from makemore.data.batches import Block
 from makemore.models.network import Network
-from makemore.training.draws import DRAWS, StepDraws, renewed_buffers, side_effects
+from makemore.training.draws import DRAWS, StepDraws, side_effects
 from makemore.training.optimizers import (
     ClassUpdate,
-    FunctionalUpdate,
     StepOptions,
     functional_update,
     parameters_of,
     snapshot,
 )
 
-log = logging.getLogger(__name__)
-
 # NLL and penalty of each step of a block, (K,), or of each member of a group, (K, N); fewer after a signal
 Losses = tuple[Tensor, Tensor]
 # (block, the learning rate of each step, or of each member in a group) -> losses
 TakeSteps = Callable[[Block, Sequence[Any]], Losses]
-# (parameters, buffers that a forward pass renews, a block's `nll`, a batch of it)
-# -> gradients, in the order of the parameters, (NLL, penalty), new buffers
-Gradients = Callable[
-    [list[Tensor], list[Tensor], Callable[..., Tensor], tuple[Tensor, ...]], tuple[list[Tensor], Losses, list[Tensor]]
-]
 # NLL and penalty of each step taken of a block, and the loss that was not finite, if any
 Taken = tuple[list[float], list[float], float | None]
 WholeSteps = Callable[[Block, Sequence[float]], Taken]
-
-# steps in one compiled function; docs/performance.md has the cost of other numbers
-_UNROLLED = 10
 
 
 class Objective(nn.Module):
@@ -143,139 +126,3 @@ def eager_steps(
 def no_losses(device: torch.device) -> Losses:
     """Return the losses of no steps."""
     return torch.zeros(0, device=device), torch.zeros(0, device=device)
-
-
-def compiled_steps(
-    objective: Objective, optimizer: torch.optim.Optimizer, seed: int = 0, options: StepOptions | None = None
-) -> TakeSteps:
-    """Return a function that takes the steps of a block in a few calls of compiled ones, to the same bits for any K.
-
-    Compiled steps differ from eager ones in the last bits. A network with side effects is not compiled, and a warning
-    says so.
-    """
-    if effects := side_effects(objective.network):
-        what = f"{type(objective.network).__name__} {' and '.join(effects)} in training"
-        log.warning("compile=true: %s; training continues without", what)
-        return eager_steps(objective, optimizer, seed, options)
-    known: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
-    names = [known[parameter] for parameter in parameters_of(optimizer)]
-    update = functional_update(optimizer, options, compiled=True)
-    assert update is not None
-
-    network = objective.network
-    renewed = [f"network.{name}" for name in renewed_buffers(network)]
-    buffers = dict(objective.named_buffers())
-
-    def gradients(parameters, buffers, nll_of, batch):  # type: ignore[no-untyped-def] # Dynamo cannot trace annotations
-        def loss(values, batch):  # type: ignore[no-untyped-def]
-            state = dict(zip(names, values, strict=True)) | dict(zip(renewed, buffers, strict=True))
-            nll, penalty = functional_call(objective, state, (nll_of, batch))
-            return nll + penalty, ((nll, penalty), [state[name] for name in renewed])
-
-        found, (_, (losses, new)) = grad_and_value(loss, has_aux=True)(parameters, batch)
-        return found, losses, new
-
-    of_network = [buffers[name] for name in renewed]
-
-    def otherwise() -> TakeSteps:
-        return eager_steps(objective, optimizer, seed, options)
-
-    return compiled_update(update, of_network, gradients, otherwise, network)
-
-
-def compiled_update(
-    update: FunctionalUpdate,
-    buffers: list[Tensor],
-    gradients_of: Gradients,
-    otherwise: Callable[[], TakeSteps],
-    network: Network,
-) -> TakeSteps:
-    """Return a function that takes the steps of a block in calls of compiled ones, ten or one at a time.
-
-    `buffers` are those that a step renews; they are changed in place, as the parameters are. Where compiling fails,
-    for want of a C++ compiler perhaps, a warning says so and the other steps are taken without. On CUDA the compiled
-    functions are captured as graphs. `otherwise` makes the function that takes steps without compiling.
-    """
-    from torch._dynamo.exc import TorchDynamoException  # half a second, which others need not wait for
-
-    eager: TakeSteps | None = None
-    compiled_lengths: set[int] = set()
-
-    def unrolled(
-        parameters: list[Tensor],
-        state: tuple[list[Any], ...],
-        averages: list[Tensor],
-        buffers: list[Tensor],
-        nll_of: Callable[..., Tensor],
-        stacked: list[Tensor],
-        rates: Tensor,
-    ) -> Losses:
-        nlls, penalties = [], []
-        for index in range(len(rates)):
-            batch = tuple(tensor[index] for tensor in stacked)
-            gradients, (nll, penalty), renewed = gradients_of(parameters, buffers, nll_of, batch)
-            for buffer, new in zip(buffers, renewed, strict=True):
-                buffer.copy_(new)
-            update.apply(parameters, gradients, state, averages, rates[index])
-            nlls.append(nll)
-            penalties.append(penalty)
-        return torch.stack(nlls), torch.stack(penalties)
-
-    averages = update.options.averages
-    # a step over lines takes long enough to be called by itself, and long to compile
-    most = 1 if network.reads == "lines" else _UNROLLED
-    _keep_compiled()
-    # else all runs of a process share a limit of eight shapes
-    torch.compiler.reset()
-    device = update.parameters[0].device
-    if device.type == "cuda":
-        for tensor in chain(update.parameters, *update.state, averages, buffers):
-            if tensor is not None:
-                # a captured graph may change only tensors with a static address
-                torch._dynamo.mark_static_address(tensor)
-    mode = "reduce-overhead" if device.type == "cuda" else None
-    compiled = torch.compile(unrolled, fullgraph=True, dynamic=False, mode=mode)
-
-    def take(block: Block, rates: Sequence[Any]) -> Losses:
-        nonlocal eager
-        assert not isinstance(block, PackedBatches)
-        stacked, rate = block.stacked(), torch.tensor(rates, device=device)
-        losses, first = [no_losses(device)], 0
-        while eager is None and first < len(block) and not signals.requested():
-            last = first + (most if first + most <= len(block) else 1)
-            steps = [tensor[first:last] for tensor in stacked]
-            # the first call compiles, which takes long; an interrupted block is taken back
-            interruptible = nullcontext() if last - first in compiled_lengths else signals.at_once()
-            try:
-                with torch.no_grad(), interruptible:
-                    changing = update.parameters, update.state, averages, buffers
-                    part = compiled(*changing, block.nll, steps, rate[first:last])
-            except TorchDynamoException as error:
-                # nothing has changed yet: a function is compiled before it runs
-                reason = " ".join(str(error).split("\n\n")[0].split())
-                log.warning("compile=true: %s; training continues without", reason)
-                eager = otherwise()
-            else:
-                compiled_lengths.add(last - first)
-                # a captured graph overwrites these with its next results
-                losses.append((part[0].clone(), part[1].clone()))
-                first = last
-        if eager is not None:
-            losses.append(eager(block.steps(first, len(block)), rates[first:]))
-        nlls, penalties = (torch.cat(parts) for parts in zip(*losses, strict=True))
-        return nlls, penalties
-
-    return take
-
-
-def _keep_compiled() -> None:
-    """Let inductor keep compiled code in the user's cache, unless another place was chosen."""
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # used here alone
-
-    # importing Lightning sets the variable to the default, which a reboot empties
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
-        # code is compiled for the processor of this machine, and a home may be shared
-        directory = cache.directory("inductor") / platform.node()
-        with suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory)

@@ -130,7 +130,7 @@ def test_looking_changes_nothing_of_compiled_steps(
         state = torch.load(tmp_path / name / "checkpoints" / "step-00000005.ckpt", weights_only=True)
         found.append((state["state_dict"], state["optimizer_states"]))
     # nothing says that the steps were eager after all
-    assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
+    assert not [record for record in caplog.records if record.name == "makemore.training.inductor"]
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
     updates = events(tmp_path / "watched").Scalars("update_to_weight/W")
     assert [event.step for event in updates] == [0, 2, 4]

@@ -18,7 +18,7 @@ from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
 from makemore.sweeps.vectorized.layout import Layout, layout_of
 from makemore.sweeps.vectorized.stack import Stack
-from makemore.training import steps as steps_module
+from makemore.training import inductor
 from makemore.training.optimizers import StepOptions
 from makemore.training.steps import Objective, eager_steps
 
@@ -195,18 +195,18 @@ def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # ten unrolled take several times as long to compile
-    monkeypatch.setattr(steps_module, "_UNROLLED", 2)
+    monkeypatch.setattr(inductor, "_UNROLLED", 2)
     seeds, steps = [3, 4, 5], 24
     block, rates, found = minibatches(1, steps, seeds), [[0.5, 0.1, 1.0]] * steps, []
     for cuts in ([], [4, 17]):
         nets = networks("bigram", seeds)
         optimizers = [OPTIMIZERS["momentum"](net.parameters()) for net in nets]
         stack = Stack(nets, optimizers, [StepOptions()] * 3, [0.0, 0.1, 0.2], 0, dense(3))
-        take = stack.compiled_steps()
+        take = stack.compiled_steps(True)
         bounds = [0, *cuts, steps]
         parts = [take(block.steps(a, b), rates[a:b])[0] for a, b in pairwise(bounds)]
         found.append(torch.cat(parts))
-    assert not [record for record in caplog.records if record.name == "makemore.training.steps"]
+    assert not [record for record in caplog.records if record.name == "makemore.training.inductor"]
     assert torch.equal(*found)
     nets = networks("bigram", seeds)
     optimizers = [OPTIMIZERS["momentum"](net.parameters()) for net in nets]

@@ -79,14 +79,15 @@ class Group(L.LightningModule):
         l2 = [model.l2 for model in models]
         networks, options = [model.network for model in models], [model.step_options() for model in models]
         self._stack = Stack(networks, optimizers, options, l2, members_dim, self.layout)
-        self._compiled = models[0].compile_steps
-        self._take_steps = self._stack.compiled_steps() if self._compiled else self._stack.eager_steps()
+        self._compiler = models[0].choose_compiler(optimizers[0], self.trainer.max_steps)
+        compiled = self._compiler and self._stack.compiled_steps(self._compiler)
+        self._take_steps = compiled or self._stack.eager_steps()
 
     def training_step(self, block: Block, _batch_idx: int) -> dict[str, Any]:
         """Take the steps of a block for all members, log those that are due for each, and return their NLLs."""
         rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.members]
         rates_by_row = self.layout.spread(rates)
-        take_back = self._stack.snapshot() if self._compiled else None
+        take_back = self._stack.snapshot() if self._compiler else None
         try:
             nlls, penalties = self._take_steps(block, list(zip(*rates_by_row, strict=True)))
         except signals.Stopped:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,9 +17,11 @@ from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
+from makemore.training.compiling import COMPILERS
 from makemore.training.draws import renewed_buffers
 from makemore.training.optimizers import StepOptions, parameters_of
-from makemore.training.steps import Losses, Objective, TakeSteps, compiled_update, no_losses
+from makemore.training.pure_step import PureStep
+from makemore.training.steps import Losses, Objective, TakeSteps, no_losses
 
 Batch = tuple[Tensor, ...]  # the arguments of a block's `nll` but the network
 
@@ -51,8 +53,10 @@ class Stack:
         self.update = stacked_update(optimizers, options, layout)
         self.device = self.update.parameters[0].device
         self.members_dim = members_dim
-        # without numbers: it is called with those of the members
-        self._objective = Objective(copy.deepcopy(networks[0]).to("meta"), max(l2))
+        # without numbers: it is called with those of the members; `Module.to` would part tied weights
+        memo: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in networks[0].buffers()}
+        memo |= {id(weight): nn.Parameter(weight.detach().to("meta")) for weight in networks[0].parameters()}
+        self._objective = Objective(copy.deepcopy(networks[0], memo), max(l2))
         buffers = zip(*(network.named_buffers() for network in networks), strict=True)
         self.constants = {f"network.{each[0][0]}": stack([buffer for _, buffer in each], layout) for each in buffers}
         self.constants["l2"] = torch.tensor(layout.spread(l2), device=self.device)
@@ -103,17 +107,14 @@ class Stack:
 
         return take
 
-    def compiled_steps(self) -> TakeSteps:
+    def compiled_steps(self, compiler: bool | str) -> TakeSteps:
         """Return a function that takes the steps of a block in calls of compiled ones."""
-        return compiled_update(
-            self.update,
-            self.buffers,
-            lambda parameters, buffers, nll_of, batch: self.gradients(
-                nll_of, parameters, buffers, self.constants, batch
-            ),
-            self.eager_steps,
-            self._objective.network,
-        )
+
+        def gradients(parameters, buffers, nll_of, batch):  # type: ignore[no-untyped-def] # see pure_step
+            return self.gradients(nll_of, parameters, buffers, self.constants, batch)
+
+        step = PureStep(self._objective.network, gradients, self.update, self.buffers)
+        return COMPILERS[compiler](step, self.eager_steps)
 
     def gradients(
         self,

@@ -29,8 +29,8 @@ Outcomes = dict[int, Any]
 
 
 def can_fork() -> bool:
-    """Return whether this process may be forked: outside of Linux, libraries do not support it, nor does CUDA."""
-    return sys.platform == "linux" and not torch.cuda.is_available()
+    """Return whether this process may be forked: CUDA and JAX do not support it, nor do libraries outside of Linux."""
+    return sys.platform == "linux" and not torch.cuda.is_available() and "jax" not in sys.modules
 
 
 def run_parts(parts: Sequence[Any], run: Callable[[Any], Outcomes]) -> Outcomes:

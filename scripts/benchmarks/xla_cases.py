@@ -1,0 +1,129 @@
+"""The rows of `compile=xla`, against the lessons' loops, plain PyTorch and plain JAX; they need the extra `xla`."""
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.baselines import adamw_loop, mlp_parameters
+from benchmarks.commands import ticks_of
+from benchmarks.measure import Case, Measurement, timed
+from benchmarks.runs import later_steps, whole_run
+from benchmarks.setting import FULL, Setting
+from benchmarks.step_clock import first_block
+from benchmarks.training_cases import lesson_steps, mlp_overrides
+from benchmarks.vectorized_cases import RATES, command_cases, member_overrides, member_steps
+
+_XLA = "compile=xla"
+
+
+def xla_cases(setting: Setting) -> list[Case]:
+    """Return the rows of single runs, of their first blocks, and of many at once."""
+    return [*_run_cases(setting), *_first_block_cases(setting), *_member_cases(setting)]
+
+
+def _run_cases(setting: Setting) -> list[Case]:
+    sizes = setting.sizes
+    overrides, (lesson, _) = [*mlp_overrides(setting), _XLA], lesson_steps(setting)
+    steps = f"{sizes.large_steps:,} steps"
+    large = [setting.data, "model=mlp", f"trainer.max_steps={sizes.large_steps}", _XLA]
+
+    def plain_torch() -> object:
+        parameters = mlp_parameters(setting.corpus.vocabulary.size, 4, 16, 200)
+        return adamw_loop(parameters, *setting.longer_examples, sizes.large_steps, 128)
+
+    def plain_jax() -> object:
+        from benchmarks.jax_baselines import mlp_scan
+
+        return mlp_scan(*_arrays(setting), steps=sizes.steps)
+
+    def case(name: str, work: str, ours: Measurement, baseline: Measurement, at_most: float) -> Case:
+        return Case(name, work, ours, baseline, at_most, sizes.repeats, "s/step", lambda: _prepare(setting))
+
+    after = "MLP, SGD, compile=xla, a step after the first block"
+    return [
+        case(
+            "xla",
+            f"MLP, SGD, compile=xla, whole run of {sizes.steps:,} steps with compiling; the lesson's loop",
+            whole_run(overrides, sizes.steps),
+            lesson,
+            0.25,
+        ),
+        case("xla-step", f"{after}; the lesson's loop", later_steps(overrides), lesson, 0.15),
+        case("xla-step-jax", f"{after}; plain JAX", later_steps(overrides), timed(plain_jax, sizes.steps), 1.3),
+        case(
+            "xla-large",
+            f"model=mlp, AdamW, batches of 128, compile=xla, whole run of {steps} with compiling; plain PyTorch",
+            whole_run(large, sizes.large_steps),
+            timed(plain_torch, sizes.large_steps),
+            0.45,
+        ),
+    ]
+
+
+def _first_block_cases(setting: Setting) -> list[Case]:
+    overrides = [*mlp_overrides(setting), _XLA, "trainer.max_steps=250"]
+    kept, repeats = setting.directory / "xla", min(3, setting.sizes.repeats)
+
+    def seconds(directory: Path) -> float:
+        _, ticks = ticks_of(overrides, {"JAX_COMPILATION_CACHE_DIR": str(directory)})
+        return first_block(ticks)
+
+    def cold() -> float:
+        return seconds(Path(tempfile.mkdtemp(dir=setting.directory)))
+
+    def cached() -> float:
+        return seconds(kept)
+
+    work = "the first block of 250 steps, compile=xla"
+    return [
+        Case("xla-cold", f"{work}, nothing cached", cold, None, 4.0, repeats),
+        Case("xla-cached", f"{work}, cached", cached, repeats=repeats, prepare=cached),
+    ]
+
+
+def _member_cases(setting: Setting) -> list[Case]:
+    sizes = setting.sizes
+    full = sizes.members >= FULL.members
+    ours = member_steps([*member_overrides(setting), _XLA], sizes.members)
+    lesson, _ = lesson_steps(setting)
+
+    def plain_jax() -> object:
+        from benchmarks.jax_baselines import members_scan
+
+        rates = [RATES[member % len(RATES)] for member in range(sizes.members)]
+        return members_scan(*_arrays(setting), rates=rates, steps=sizes.member_steps)
+
+    def case(name: str, other: str, baseline: Measurement, at_most: float) -> Case:
+        work = f"{sizes.members} MLPs at once, SGD, compile=xla, one thread, a step a member after the first block"
+        target = at_most if full else None
+        prepare = lambda: _prepare(setting)  # noqa: E731
+        return Case(name, f"{work}; {other}", ours, baseline, target, sizes.repeats, "s/step", prepare)
+
+    return [
+        case("vectorized-xla", "the lesson's loop", lesson, 0.11),
+        case("vectorized-xla-jax", "plain JAX", timed(plain_jax, sizes.member_steps * sizes.members), 1.3),
+        *command_cases(setting, "vectorized-xla", 0.1, 0.012, _XLA),
+    ]
+
+
+def _prepare(setting: Setting) -> None:
+    # a run compiles its program each time
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    os.environ["PJRT_NPROC"] = "1"
+    from benchmarks.jax_baselines import members_scan, mlp_scan
+
+    # imports, and the calls that compile plain JAX
+    sizes = setting.sizes
+    whole_run([*mlp_overrides(setting), _XLA, "trainer.max_steps=10"])()
+    mlp_scan(*_arrays(setting), steps=min(250, sizes.steps))
+    members_scan(*_arrays(setting), rates=[0.1] * sizes.members, steps=min(250, sizes.member_steps))
+
+
+@cache
+def _arrays(setting: Setting) -> tuple[list[Any], Any, Any]:
+    import jax.numpy as jnp
+
+    contexts, targets = (jnp.asarray(tensor.numpy()) for tensor in setting.examples)
+    return [jnp.asarray(p.detach().numpy()) for p in setting.initial()], contexts, targets

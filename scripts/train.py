@@ -18,6 +18,7 @@ def main(cfg: DictConfig) -> float:
     from makemore.cli.finding import MIXTURE
     from makemore.inference.evaluation import print_nlls
     from makemore.inference.mixing import mix_with_counts
+    from makemore.runs.outcome import add_metrics
     from makemore.runs.train import train
     from makemore.sweeps.job import run_job
 
@@ -43,6 +44,7 @@ def main(cfg: DictConfig) -> float:
         print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)} which=best # by validation")
     if mixture is not None:
         written = mixture.write(result.run_dir / MIXTURE)
+        add_metrics(result.run_dir, mixture.as_dict())
         print(f"  python scripts/sample.py {override('ckpt_path', written.parents[1])} # the mixture")
     return result.objective
 

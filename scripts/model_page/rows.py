@@ -83,14 +83,12 @@ def write_results(path: Path, results: Mapping[tuple[str, str], Result]) -> None
 
 def result_of(model: str, text: str, run_dir: Path) -> Result:
     """Return the result of a run that has ended."""
-    from makemore.inference.evaluation import evaluate
     from makemore.inference.trained_model import load
 
     metrics = json.loads((run_dir / "metrics.json").read_text())
     parameters = sum(parameter.numel() for parameter in load(run_dir).network.parameters())
-    mixed: Mapping[str, float] = {}
-    if (run_dir / "mixture").exists():
-        mixed = {split: nll.nats for split, nll in evaluate(load(run_dir / "mixture")).nlls.items()}
     nlls = (round(metrics[f"{split}/nll"], 4) for split in ("train", "val", "test"))
-    both = (round(mixed[split], 4) if split in mixed else None for split in ("val", "test"))
+    # counts have no mixture with counts
+    mixed = (metrics.get(f"mixture/{split}/nll") for split in ("val", "test"))
+    both = (None if nll is None else round(nll, 4) for nll in mixed)
     return Result(model, text, parameters, round(metrics["seconds"], 1), *nlls, *both)

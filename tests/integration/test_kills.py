@@ -21,15 +21,29 @@ from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 
 OFTEN = ("log_every=7", "val_every=101", "checkpoint_every=37", "steps_per_execution=50", "data.max_lines=3000")
 SHORT = ("trainer.max_steps=12", "val_every=5", "log_every=2", "checkpoint_every=4", "model=mlp", "model.hidden_dim=8")
+# all that a step may have
+STEP = (
+    *("optimizer.clip_norm=0.5", "optimizer.decay_vectors=false", "optimizer.ema_decay=0.99"),
+    *("scheduler=cosine", "scheduler.warmup=0.25"),
+)
+SMALL_LINES = ("data.batch_size=8", "model.embedding_dim=8", "model.dropout=0.2", *STEP)
+OVER_LINES = {
+    "transformer": ("model=transformer", "model.num_layers=1", *SMALL_LINES),
+    **{name: (f"model={name}", "model.hidden_dim=8", *SMALL_LINES) for name in ("rnn", "gru", "lstm", "bow")},
+}
 MODELS = {
     "ngram": ("model=ngram", "model.order=4"),
+    "kneser_ney": ("model=kneser_ney",),
     "bigram": ("model=bigram", "optimizer=sgd", "optimizer.lr=1"),
     "mlp, SGD": ("model=mlp", "model.hidden_dim=16", "optimizer=sgd"),
     "mlp, AdamW": ("model=mlp", "model.hidden_dim=16", "scheduler.milestones=[200,900]"),
     "mlp, compiled": ("model=mlp", "model.hidden_dim=16", "compile=true"),
+    "mlp, batch norm": ("model=mlp", "model.hidden_dim=16", "model.batch_norm=true", *STEP),
+    "wavenet": ("model=wavenet", "model.hidden_dim=8", "model.embedding_dim=4", *STEP),
+    **OVER_LINES,
 }
 # seconds after the start of a process, or of its training, that it is killed at the latest; compiling takes some
-LONGEST = {"ngram": 0.1, "mlp, compiled": 6.0}
+LONGEST = {"ngram": 0.1, "kneser_ney": 0.1, "mlp, compiled": 6.0}
 
 
 def killed_again_and_again(cwd: Path, model: str, arguments: tuple[str, ...], kills: int) -> Counter[str]:
@@ -60,7 +74,8 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
     """Check that each model ends as if nothing had been."""
 
     def trial(model: str) -> None:
-        steps = kills * 400
+        # a step over lines takes longer
+        steps = kills * (100 if model in OVER_LINES else 400)
         arguments = (*OFTEN, *MODELS[model], f"trainer.max_steps={steps}")
         began = time.perf_counter()
         cwd = tmp_path / str(list(MODELS).index(model))
@@ -75,7 +90,7 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW"], 2, tmp_path)
+    check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW", "mlp, batch norm", "gru"], 2, tmp_path)
 
 
 @pytest.mark.slow

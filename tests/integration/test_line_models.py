@@ -137,6 +137,9 @@ def test_it_has_a_page(name: str, request: pytest.FixtureRequest, command: Comma
 def test_a_run_ends_with_its_mixture_with_counts(gru: Path, command: Command) -> None:
     mixed, alone = nlls_of(command, gru / "mixture"), json.loads((gru / "metrics.json").read_text())
     assert mixed["val/nll"] <= min(alone["val/nll"], alone["reference/val/nll"]) + 1e-6
+    of_mixture = {name: nll for name, nll in alone.items() if name.startswith("mixture/")}
+    splits = ("train", "val", "test")
+    assert of_mixture == {f"mixture/{split}/nll": pytest.approx(mixed[f"{split}/nll"], abs=1e-5) for split in splits}
     model = makemore.load(gru / "mixture")
     assert [part["architecture"] for part in model.arguments["parts"]] == ["gru", "kneser_ney"]
     assert model.step == 40
@@ -144,6 +147,7 @@ def test_a_run_ends_with_its_mixture_with_counts(gru: Path, command: Command) ->
 
 def test_mixture_false_and_jobs_of_a_sweep_leave_none(transformer: Path, sweep: Path) -> None:
     assert not (transformer / "mixture").exists()
+    assert "mixture" not in (transformer / "metrics.json").read_text()
     assert not list(sweep.glob("*/mixture"))
 
 

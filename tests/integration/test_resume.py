@@ -19,15 +19,15 @@ STEPS = 12
 SHORT = (f"trainer.max_steps={STEPS}", "val_every=5", "log_every=2", "checkpoint_every=4", "steps_per_execution=3")
 WATCHED = ("watch.gradients.every=3", "watch.weights.every=4", "watch.activations.every=7")
 SMALL = ("model=mlp", "model.hidden_dim=8", "data.max_lines=2000")
-LINES = ("data.max_lines=2000", "data.batch_size=8")
+# all that a step may have
 STEP = (
-    "model.dropout=0.2",
     "optimizer.clip_norm=0.5",
     "optimizer.decay_vectors=false",
     "optimizer.ema_decay=0.9",
     "scheduler=cosine",
     "scheduler.warmup=0.25",
 )
+LINES = ("data.max_lines=2000", "data.batch_size=8", "model.dropout=0.2", *STEP)
 MODELS = {
     "ngram": ("model=ngram",),
     "kneser_ney": ("model=kneser_ney",),
@@ -41,9 +41,10 @@ MODELS = {
     # stops after the second validation, at step 10
     "early stopping": (*SMALL, "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0"),
     "range test": (*SMALL, "scheduler=exponential_ramp", "optimizer.lr=1"),
-    # all that a step may have
-    "gru": (*LINES, "model=gru", "model.hidden_dim=8", *STEP),
-    "transformer": (*LINES, "model=transformer", "model.embedding_dim=8", "model.num_layers=1", *STEP),
+    "mlp, batch norm": (*SMALL, *STEP, "model.num_layers=2", "model.batch_norm=true"),
+    "wavenet": ("model=wavenet", "model.hidden_dim=8", "model.embedding_dim=4", "data.max_lines=2000", *STEP),
+    "gru": (*LINES, "model=gru", "model.hidden_dim=8"),
+    "transformer": (*LINES, "model=transformer", "model.embedding_dim=8", "model.num_layers=1"),
     "rnn": (*LINES, "model=rnn", "model.hidden_dim=8", "data.batch_size=null", "data.max_lines=200"),
     "lstm": (*LINES, "model=lstm", "model.hidden_dim=8", "model.num_layers=2"),
     "bow": (*LINES, "model=bow", "data.by=example"),
@@ -51,7 +52,10 @@ MODELS = {
     "compiled, AdamW": (*SMALL, "compile=true"),
 }
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "checkpoints"
-SHORT_FORM = ("ngram", "momentum", "mlp, SGD", "full batch", "early stopping", "range test", "gru", "transformer")
+SHORT_FORM = (
+    *("ngram", "momentum", "mlp, SGD", "full batch", "early stopping", "range test"),
+    *("mlp, batch norm", "gru", "transformer"),
+)
 # steps between interruptions; in the full form it is 1 for every model
 STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(SHORT_FORM, 7)
 

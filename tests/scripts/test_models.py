@@ -1,14 +1,17 @@
 """Checks the page of models: its tables are written between comments, from results that are kept as JSON."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from model_page.page import draw, with_tables
-from model_page.rows import ALL_TEXTS, MODELS, Result, read_results, write_results
+from model_page.rows import ALL_TEXTS, MODELS, Result, read_results, result_of, write_results
 
 ROOT = Path(__file__).parents[2]
 RESULTS = {
@@ -33,6 +36,16 @@ def test_the_tables_of_the_page_are_those_of_the_results() -> None:
     assert "| kneser_ney |  | 0.1 | 1.7000 | 2.0160 | 2.0080 |  |  |" in written
     # the text between the tables stays
     assert with_tables(written, read_results(ROOT / "docs" / "models.json")) == page
+
+
+def test_a_result_is_made_of_the_metrics_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SimpleNamespace(network=torch.nn.Linear(2, 3))
+    monkeypatch.setattr("makemore.inference.trained_model.load", lambda _: model)
+    metrics = {"train/nll": 1.9, "val/nll": 2.00004, "test/nll": 2.01, "seconds": 20.46}
+    mixed = {"mixture/val/nll": 1.95, "mixture/test/nll": 1.94}
+    for more, both in ((mixed, (1.95, 1.94)), ({}, (None, None))):
+        (tmp_path / "metrics.json").write_text(json.dumps(metrics | more))
+        assert result_of("gru", "shipped", tmp_path) == Result("gru", "shipped", 9, 20.5, 1.9, 2.0, 2.01, *both)
 
 
 def test_the_picture_shows_what_there_is(tmp_path: Path) -> None:

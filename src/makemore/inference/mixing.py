@@ -47,6 +47,10 @@ class Mix:
     nlls: dict[str, NLL]
     nlls_of_parts: list[NLL]
 
+    def as_dict(self) -> dict[str, float]:
+        """Return the metrics as JSON values; none is infinite where Kneser-Ney is a part."""
+        return {f"mixture/{split}/nll": nll.nats for split, nll in self.nlls.items()}
+
     def write(self, run_dir: Path) -> Path:
         """Write the mixture's checkpoint into a directory like that of a run, and return its path.
 

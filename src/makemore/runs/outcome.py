@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
 from makemore.errors import DivergedError, UserError
-from makemore.files import replacing
+from makemore.files import replacing, writing
 from makemore.inference.evaluation import metrics_dict, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
@@ -106,8 +106,7 @@ class Outcome(L.Callback):
             file.write("".join(f"{name}\n" for name in names).encode())
         reference = reference_row(data.corpus, windows)
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds} | reference.as_dict()
-        with replacing(self.run_dir / "metrics.json") as file:
-            file.write((json.dumps(metrics, indent=2) + "\n").encode())
+        _write_metrics(self.run_dir, metrics)
         self._log_hyperparameters(loggers, nlls)
         best, path = None, self.checkpoints.best
         if path is not None and step_of(path) != model.step:
@@ -134,6 +133,18 @@ class Outcome(L.Callback):
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(parameters, metrics)
+
+
+def add_metrics(run_dir: Path, metrics: Mapping[str, float]) -> None:
+    """Add metrics to the `metrics.json` of a run that has ended; raise `UserError` if it cannot be written."""
+    path = run_dir / "metrics.json"
+    with writing(path):
+        _write_metrics(run_dir, json.loads(path.read_text()) | metrics)
+
+
+def _write_metrics(run_dir: Path, metrics: Mapping[str, float | bool | None]) -> None:
+    with replacing(run_dir / "metrics.json") as file:
+        file.write((json.dumps(metrics, indent=2) + "\n").encode())
 
 
 def check_steps(trainer: L.Trainer) -> None:

@@ -38,12 +38,13 @@ MODELS = {
     "mlp, SGD": ("model=mlp", "model.hidden_dim=16", "optimizer=sgd"),
     "mlp, AdamW": ("model=mlp", "model.hidden_dim=16", "scheduler.milestones=[200,900]"),
     "mlp, compiled": ("model=mlp", "model.hidden_dim=16", "compile=true"),
+    "mlp, xla": ("model=mlp", "model.hidden_dim=16", "compile=xla"),
     "mlp, batch norm": ("model=mlp", "model.hidden_dim=16", "model.batch_norm=true", *STEP),
     "wavenet": ("model=wavenet", "model.hidden_dim=8", "model.embedding_dim=4", *STEP),
     **OVER_LINES,
 }
 # seconds after the start of a process, or of its training, that it is killed at the latest; compiling takes some
-LONGEST = {"ngram": 0.1, "kneser_ney": 0.1, "mlp, compiled": 6.0}
+LONGEST = {"ngram": 0.1, "kneser_ney": 0.1, "mlp, compiled": 6.0, "mlp, xla": 3.0}
 
 
 def killed_again_and_again(cwd: Path, model: str, arguments: tuple[str, ...], kills: int) -> Counter[str]:
@@ -90,7 +91,7 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW", "mlp, batch norm", "gru"], 2, tmp_path)
+    check_kills(["ngram", "bigram", "mlp, SGD", "mlp, AdamW", "mlp, xla", "mlp, batch norm", "gru"], 2, tmp_path)
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ MODELS = {
     "bow": (*LINES, "model=bow", "data.by=example"),
     "compiled": ("model=bigram", "optimizer=sgd", "compile=true"),
     "compiled, AdamW": (*SMALL, "compile=true"),
+    "xla": (*SMALL, "compile=xla"),
 }
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "checkpoints"
 SHORT_FORM = (
@@ -58,6 +59,8 @@ SHORT_FORM = (
 )
 # steps between interruptions; in the full form it is 1 for every model
 STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(SHORT_FORM, 7)
+# calls of a program: the first in a process takes one step, the others a block
+STRIDES |= {"xla": 2}
 
 
 @pytest.fixture(scope="module")

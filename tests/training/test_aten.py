@@ -4,10 +4,10 @@ import multiprocessing
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -130,8 +130,9 @@ def flat(results: Any) -> list[Tensor]:
     return [tensor for part in results for tensor in flat(part)]
 
 
-def results_of(case: Callable[[Any], Any], *inputs: Tensor) -> list[Tensor]:
-    return flat(case(SimpleNamespace(**dict(zip(INPUTS, inputs, strict=True)))))
+def results(*inputs: Tensor) -> list[list[Tensor]]:
+    given = SimpleNamespace(**dict(zip(INPUTS, inputs, strict=True)))
+    return [flat(case(given)) for case in CASES.values()]
 
 
 def compare() -> tuple[list[str], set[str]]:
@@ -143,21 +144,23 @@ def compare() -> tuple[list[str], set[str]]:
 
     from makemore.training.aten import _OF_SHAPE, _TABLE, as_jax
 
-    differ = []
     inputs = [*INPUTS.values()]
-    for name, case in CASES.items():
-        traced = make_fx(partial(results_of, case))(*inputs)
-        assert f"aten.{name}." in traced.code, name
-        with jax.enable_x64(True):
-            arrays = as_jax(traced)(*(jax.numpy.asarray(each.numpy()) for each in inputs))
-        found = [torch.from_numpy(np.array(array)) for array in arrays]
+    traced = make_fx(lambda *inputs: flat(results(*inputs)))(*inputs)
+    assert all(f"aten.{name}." in traced.code for name in CASES)
+    with jax.enable_x64(True):
+        # all in one program, as each would be compiled by itself otherwise
+        arrays = iter(jax.jit(as_jax(traced))(*(each.numpy() for each in inputs)))
+    differ = []
+    for name, wanted in zip(CASES, results(*inputs), strict=True):
+        found = [torch.from_numpy(np.array(next(arrays))) for _ in wanted]
         try:
-            torch.testing.assert_close(found, results_of(case, *inputs), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
         except AssertionError as error:
             differ.append(f"{name}: {error}")
     return differ, {*_TABLE, *_OF_SHAPE}
 
 
+@pytest.mark.full
 def test_each_operator_gives_in_jax_what_it_gives_in_torch() -> None:
     # a process that has used JAX cannot be forked, which other tests do
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:

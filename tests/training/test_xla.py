@@ -34,10 +34,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp of the lectures": ("mlp", SMALL | {"num_layers": 2, "batch_norm": True, "output_norm": True}),
     "wavenet": ("wavenet", SMALL | {"block_size": 4}),
     "rnn": ("rnn", SMALL | {"dropout": 0.2}),
-    "gru": ("gru", SMALL | {"num_layers": 2, "dropout": 0.2}),
+    "gru": ("gru", SMALL | {"dropout": 0.2}),
     "lstm": ("lstm", SMALL | {"dropout": 0.2}),
     "bow": ("bow", SMALL | {"dropout": 0.2}),
-    "transformer": ("transformer", {"embedding_dim": 8, "num_layers": 2, "num_heads": 2}),
+    "transformer": ("transformer", {"embedding_dim": 8, "num_layers": 1, "num_heads": 2}),
     "rotary transformer": (
         "transformer",
         {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary", "tied": True, "dropout": 0.2},
@@ -118,18 +118,12 @@ def test_all_networks_that_are_trained_by_gradient_descent_are_tried() -> None:
     assert {architecture for architecture, _ in NETWORKS.values()} == neural - {"mixture"}
 
 
-QUICK = ("mlp of the lectures", "gru")
+QUICK = "mlp of the lectures"
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.full) for n in NETWORKS])
-def test_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(name: str, child: ProcessPoolExecutor) -> None:
-    child.submit(compare, name, "adamw", 70, (0, 1, 3, 69), clip_norm=0.5).result()
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("name", NETWORKS)
-def test_so_they_are_after_500_steps(name: str, child: ProcessPoolExecutor) -> None:
-    child.submit(compare, name, "sgd", 500, (250,)).result()
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == QUICK else pytest.mark.full) for n in NETWORKS])
+def test_500_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(name: str, child: ProcessPoolExecutor) -> None:
+    child.submit(compare, name, "adamw", 500, (0, 1, 3, 250), clip_norm=0.5).result()
 
 
 @pytest.mark.full
@@ -165,7 +159,7 @@ def compare_members(name: str, optimizer: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [("mlp", "adamw"), *(pytest.param(n, "nesterov", marks=pytest.mark.full) for n in (*QUICK, "rotary transformer"))],
+    [("mlp", "adamw"), *(pytest.param(n, "nesterov", marks=pytest.mark.full) for n in ("rnn", "rotary transformer"))],
 )
 def test_members_are_close_to_eager_ones_and_the_same_in_any_group(
     name: str, optimizer: str, child: ProcessPoolExecutor

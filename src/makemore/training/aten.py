@@ -49,8 +49,7 @@ def as_jax(traced: GraphModule) -> Callable[..., list[Array]]:
             elif node.op == "get_attr":
                 values[node] = jnp.from_dlpack(getattr(traced, node.target).detach())
             elif node.op == "output":
-                found: list[Array] = args[0]
-                return found
+                return list(args[0])
             elif not isinstance(node.target, torch._ops.OpOverload):
                 # takes one of several results
                 values[node] = node.target(*args, **kwargs)

@@ -165,6 +165,29 @@ def test_a_saved_config_downloads_nothing_and_reads_no_variable_of_its_own_choic
     assert (config.data.url, config.data.copy_variable) == (None, "MAKEMORE_NAMES")
 
 
+def test_what_an_earlier_version_took_and_does_not_act_is_left_out(
+    finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = finished / ".hydra" / "config.yaml"
+    saved = OmegaConf.load(path)
+    ignored = {
+        "trainer": {"max_epochs": 5, "log_every_n_steps": 3, "precision": "bf16-mixed"},
+        "callbacks": {"rate": {"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"}},
+    }
+    OmegaConf.save(OmegaConf.merge(saved, ignored), path)
+    config = composed(f"resume={finished}", "trainer.max_steps=9")
+    resuming.take_over(config)
+    assert config.trainer == {**saved.trainer, "precision": "bf16-mixed", "max_steps": 9}
+    assert config.callbacks == {}
+    assert [message.split(" ")[0] for message in caplog.messages] == [
+        "trainer.max_epochs",
+        "trainer.log_every_n_steps",
+        "callbacks.rate._target_=lightning.pytorch.callbacks.LearningRateMonitor",
+    ]
+    train(task(config), finished)
+    assert find(finished) == path_of(finished, 9)
+
+
 @pytest.mark.parametrize(
     ("job", "restarts", "overrides", "taken"),
     [

@@ -6,7 +6,7 @@ The check before a run, the run itself and the vectorised launcher all begin wit
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.runs.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
+from makemore.runs.trainer_arguments import check_arguments
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.module import CountingLanguageModel, LanguageModel
 from makemore.training.optimizers import parameters_of
@@ -38,6 +40,8 @@ warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is depre
 warnings.filterwarnings("ignore", "The `srun` command is available")
 # Lightning sets itself to INFO on import and logs which devices are missing
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+# what those say that a user has asked for
+logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,6 @@ class Parts:
         """Build a Trainer for this run with open loggers; raise `UserError` for a value out of range or no Trainer."""
         cfg = self.cfg.trainer
         max_steps = whole_number("trainer.max_steps", cfg.max_steps, at_least=1)
-        for key in ("fast_dev_run", "max_time"):
-            if cfg.get(key):
-                end = "a run ends after trainer.max_steps, or by early stopping"
-                raise UserError(f"trainer.{key}: {end}; take it out")
         trainer = instantiate(
             cfg,
             "trainer",
@@ -80,13 +80,14 @@ class Parts:
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             default_root_dir=str(self.run_dir),
             enable_progress_bar=False,
-            enable_model_summary=False,
+            enable_model_summary=bool(cfg.get("enable_model_summary")),
         )
         if not isinstance(trainer, L.Trainer):
             raise UserError("trainer._target_ must be lightning.pytorch.Trainer; see conf/trainer/default.yaml")
-        # Lightning's other precisions convert the inputs, and cannot convert blocks
-        if trainer.precision not in ("32-true", "16-mixed", "bf16-mixed"):
-            raise UserError(f"trainer.precision must be 32-true, 16-mixed or bf16-mixed, not {trainer.precision}")
+        if cfg.get("profiler") is not None:
+            # else it writes to Lightning's log, which is not shown
+            profiler = trainer.profiler  # type: ignore[attr-defined]
+            profiler.dirpath, profiler.filename = self.run_dir, "profile"
         return trainer
 
 
@@ -99,7 +100,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
     optimizers, _ = parts.model.configure_optimizers()
     _check_early_stopping(parts)
     check_writable(run_dir, sum(tensor.nbytes for tensor in parts.model.state_dict().values()))
-    if parts.trainer().strategy.root_device.type == "cpu":
+    if parts.trainer(parts.callbacks).strategy.root_device.type == "cpu":
         # some optimisers refuse their options only in a step; this one has gradients of zero
         for optimizer in optimizers:
             for parameter in parameters_of(optimizer):
@@ -131,17 +132,22 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     value is out of range, which part has the wrong type, or why the text cannot be used.
     """
     set_threads(cfg.threads)
+    check_arguments(cfg.trainer)
+    if cfg.trainer.get("detect_anomaly") and cfg.compile:
+        raise UserError("trainer.detect_anomaly=true watches steps that are not compiled; use compile=false")
     data = data or _data(cfg)
     model = make_model(cfg, data.corpus.vocabulary)
-    callbacks = _named(cfg.callbacks, "callbacks")
-    if not all(isinstance(callback, L.Callback) for callback in callbacks):
-        raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
+    callbacks = _named(cfg.callbacks, "callbacks", CALLBACKS)
+    for name, callback in callbacks.items():
+        if not isinstance(callback, L.Callback):
+            raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
+        check_hooks(name, callback)
     # sampled at each validation, while signals wait; sample.py makes more
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
     # configs saved by earlier versions have neither `mixture` nor `watch`
     true_or_false("mixture", cfg.get("mixture", False))
-    watchers = Watchers(_named(cfg.get("watch") or {}, "watch"), names)
-    make_loggers = _named(cfg.logger, "logger")
+    watchers = Watchers(list(_named(cfg.get("watch") or {}, "watch").values()), names)
+    make_loggers = list(_named(cfg.logger, "logger").values())
     for make in make_loggers:
         try:
             inspect.signature(make).bind(save_dir=str(run_dir))
@@ -150,7 +156,7 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
             raise UserError(f"logger: {error}; {needs}") from error
     checkpoints = Checkpoints(every=cfg.checkpoint_every)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
-    return Parts(cfg, run_dir, data, model, watchers, callbacks, make_loggers, checkpoints, outcome)
+    return Parts(cfg, run_dir, data, model, watchers, list(callbacks.values()), make_loggers, checkpoints, outcome)
 
 
 # keys of the optimizer group that are not the optimiser's own
@@ -175,9 +181,13 @@ def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
         raise UserError("model._target_ must be a language model of this project with _partial_: true; see conf/model")
     if not issubclass(target, CountingLanguageModel):
         real_number("optimizer.lr", cfg.optimizer.lr, at_least=0)
+        refuse(cfg.scheduler, "scheduler", SCHEDULERS)
+        refuse(cfg.optimizer, "optimizer", OPTIMIZERS)
         schedule = instantiate(cfg.scheduler, "scheduler")
-        if not callable(schedule):
-            raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler")
+        try:
+            real_number("the factor of scheduler at step 0", schedule(0))
+        except TypeError as error:
+            raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler") from error
         own = {str(key): value for key, value in cfg.optimizer.items() if key in _OF_THE_STEP}
         others = [str(key) for key in cfg.optimizer if key not in own]
         optimizer = instantiate(OmegaConf.masked_copy(cfg.optimizer, others), "optimizer")
@@ -189,12 +199,15 @@ def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
         raise UserError(f"model: {first_line(error)}") from error
 
 
-def _named(config: Any, key: str) -> list[Any]:
-    """Instantiate a group of named objects; `null` under a name switches it off."""
+def _named(config: Any, key: str, known: Mapping[str, Part] | None = None) -> dict[str, Any]:
+    """Instantiate a group of named objects, none of those `known` not to act; `null` under a name switches it off."""
+    if known and isinstance(config, DictConfig):
+        for name in config:
+            refuse(config[name], f"{key}.{name!s}", known)
     group = instantiate(config, key)
     if not isinstance(group, dict):
         raise UserError(f"{key} must be things by name, not {group!r}; see conf/{key}/default.yaml")
-    return [made for made in group.values() if made is not None]
+    return {name: made for name, made in group.items() if made is not None}
 
 
 def instantiate(config: Any, key: str, **arguments: Any) -> Any:

@@ -151,4 +151,4 @@ def check_steps(trainer: L.Trainer) -> None:
     """Raise `UserError` where training ended before its last step without early stopping."""
     if trainer.global_step < trainer.max_steps and not trainer.should_stop:
         taken = f"training ended after {trainer.global_step:,} of {trainer.max_steps:,} steps"
-        raise UserError(f"{taken}; take out what shortens it, such as trainer.limit_train_batches")
+        raise UserError(f"{taken}; take out the callback that shortens it")

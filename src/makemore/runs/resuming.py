@@ -17,6 +17,8 @@ from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
+from makemore.runs.substitutes import CALLBACKS, refuse
+from makemore.runs.trainer_arguments import ARGUMENTS, ineffective
 from makemore.training.optimizers import functional_update
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
     """Put a saved config in the place of a composed one, Hydra's part left as it is."""
     # a run that began before there was this key
     saved.setdefault("mixture", False)
+    _leave_out_what_does_not_act(saved)
     if missing := [str(key) for key in config if key != "hydra" and key not in saved]:
         raise UserError(f"{saved_config_of(run_dir)}: is not whole, it has no {missing[0]}; start the run anew")
     # the text was there when the run began, so nothing that the file names is downloaded or looked up
@@ -86,6 +89,20 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
         config.hydra.run.dir = str(run_dir)
         # keeps the saved config of the run
         config.hydra.output_subdir = None
+
+
+def _leave_out_what_does_not_act(saved: DictConfig) -> None:
+    """Take out of a saved config what earlier versions accepted of the Trainer and its callbacks, with a warning."""
+    for name in ineffective(saved.trainer):
+        if not ARGUMENTS[name].acts:
+            log.warning("trainer.%s of the saved config does not act: it is left out", name)
+            del saved.trainer[name]
+    for name in list(saved.callbacks or {}):
+        try:
+            refuse(saved.callbacks[name], f"callbacks.{name}", CALLBACKS)
+        except UserError as error:
+            log.warning("%s; it is left out", error)
+            del saved.callbacks[name]
 
 
 def checkpoint_to_resume(parts: Parts) -> Path | None:

@@ -35,7 +35,9 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     """
     with signals.answering(), sole_writer(run_dir):
         try:
-            return train_locked(cfg, run_dir, [ProgressBar()])
+            # null is Lightning's word for the default
+            shown = [] if cfg.trainer.get("enable_progress_bar") is False else [ProgressBar()]
+            return train_locked(cfg, run_dir, shown)
         except signals.Stopped as stopped:
             if stopped.signum == signals.REQUEUE:
                 signals.requeue()

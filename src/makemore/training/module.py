@@ -82,8 +82,8 @@ class LanguageModel(L.LightningModule):
     def validation_step(self, windows: CountedWindows, _batch_idx: int) -> None:
         """Log the exact NLL of the validation or test split at the current step."""
         split = "test" if self.trainer.testing else "val"
-        # takes long on a large text, and nothing is logged yet
-        with signals.at_once():
+        # takes long on a large text, and nothing is logged yet; exact whatever the precision of the steps is
+        with signals.at_once(), torch.autocast(self.device.type, enabled=False):
             nll = exact_nll(self.evaluated, windows).nats
         # for callbacks alone, as Lightning would log it at its count of blocks
         self.log(f"{split}/nll", nll, logger=False, batch_size=1)
@@ -167,7 +167,12 @@ class NeuralLanguageModel(LanguageModel):
         try:
             optimizer = self.optimizer(groups_of(self.network, self.decay_vectors))
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
-            raise UserError(f"optimizer: {error}") from error
+            mend = "; a key is taken out by ~optimizer.KEY" if "unexpected keyword" in str(error) else ""
+            raise UserError(f"optimizer: {error}{mend}") from error
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise UserError(
+                "optimizer._target_ must be an optimiser of torch with _partial_: true; see conf/optimizer"
+            )
         if self.compiler in (True, "xla") and not has_functional_form(optimizer):
             known, given = "SGD without dampening, Adam or AdamW", type(optimizer).__name__
             raise UserError(f"compile={str(self.compiler).lower()} takes {known}, not this {given}; use compile=false")

@@ -168,7 +168,7 @@ def _fits(config: DictConfig) -> bool:
     # callbacks and settings that act on one job or one run
     if set(hydra.callbacks) != {"check"} or hydra.job.env_set or hydra.job.chdir or config.callbacks:
         return False
-    if config.trainer.get("precision") not in (None, 32, "32", "32-true"):
+    if set(config.trainer) - {"_target_", "max_steps", "accelerator"}:
         return False
     # whatever the values of the members are
     config = OmegaConf.masked_copy(config, _keys(config))

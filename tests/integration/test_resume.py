@@ -55,12 +55,10 @@ MODELS = {
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "checkpoints"
 SHORT_FORM = (
     *("ngram", "momentum", "mlp, SGD", "full batch", "early stopping", "range test"),
-    *("mlp, batch norm", "gru", "transformer"),
+    *("mlp, batch norm", "gru"),
 )
 # steps between interruptions; in the full form it is 1 for every model
 STRIDES = {"mlp, AdamW": 1} | dict.fromkeys(SHORT_FORM, 7)
-# calls of a program: the first in a process takes one step, the others a block
-STRIDES |= {"xla": 2}
 
 
 @pytest.fixture(scope="module")

@@ -139,11 +139,9 @@ def test_so_they_are_after_500_steps(architecture: str, lines: tuple[Lines, Voca
     check_members(architecture, lines, 500)
 
 
-# half a minute each
-@pytest.mark.parametrize(
-    "architecture",
-    [pytest.param(name, marks=pytest.mark.full if name == "bow" else pytest.mark.slow) for name in NETWORKS],
-)
+# half a minute each; XLA's steps, which compile sooner, have a short form
+@pytest.mark.slow
+@ALL
 def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     architecture: str, lines: tuple[Lines, Vocabulary]
 ) -> None:

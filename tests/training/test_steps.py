@@ -123,8 +123,8 @@ def test_steps_are_those_of_a_plain_loop(optimizer: str) -> None:
     ("architecture", "optimizer"),
     [
         ("bigram", "adamw"),
-        pytest.param("bigram", "momentum", marks=pytest.mark.full),
-        pytest.param("mlp", "adamw", marks=pytest.mark.full),
+        pytest.param("bigram", "momentum", marks=pytest.mark.slow),
+        pytest.param("mlp", "adamw", marks=pytest.mark.slow),
     ],
 )
 def test_compiled_steps_are_the_same_for_any_blocks_and_close_to_eager_ones(

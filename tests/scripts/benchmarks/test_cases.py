@@ -77,6 +77,16 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "file-first-load": 60,
         "file-second-load": 3,
         "file-memory": 1.5,
+        "xla": 0.25,
+        "xla-step": 0.15,
+        "xla-step-jax": 1.3,
+        "xla-large": 0.45,
+        "xla-cold": 4.0,
+        "xla-cached": None,
+        "vectorized-xla": 0.11,
+        "vectorized-xla-jax": 1.3,
+        "vectorized-xla-command": 0.1,
+        "vectorized-xla-command-stock": 0.012,
         "compiled": 0.35,
         "compiled-adamw": 0.35,
         "compiled-cold": None,
@@ -99,7 +109,7 @@ def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:
 
 def test_what_is_reduced_is_said() -> None:
     assert reductions(FULL) == []
-    assert len(reductions(QUICK)) == 13
+    assert len(reductions(QUICK)) == 14
     assert "200,000 in place of 10,000,000 lines" in " ".join(reductions(QUICK))
 
 

@@ -190,7 +190,8 @@ def test_a_signal_ends_a_block_after_a_whole_step(monkeypatch: pytest.MonkeyPatc
     assert nlls.shape == penalties.shape == (3, 2)
 
 
-@pytest.mark.full
+# half a minute; tests/integration/test_vectorized.py compiles a group too
+@pytest.mark.slow
 def test_compiled_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,7 +37,7 @@ def test_another_value_is_refused(value: object) -> None:
 
 @pytest.mark.usefixtures("no_jax")
 def test_xla_without_jax_is_refused_with_the_command_that_installs_it() -> None:
-    with pytest.raises(UserError, match=r"compile=xla needs JAX: pip install 'makemore-lightning\[xla\]'"):
+    with pytest.raises(UserError, match=r"compile=xla needs JAX: pip install -e '.\[xla\]'"):
         compiler_of("xla")
     assert compiler_of("auto") == "auto"
 

@@ -28,7 +28,7 @@ COMPILERS: dict[bool | str, Compiler] = {True: inductor_steps, "xla": xla_steps}
 
 # steps of a run from which on XLA saves more than tracing and compiling cost; docs/performance.md has the figures
 _PAYS = 10_000
-_INSTALL = "pip install 'makemore-lightning[xla]'"
+_INSTALL = "pip install -e '.[xla]'"
 
 
 def compiler_of(value: Any) -> bool | str:

@@ -2,12 +2,14 @@
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import jax_process
 import parsed_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -44,6 +46,13 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         of_all = of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(of_all / "compiled"))
         yield
+
+
+@pytest.fixture(scope="session")
+def in_jax_process() -> Iterator[Callable[..., Any]]:
+    """Call a function of a module in a process that may use JAX, and return what it returns."""
+    with jax_process.executor() as executor:
+        yield lambda function, *arguments, **options: executor.submit(function, *arguments, **options).result()
 
 
 @pytest.fixture

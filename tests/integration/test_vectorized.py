@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from functools import partial
@@ -297,6 +298,19 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     kill = partial(at_call, call, 13, partial(os._exit, 9))
     assert sweeps.run(tmp_path, *GRID, *INSIDE, prepare=kill).code == 9
     assert sweeps.run(tmp_path, *GRID, *INSIDE).code == 0
+    assert_same(tmp_path / "S", whole)
+
+
+@pytest.mark.full
+def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
+    # sizes at which the program of one member has other last digits than that of all
+    arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *INSIDE)
+    assert sweeps.run(tmp_path, *arguments).code == 0
+    whole = (tmp_path / "S").rename(tmp_path / "whole")
+    shutil.copytree(whole, tmp_path / "S")
+    shutil.rmtree(tmp_path / "S" / max(records(whole)))
+    outcome = sweeps.run(tmp_path, *arguments)
+    assert outcome.code == 0, outcome.err
     assert_same(tmp_path / "S", whole)
 
 

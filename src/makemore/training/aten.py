@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from jax import lax
+from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_aggregate
 
@@ -20,23 +21,27 @@ Array = Any
 
 
 class UnknownOperatorError(Exception):
-    """A traced function has operators that are not in the table."""
+    """A traced function has operators, or arguments of operators, that are not in the table."""
 
 
-def as_jax(traced: GraphModule) -> Callable[..., list[Array]]:
-    """Return a traced function of tensors, without side effects, as a function of arrays.
+def as_jax(traced: GraphModule) -> tuple[Callable[..., list[Array]], list[Tensor]]:
+    """Return a traced function of tensors, without side effects, as one of arrays, and the constants that it has.
+
+    (constants, *arrays) -> results. XLA would compute with constants in advance, with other last digits where those of
+    all members of a group are equal.
 
     Raises:
-        UnknownOperatorError: it has operators that are not in the table.
+        UnknownOperatorError: it has operators that are not in the table; once it is called, arguments that are not.
     """
     traced.graph.eliminate_dead_code()
     nodes = list(traced.graph.nodes)
     called = {_name(node) for node in nodes if isinstance(node.target, torch._ops.OpOverload)}
     if unknown := sorted(called - {*_TABLE, *_OF_SHAPE}):
         raise UnknownOperatorError(f"{', '.join(unknown)} not known to JAX here")
+    attributes = [node.target for node in nodes if node.op == "get_attr"]
 
-    def function(*arrays: Array) -> list[Array]:
-        given = iter(arrays)
+    def function(constants: Sequence[Array], *arrays: Array) -> list[Array]:
+        given, known = iter(arrays), iter(constants)
         values: dict[Node, Any] = {}
         for node in nodes:
             # the values of other nodes in place of these
@@ -47,7 +52,7 @@ def as_jax(traced: GraphModule) -> Callable[..., list[Array]]:
             if node.op == "placeholder":
                 values[node] = next(given)
             elif node.op == "get_attr":
-                values[node] = jnp.from_dlpack(getattr(traced, node.target).detach())
+                values[node] = next(known)
             elif node.op == "output":
                 return list(args[0])
             elif not isinstance(node.target, torch._ops.OpOverload):
@@ -56,10 +61,15 @@ def as_jax(traced: GraphModule) -> Callable[..., list[Array]]:
             elif _name(node) in _OF_SHAPE:
                 values[node] = _OF_SHAPE[_name(node)](args[0], node.meta["tensor_meta"].shape)
             else:
-                values[node] = _of_dtype(_TABLE[_name(node)](*args, **kwargs), node.meta.get("tensor_meta"))
+                try:
+                    result = _TABLE[_name(node)](*args, **kwargs)
+                except (TypeError, NotImplementedError) as error:
+                    what = f"{_name(node)} with these arguments"
+                    raise UnknownOperatorError(f"{what} not known to JAX here") from error
+                values[node] = _of_dtype(result, node.meta.get("tensor_meta"))
         raise AssertionError
 
-    return function
+    return function, [getattr(traced, attribute).detach() for attribute in attributes]
 
 
 def _name(node: Node) -> str:
@@ -101,7 +111,8 @@ def _reduction(reduce: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _norm(x: Array, order: float = 2, dims: Any = None, keepdim: bool = False, **_: Any) -> Array:
-    assert order == 2
+    if order != 2:
+        raise NotImplementedError
     return jnp.sqrt(_reduction(jnp.sum)(x * x, dims, keepdim))
 
 
@@ -123,7 +134,8 @@ def _batch_norm(
     eps: float,
 ) -> list[Array]:
     """Normalise (B, C) by its own statistics, and return the result, these, and the new running ones."""
-    assert training
+    if not training:
+        raise NotImplementedError
     mean, var, rows = x.mean(0), x.var(0), x.shape[0]
     scale = lax.rsqrt(var + eps)
     new = [(1 - momentum) * running_mean + momentum * mean]
@@ -194,6 +206,7 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "ne": ne,
     "neg": jnp.negative,
     "permute": jnp.transpose,
+    "permute_copy": jnp.transpose,
     "pow": jnp.power,
     "reciprocal": jnp.reciprocal,
     "relu": jax.nn.relu,

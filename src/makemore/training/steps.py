@@ -16,13 +16,7 @@ from makemore import signals
 from makemore.data.batches import Block
 from makemore.models.network import Network
 from makemore.training.draws import DRAWS, StepDraws, side_effects
-from makemore.training.optimizers import (
-    ClassUpdate,
-    StepOptions,
-    functional_update,
-    parameters_of,
-    snapshot,
-)
+from makemore.training.optimizers import ClassUpdate, StepOptions, functional_update, parameters_of, snapshot
 
 # NLL and penalty of each step of a block, (K,), or of each member of a group, (K, N); fewer after a signal
 Losses = tuple[Tensor, Tensor]

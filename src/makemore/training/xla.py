@@ -10,6 +10,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,13 +55,13 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
         except RuntimeError as error:
             mend = "install JAX for it, or take trainer.accelerator=cpu"
             raise UserError(f"compile=xla: JAX finds no {device.type} device; {mend}") from error
-    programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+    program: Callable[..., Any] | None = None
     eager: TakeSteps | None = None
     # in a call, so that a signal is answered soon; the results do not depend on it
     at_once = 1
 
     def take(block: Block, rates: Sequence[Any]) -> Losses:
-        nonlocal eager, at_once
+        nonlocal program, eager, at_once
         assert not isinstance(block, PackedBatches)
         if not len(block):
             # before a validation that a resumed run has to make up for
@@ -69,17 +71,7 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
         shared = isinstance(block, FullBatches)
         # a full batch is the same in all steps
         batches = next(block.batches()) if shared else block.stacked()
-        shapes = tuple(batch.shape if shared else batch.shape[1:] for batch in batches)
         rate = torch.tensor(rates, device=device)
-        if shapes not in programs:
-            try:
-                # takes seconds; an interrupted block is taken back
-                with signals.at_once():
-                    programs[shapes] = _program(step, block, rate[0], shared)
-            except UnknownOperatorError as error:
-                log.warning("compile=xla: %s; training continues without", error)
-                eager = otherwise()
-                return eager(block, rates)
         # one shape for blocks of all usual lengths, as another would be compiled anew
         length = max(_LENGTH, 1 << (len(block) - 1).bit_length())
         with jax.enable_x64(True):
@@ -89,7 +81,17 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
             values = [_to_jax(tensor) for tensor in changing]
             while taken < len(block) and not signals.requested():
                 last, started = min(taken + at_once, len(block)), time.perf_counter()
-                values, of_steps = jax.block_until_ready(programs[shapes](taken, last, values, of_steps, given))
+                try:
+                    # the first call compiles, which takes seconds; an interrupted block is taken back
+                    with signals.at_once() if program is None else nullcontext():
+                        run = program or _program(step, block, rate[0], shared)
+                        values, of_steps = jax.block_until_ready(run(taken, last, values, of_steps, given))
+                except UnknownOperatorError as error:
+                    # nothing has changed yet
+                    log.warning("compile=xla: %s; training continues without", error)
+                    eager = otherwise()
+                    return eager(block, rates)
+                program = run
                 at_once = 1 + int(_SECONDS * (last - taken) / (time.perf_counter() - started))
                 taken = last
             for tensor, value in zip(changing, values, strict=True):
@@ -109,19 +111,19 @@ def _program(step: PureStep, block: Block, rate: Tensor, shared: bool) -> Callab
 
     from makemore.training.aten import as_jax
 
-    one = as_jax(_traced(step, block, rate))
+    one, constants = as_jax(_traced(step, block, rate))
 
     @jax.jit
-    def program(first: Any, last: Any, values: Any, of_steps: Any, batches: Any) -> Any:
+    def program(first: Any, last: Any, values: Any, of_steps: Any, batches: Any, constants: Any) -> Any:
         def body(index: Any, carry: Any) -> Any:
             values, (rates, nlls, penalties) = carry
             batch = batches if shared else [batch[index] for batch in batches]
-            *values, nll, penalty = one(*values, *batch, rates[index])
+            *values, nll, penalty = one(constants, *values, *batch, rates[index])
             return values, [rates, nlls.at[index].set(nll), penalties.at[index].set(penalty)]
 
         return jax.lax.fori_loop(first, last, body, (values, of_steps))
 
-    return program
+    return partial(program, constants=[_to_jax(constant) for constant in constants])
 
 
 def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:

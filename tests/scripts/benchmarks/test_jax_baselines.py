@@ -1,8 +1,6 @@
 """Checks that the MLP in plain JAX is the lesson's: the same loss on the same rows, and the same updates."""
 
-import multiprocessing
-import warnings
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from benchmarks.baselines import _forward, mlp_parameters
 
 def first_losses() -> tuple[list[float], list[float], Any]:
     """Return the losses of five steps in JAX, those in torch on the same rows, and those of two members."""
-    warnings.simplefilter("error")
     import jax
     import numpy as np
 
@@ -37,10 +34,8 @@ def first_losses() -> tuple[list[float], list[float], Any]:
 
 
 @pytest.mark.full
-def test_the_mlp_in_jax_is_the_lessons() -> None:
-    # a process that has used JAX cannot be forked, which other tests do
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as child:
-        losses, wanted, of_members = child.submit(first_losses).result()
+def test_the_mlp_in_jax_is_the_lessons(in_jax_process: Callable[..., Any]) -> None:
+    losses, wanted, of_members = in_jax_process(first_losses)
     assert losses == pytest.approx(wanted, abs=1e-4)
     assert of_members.shape == (5, 2)
     # the first step is not updated yet; a member whose rate is 0 never is

@@ -19,6 +19,10 @@ def test_rows_between_are_copies_of_the_first_member() -> None:
     assert {spread[row] for row in set(range(20)) - {1, 3, 19}} == {"a"}
 
 
+def test_with_the_size_of_the_group_each_of_its_places_has_a_row() -> None:
+    assert layout_of([3, 17], threads=2, whole=19) == Layout([3, 17], 20)
+
+
 @given(places=st.sets(st.integers(0, 500), min_size=1).map(sorted), threads=st.integers(1, 9))
 def test_each_member_has_its_row_and_each_thread_as_many(places: list[int], threads: int) -> None:
     layout = layout_of(places, threads)

@@ -32,12 +32,17 @@ class Group(L.LightningModule):
 
     A member whose loss is no longer finite has ended: nothing of it is logged or saved any more. Its row of the stack
     is still computed, without effect on the others. All share their data.
+
+    Args:
+        members: that are trained.
+        size: of the group with all its members, if these can be trained together.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], size: int | None) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.members = members
+        self.size = size
         self.data = members[0].parts.data
         # the member whose checkpoint the Trainer writes
         self.saving = members[0]
@@ -62,9 +67,12 @@ class Group(L.LightningModule):
         self.data.watch_intervals = self.members[0].parts.watchers.intervals
 
     def on_fit_start(self) -> None:
-        """Assign rows to the members, and let each row draw the examples of its member."""
+        """Choose a compiler, assign rows to the members, and let each row draw the examples of its member."""
+        first = self.members[0]
+        self._compiler = first.model.choose_compiler(first.optimizer, self.trainer.max_steps)
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        self.layout = layout_of([member.place for member in self.members], threads)
+        places = [member.place for member in self.members]
+        self.layout = layout_of(places, threads, self.size if self._compiler else None)
         self.data.member_seeds = self.layout.spread([member.model.seed for member in self.members])
 
     def on_train_start(self) -> None:
@@ -79,7 +87,6 @@ class Group(L.LightningModule):
         l2 = [model.l2 for model in models]
         networks, options = [model.network for model in models], [model.step_options() for model in models]
         self._stack = Stack(networks, optimizers, options, l2, members_dim, self.layout)
-        self._compiler = models[0].choose_compiler(optimizers[0], self.trainer.max_steps)
         compiled = self._compiler and self._stack.compiled_steps(self._compiler)
         self._take_steps = compiled or self._stack.eager_steps()
 
@@ -204,15 +211,15 @@ class GroupOutcome(Callback):
                 member.close("success")
 
 
-def train_group(members: Sequence[Member]) -> None:
-    """Train members that are at the same step; the result of each is in its outcome, or in its `error`.
+def train_group(members: Sequence[Member], size: int | None = None) -> None:
+    """Train members of a group, see `Group`, at the same step; each has its result in its outcome, or its `error`.
 
     Raises:
         UserError: the Trainer cannot be built, or refuses the training.
         Stopped: a signal; the members are saved.
     """
     parts = members[0].parts
-    group = Group(members)
+    group = Group(members, size)
     trainer = parts.trainer([GroupOutcome(group), GroupCheckpoints(parts.cfg.checkpoint_every, group)])
     try:
         trainer.fit(group, datamodule=parts.data)

@@ -100,7 +100,7 @@ def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: 
     waiting = deque(jobs)
     try:
         while waiting:
-            _run_wave(waiting, max_members, processes)
+            _run_wave(waiting, len(jobs), max_members, processes)
     except signals.Stopped:
         if not signals.is_for_another():
             raise
@@ -110,20 +110,20 @@ def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: 
     return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
 
 
-def _run_wave(waiting: deque[_Job], max_members: int | None, processes: int) -> None:
-    """Run the first of the jobs that wait, as many as fit."""
+def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processes: int) -> None:
+    """Run the first of the jobs that wait, of a group of `size`, as many as fit."""
     begun: list[_Job] = []
     # a signal since the last wave
     signals.answer()
     with ExitStack() as locks:
         try:
-            _begin(waiting, max_members, processes, begun, locks)
+            fitting = _begin(waiting, max_members, processes, begun, locks)
             by_step = defaultdict(list)
             for job in begun:
                 if job.member is not None:
                     by_step[job.member.step, job.member.validation_due].append(job)
             for _, members in sorted(by_step.items()):
-                _train(members)
+                _train(members, size if fitting is None or size <= fitting else None)
         except signals.Stopped as stopped:
             for job in begun:
                 if job.claim is not None and job.outcome is None:
@@ -136,8 +136,13 @@ def _run_wave(waiting: deque[_Job], max_members: int | None, processes: int) -> 
             raise
 
 
-def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack) -> None:
-    """Start or resume the first jobs that wait, as many as fit; `begun` and `locks` gain those that could be."""
+def _begin(
+    waiting: deque[_Job], max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack
+) -> int | None:
+    """Start or resume the first jobs that wait, as many as fit; `begun` and `locks` gain those that could be.
+
+    Return how many fit, unless no job could be started.
+    """
     data, members = None, 0
     while waiting and (max_members is None or members < max_members):
         job = waiting.popleft()
@@ -170,15 +175,16 @@ def _begin(waiting: deque[_Job], max_members: int | None, processes: int, begun:
                 members += 1
             except Exception as error:
                 job.fail(error)
+    return max_members
 
 
-def _train(jobs: Sequence[_Job]) -> None:
-    """Train the members of one group that are at the same step."""
+def _train(jobs: Sequence[_Job], size: int | None) -> None:
+    """Train the members of one group that are at the same step, see `Group`."""
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
         with resource_errors("lower hydra.launcher.max_members"):
-            train_group(members)
+            train_group(members, size)
     except Exception as error:
         failure = error
     for job, member in zip(jobs, members, strict=True):

@@ -3,6 +3,8 @@
 On the CPU the last bits of a product depend on the alignment of its factors to 64 bytes, and on the number of threads
 that share it. So a member keeps its row modulo 16 (float32 numbers are 4 bytes), whichever members of its group a
 resumed sweep still has, and all threads get the same number of rows. The rows between are unused copies.
+
+What a compiler makes of a step depends on the number of rows. So compiled steps have all rows of the group.
 """
 
 from collections.abc import Sequence
@@ -30,10 +32,19 @@ class Layout:
         return spread
 
 
-def layout_of(places: Sequence[int], threads: int) -> Layout:
-    """Return the rows of members with the given places in their group, ascending, for a number of threads."""
+def layout_of(places: Sequence[int], threads: int, whole: int | None = None) -> Layout:
+    """Return the rows of members with the given places in their group, ascending, for a number of threads.
+
+    With the size of the whole group, each of its places has a row.
+    """
+    if whole is not None:
+        return Layout(list(places), _rounded_up(whole, threads))
     own: list[int] = []
     for place in places:
         row = own[-1] + 1 if own else 0
         own.append(row + (place - row) % PERIOD)
-    return Layout(own, -(-(own[-1] + 1) // threads) * threads)
+    return Layout(own, _rounded_up(own[-1] + 1, threads))
+
+
+def _rounded_up(rows: int, threads: int) -> int:
+    return -(-rows // threads) * threads

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from makemore.cli.command import exit_on_error
+from makemore.cli.command import collect_rarely, exit_on_error
 from makemore.overrides import set_threads
 
 THREADS = 1
@@ -20,6 +20,8 @@ def main(arguments: argparse.Namespace) -> None:
     from benchmarks.report import Report, write
     from benchmarks.setting import new_setting, reductions
 
+    # as a command does
+    collect_rarely()
     set_threads(THREADS)
     rows = []
     with new_setting(arguments.quick, arguments.lines) as setting:

@@ -1,6 +1,7 @@
 """Fixtures that every test may use, and the tiers: the default one, --full and --slow."""
 
 import csv
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 parsed_once.install()
+# a tenth of the time of a process that imports torch, JAX and Lightning
+gc.set_threshold(100_000)
 
 
 @pytest.fixture(autouse=True)

@@ -192,7 +192,7 @@ def stepper(model: NeuralLanguageModel, lines: Lines) -> Callable[[int], Tensor]
     take = eager_steps(Objective(model.network, model.l2), optimizer, model.seed, model.step_options())
 
     def take_steps(steps: int) -> Tensor:
-        rows = np.stack([replacement_rows(model.seed, step, BATCH, len(lines)) for step in range(steps)])
+        rows = replacement_rows(model.seed, 0, steps, BATCH, len(lines))
         return take(lines.packed(0, rows), [LR] * steps)[0]
 
     return take_steps

@@ -29,6 +29,16 @@ LINES = ["abab", "ba", "b", "abab"]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
+@given(first=st.integers(0, 3000), steps=st.integers(1, 2500), total=st.integers(1, 300))
+@settings(deadline=None, max_examples=20)
+def test_the_rows_of_a_block_are_those_of_its_steps(draw: str, first: int, steps: int, total: int) -> None:
+    block = DRAWS[draw](5, first, steps, 3, total)
+    assert block.shape == (steps, 3)
+    for step in {0, steps // 2, steps - 1}:
+        assert block[step].tolist() == DRAWS[draw](5, first + step, 1, 3, total)[0].tolist()
+
+
+@pytest.mark.parametrize("draw", DRAWS)
 @given(
     seed=st.integers(0, 2**63 - 1),
     step=st.integers(0, 10**6),
@@ -37,7 +47,7 @@ LINES = ["abab", "ba", "b", "abab"]
 )
 @settings(deadline=None)
 def test_rows_are_examples(draw: str, seed: int, step: int, batch_size: int, total: int) -> None:
-    rows = DRAWS[draw](seed, step, batch_size, total)
+    rows = DRAWS[draw](seed, step, 1, batch_size, total)[0]
     assert rows.shape == (batch_size,)
     assert rows.dtype == np.int64
     assert ((rows >= 0) & (rows < total)).all()
@@ -47,16 +57,17 @@ def test_rows_are_examples(draw: str, seed: int, step: int, batch_size: int, tot
 @given(order=st.permutations([0, 1, 2, 1022, 1023, 1024, 1025, 5000, 123_456]))
 @settings(deadline=None, max_examples=20)
 def test_rows_are_the_same_in_any_order_of_asking(draw: str, order: list[int]) -> None:
-    in_order = {step: DRAWS[draw](7, step, 5, 1000).tolist() for step in sorted(order)}
+    in_order = {step: DRAWS[draw](7, step, 1, 5, 1000)[0].tolist() for step in sorted(order)}
     for step in order:
-        DRAWS[draw](8, step, 5, 1000)
-        assert DRAWS[draw](7, step, 5, 1000).tolist() == in_order[step]
+        DRAWS[draw](8, step, 1, 5, 1000)
+        assert DRAWS[draw](7, step, 1, 5, 1000)[0].tolist() == in_order[step]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
 def test_seeds_and_steps_share_no_draws(draw: str) -> None:
     steps = [*range(30), *range(1020, 1030), 2048, 10**6]
-    rows = [tuple(DRAWS[draw](seed, step, 8, 10**5).tolist()) for seed, step in product([0, 1, 2, 1024, 2**32], steps)]
+    seeds = [0, 1, 2, 1024, 2**32]
+    rows = [tuple(DRAWS[draw](seed, step, 1, 8, 10**5)[0].tolist()) for seed, step in product(seeds, steps)]
     assert len(set(rows)) == len(rows)
 
 
@@ -70,14 +81,14 @@ def test_keys_of_dropout_are_functions_of_seed_and_step_alone() -> None:
 
 
 def test_a_large_batch_is_drawn_whole() -> None:
-    first, second = (replacement_rows(0, step, 2**20 + 1, 2**40) for step in range(2))
+    first, second = (replacement_rows(0, step, 1, 2**20 + 1, 2**40)[0] for step in range(2))
     assert first.shape == second.shape == (2**20 + 1,)
     assert (first != second).mean() > 0.999
 
 
 @pytest.mark.parametrize("total", [2, 7, 27])
 def test_replacement_draws_every_example_equally_often(total: int) -> None:
-    drawn = np.concatenate([replacement_rows(0, step, 32, total) for step in range(3000)])
+    drawn = replacement_rows(0, 0, 3000, 32, total).ravel()
     expected = len(drawn) / total
     chi_squared = ((np.bincount(drawn, minlength=total) - expected) ** 2 / expected).sum()
     # mean total - 1, standard deviation sqrt(2 (total - 1)); five of these is far out for a fixed seed
@@ -86,7 +97,7 @@ def test_replacement_draws_every_example_equally_often(total: int) -> None:
 
 def test_replacement_repeats_within_a_batch_as_often_as_chance_has_it() -> None:
     # 23 birthdays: half the batches have one twice
-    repeats = sum(len(set(replacement_rows(3, step, 23, 365).tolist())) < 23 for step in range(4000))
+    repeats = sum(len(set(rows)) < 23 for rows in replacement_rows(3, 0, 4000, 23, 365).tolist())
     assert repeats / 4000 == pytest.approx(0.5073, abs=0.04)
 
 
@@ -95,19 +106,19 @@ def test_replacement_repeats_within_a_batch_as_often_as_chance_has_it() -> None:
 def test_permutation_visits_each_example_once_an_epoch(batch_size: int, total: int, seed: int) -> None:
     epochs = 3
     steps = math.ceil(epochs * total / batch_size)
-    rows = [row for step in range(steps) for row in permutation_rows(seed, step, batch_size, total).tolist()]
+    rows = permutation_rows(seed, 0, steps, batch_size, total).ravel().tolist()
     for epoch in range(epochs):
         assert sorted(rows[epoch * total : (epoch + 1) * total]) == list(range(total))
 
 
 def test_every_epoch_and_seed_has_its_own_permutation() -> None:
-    orders = {tuple(permutation_rows(seed, epoch, 50, 50).tolist()) for seed, epoch in product(range(5), range(5))}
+    orders = {tuple(rows) for seed in range(5) for rows in permutation_rows(seed, 0, 5, 50, 50).tolist()}
     assert len(orders) == 25
     assert tuple(range(50)) not in orders
 
 
 def test_permutation_puts_every_example_everywhere() -> None:
-    places = Counter((place, row) for seed in range(3000) for place, row in enumerate(permutation_rows(seed, 0, 3, 3)))
+    places = Counter(pair for seed in range(3000) for pair in enumerate(permutation_rows(seed, 0, 1, 3, 3)[0]))
     assert set(places) == set(product(range(3), range(3)))
     for count in places.values():
         assert count == pytest.approx(1000, abs=130)

@@ -46,7 +46,7 @@ def model_of(architecture: str, vocabulary: Vocabulary, seed: int = 0, **options
 
 
 def rows_of(lines: Lines, seed: int, steps: int) -> Any:
-    return np.stack([replacement_rows(seed, step, BATCH, len(lines)) for step in range(steps)])
+    return replacement_rows(seed, 0, steps, BATCH, len(lines))
 
 
 def packed_block(lines: Lines, seed: int, steps: int) -> PackedBatches:

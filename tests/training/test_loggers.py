@@ -117,7 +117,7 @@ def test_a_run_has_one_row_a_logged_step_with_the_values_of_a_plain_loop(data: T
             row["val/nll"] = F.cross_entropy(weights[contexts[:, 0]], targets).item()
         if step == 26:
             break
-        contexts, targets = train.batch(torch.from_numpy(replacement_rows(0, step, 8, len(train))))
+        contexts, targets = train.batch(torch.from_numpy(replacement_rows(0, step, 1, 8, len(train))[0]))
         nll = F.cross_entropy(weights[contexts[:, 0]], targets)
         penalty = 0.5 * (weights**2).mean()
         if step % 4 == 0:

@@ -315,7 +315,7 @@ def test_rows_and_weights_are_those_of_a_plain_loop(text: Path, l2: float) -> No
         if step in (10, 20):
             expected[step]["val/nll"] = F.cross_entropy(network(val_contexts), val_targets).item()
         lr = 0.4 * (1 if step < 6 else 0.5 if step < 11 else 0.25)
-        contexts, targets = train.batch(torch.from_numpy(replacement_rows(5, step, 8, len(train))))
+        contexts, targets = train.batch(torch.from_numpy(replacement_rows(5, step, 1, 8, len(train))[0]))
         nll = F.cross_entropy(network(contexts), targets)
         matrices = torch.cat([matrix.flatten() for matrix in (network.C, network.W1, network.W2)])
         penalty = l2 * (matrices**2).mean()

@@ -26,19 +26,23 @@ _CHUNK_STEPS = 1024
 _CHUNK_ROWS = 2**20
 
 
-def replacement_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
-    """Draw the rows (B,) of one step uniformly with replacement from `total` examples (L2)."""
-    steps = max(1, min(_CHUNK_STEPS, _CHUNK_ROWS // batch_size))
-    chunk: Rows = _replacement_chunk(seed, step // steps, steps, batch_size, total)[step % steps]
-    return chunk
+def replacement_rows(seed: int, first_step: int, steps: int, batch_size: int, total: int) -> Rows:
+    """Draw the rows (K, B) of K steps uniformly with replacement from `total` examples (L2)."""
+    length = max(1, min(_CHUNK_STEPS, _CHUNK_ROWS // batch_size))
+    parts, end = [], first_step + steps
+    for chunk in range(first_step // length, (end - 1) // length + 1):
+        start = chunk * length
+        drawn = _replacement_chunk(seed, chunk, length, batch_size, total)
+        parts.append(drawn[max(first_step - start, 0) : end - start])
+    return np.concatenate(parts)
 
 
-def permutation_rows(seed: int, step: int, batch_size: int, total: int) -> Rows:
-    """Take the rows (B,) of one step from the permutation of the `total` examples of its epoch."""
-    numbers = np.arange(step * batch_size, (step + 1) * batch_size)
+def permutation_rows(seed: int, first_step: int, steps: int, batch_size: int, total: int) -> Rows:
+    """Take the rows (K, B) of K steps from the permutations of the `total` examples of their epochs."""
+    numbers = np.arange(first_step * batch_size, (first_step + steps) * batch_size)
     epochs = numbers // total
     parts = [_permutation(seed, int(epoch), total)[numbers[epochs == epoch] % total] for epoch in np.unique(epochs)]
-    return np.concatenate(parts).astype(np.int64)
+    return np.concatenate(parts).astype(np.int64).reshape(steps, batch_size)
 
 
 DRAWS = {"replacement": replacement_rows, "permutation": permutation_rows}

@@ -213,10 +213,7 @@ class _TrainingBlocks:
         def rows(seed: int) -> npt.NDArray[np.int64]:
             if data.batch_size is None:
                 return np.broadcast_to(np.arange(total), (steps, total))
-            drawn = [
-                DRAWS[data.draw](seed, step, data.batch_size, total) for step in range(first_step, first_step + steps)
-            ]
-            return np.reshape(drawn, (steps, data.batch_size)).astype(np.int64)
+            return DRAWS[data.draw](seed, first_step, steps, data.batch_size, total)
 
         stacked, keys = self._of_members(rows), None
         if data.network.takes_key:

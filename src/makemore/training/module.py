@@ -239,10 +239,10 @@ class NeuralLanguageModel(LanguageModel):
         scheduler.optimizer._opt_called = True
         scheduler.last_epoch += len(nlls) - 1
         scheduler.step()
-        for step, (nll, penalty, lr) in enumerate(zip(nlls, penalties, rates, strict=False), first_step):
-            if step % self.log_every == 0:
-                row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": lr}
-                log_row(loggers, step, row)
+        for index in range(-first_step % self.log_every, len(nlls), self.log_every):
+            nll, penalty, lr = nlls[index], penalties[index], rates[index]
+            row = {"train/loss": nll + penalty, "train/nll": nll, "train/penalty": penalty, "lr": lr}
+            log_row(loggers, first_step + index, row)
         if diverged is not None:
             where = f"at step {first_step + len(nlls):,}, learning rate {rates[len(nlls)]:g}"
             raise DivergedError(f"the loss is {diverged} {where}; lower optimizer.lr")

@@ -128,8 +128,8 @@ def _program(step: PureStep, block: Block, rate: Tensor, shared: bool) -> Callab
 
 def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:
     """Return a step as a graph without side effects: (*changing, *batch, rate) -> (*changing, NLL, penalty)."""
-    # used here alone
-    from torch._decomp import core_aten_decompositions
+    # used here alone; the public table adds operators that functional tracing has no need of, in a quarter of a second
+    from torch._decomp import _core_aten_decompositions_post_autograd
     from torch._dispatch.python import enable_python_dispatcher
 
     given, spec = tree_flatten(step.changing)
@@ -146,7 +146,7 @@ def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:
     functional = functionalize(pure, remove="mutations_and_views")
     # so that batch norm shows which of its arguments it changes, and attention is of plain operators
     with torch.no_grad(), enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH):
-        table: Any = core_aten_decompositions()
+        table = _core_aten_decompositions_post_autograd()
         return make_fx(functional, decomposition_table=table)(*changing, *batch, rate.clone())
 
 

@@ -56,34 +56,44 @@ def mlp_cases(setting: Setting) -> list[Case]:
 def compiled_cases(setting: Setting) -> list[Case]:
     """Return the rows of compiled runs of the MLP: the steps after the first block, and the first block."""
     repeats, overrides = setting.sizes.repeats, [*mlp_overrides(setting), "compile=true"]
-    cache = setting.directory / "compiled"
 
     def case(name: str, optimizer: str, ours: Sequence[str], baseline: Measurement) -> Case:
         work = f"MLP, {optimizer}, compiled, a step after the first block; the lesson's loop"
         return Case(name, work, later_steps(ours), baseline, 0.35, repeats, "s/step", lambda: setting.examples)
 
-    def compile_first_block(directory: Path) -> float:
-        _, ticks = ticks_of([*overrides, "trainer.max_steps=250"], {"TORCHINDUCTOR_CACHE_DIR": str(directory)})
-        return first_block(ticks)
-
-    def cold() -> float:
-        return compile_first_block(Path(tempfile.mkdtemp(dir=setting.directory)))
-
-    def cached() -> float:
-        return compile_first_block(cache)
-
     sgd, adamw = lesson_steps(setting)
     return [
         case("compiled", "SGD", overrides, sgd),
         case("compiled-adamw", "AdamW", [*overrides, *_ADAMW], adamw),
-        Case("compiled-cold", "the first compiled block of 250 steps, nothing cached", cold, repeats=1),
-        Case(
-            "compiled-cached",
-            "the first compiled block of 250 steps, cached",
-            cached,
-            repeats=min(3, repeats),
-            prepare=cached,
-        ),
+        *first_block_cases(setting, "compiled", overrides, "TORCHINDUCTOR_CACHE_DIR", cold_repeats=1),
+    ]
+
+
+def first_block_cases(
+    setting: Setting,
+    name: str,
+    overrides: Sequence[str],
+    cache_variable: str,
+    cold_repeats: int,
+    cold_target: float | None = None,
+) -> list[Case]:
+    """Return the rows of the first compiled block, with nothing in the directory that a variable names, and cached."""
+    kept, repeats = setting.directory / name, min(3, setting.sizes.repeats)
+
+    def seconds(directory: Path) -> float:
+        _, ticks = ticks_of([*overrides, "trainer.max_steps=250"], {cache_variable: str(directory)})
+        return first_block(ticks)
+
+    def cold() -> float:
+        return seconds(Path(tempfile.mkdtemp(dir=setting.directory)))
+
+    def cached() -> float:
+        return seconds(kept)
+
+    work = f"the first block of 250 steps, {overrides[-1]}"
+    return [
+        Case(f"{name}-cold", f"{work}, nothing cached", cold, None, cold_target, min(cold_repeats, repeats)),
+        Case(f"{name}-cached", f"{work}, cached", cached, repeats=repeats, prepare=cached),
     ]
 
 

@@ -30,7 +30,9 @@ RATES = (0.03, 0.1, 0.3, 1)
 
 def vectorized_cases(setting: Setting) -> list[Case]:
     """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
-    return [_step_case(setting, "vectorized", "", 0.3), *command_cases(setting, "vectorized", 0.2, 0.06)]
+    lesson, _ = lesson_steps(setting)
+    steps = step_case(setting, "vectorized", "", 0.3, [], "the lesson's loop", lesson, lambda: setting.examples)
+    return [steps, *command_cases(setting, "vectorized", 0.2, 0.06)]
 
 
 def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: float, *overrides: str) -> list[Case]:
@@ -61,19 +63,28 @@ def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: fl
 
 def vectorized_compiled_case(setting: Setting) -> Case:
     """Return the row of compiled steps."""
-    return _step_case(setting, "vectorized-compiled", ", compiled", 0.2, ["compile=true"])
+    (lesson, _), how = lesson_steps(setting), ", compiled"
+    name, prepare = "vectorized-compiled", lambda: setting.examples
+    return step_case(setting, name, how, 0.2, ["compile=true"], "the lesson's loop", lesson, prepare)
 
 
-def _step_case(setting: Setting, name: str, how: str, at_most: float, overrides: Sequence[str] = ()) -> Case:
+def step_case(
+    setting: Setting,
+    name: str,
+    how: str,
+    at_most: float,
+    overrides: Sequence[str],
+    other: str,
+    baseline: Measurement,
+    prepare: Callable[[], object],
+) -> Case:
+    """Return the row of the steps of a group on one thread, a member, against some other steps."""
     sizes = setting.sizes
-    work = f"{sizes.members} MLPs at once, SGD{how}, one thread, a step a member after the first block"
+    work = f"{sizes.members} MLPs at once, SGD{how}, one thread, a step a member after the first block; {other}"
     ours = member_steps([*member_overrides(setting), *overrides], sizes.members)
-    baseline, _ = lesson_steps(setting)
     # small groups gain less
     target = at_most if sizes.members >= FULL.members else None
-    return Case(
-        name, f"{work}; the lesson's loop", ours, baseline, target, sizes.repeats, "s/step", lambda: setting.examples
-    )
+    return Case(name, work, ours, baseline, target, sizes.repeats, "s/step", prepare)
 
 
 def member_overrides(setting: Setting) -> list[str]:

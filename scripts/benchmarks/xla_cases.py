@@ -1,26 +1,24 @@
 """The rows of `compile=xla`, against the lessons' loops, plain PyTorch and plain JAX; they need the extra `xla`."""
 
 import os
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines import adamw_loop, mlp_parameters
-from benchmarks.commands import ticks_of
 from benchmarks.measure import Case, Measurement, timed
 from benchmarks.runs import later_steps, whole_run
-from benchmarks.setting import FULL, Setting
-from benchmarks.step_clock import first_block
-from benchmarks.training_cases import lesson_steps, mlp_overrides
-from benchmarks.vectorized_cases import RATES, command_cases, member_overrides, member_steps
+from benchmarks.setting import Setting
+from benchmarks.training_cases import first_block_cases, lesson_steps, mlp_overrides
+from benchmarks.vectorized_cases import RATES, command_cases, step_case
 
 _XLA = "compile=xla"
 
 
 def xla_cases(setting: Setting) -> list[Case]:
     """Return the rows of single runs, of their first blocks, and of many at once."""
-    return [*_run_cases(setting), *_first_block_cases(setting), *_member_cases(setting)]
+    overrides = [*mlp_overrides(setting), _XLA]
+    first_blocks = first_block_cases(setting, "xla", overrides, "JAX_COMPILATION_CACHE_DIR", 3, 4.0)
+    return [*_run_cases(setting), *first_blocks, *_member_cases(setting)]
 
 
 def _run_cases(setting: Setting) -> list[Case]:
@@ -62,32 +60,8 @@ def _run_cases(setting: Setting) -> list[Case]:
     ]
 
 
-def _first_block_cases(setting: Setting) -> list[Case]:
-    overrides = [*mlp_overrides(setting), _XLA, "trainer.max_steps=250"]
-    kept, repeats = setting.directory / "xla", min(3, setting.sizes.repeats)
-
-    def seconds(directory: Path) -> float:
-        _, ticks = ticks_of(overrides, {"JAX_COMPILATION_CACHE_DIR": str(directory)})
-        return first_block(ticks)
-
-    def cold() -> float:
-        return seconds(Path(tempfile.mkdtemp(dir=setting.directory)))
-
-    def cached() -> float:
-        return seconds(kept)
-
-    work = "the first block of 250 steps, compile=xla"
-    return [
-        Case("xla-cold", f"{work}, nothing cached", cold, None, 4.0, repeats),
-        Case("xla-cached", f"{work}, cached", cached, repeats=repeats, prepare=cached),
-    ]
-
-
 def _member_cases(setting: Setting) -> list[Case]:
     sizes = setting.sizes
-    full = sizes.members >= FULL.members
-    ours = member_steps([*member_overrides(setting), _XLA], sizes.members)
-    lesson, _ = lesson_steps(setting)
 
     def plain_jax() -> object:
         from benchmarks.jax_baselines import members_scan
@@ -96,11 +70,10 @@ def _member_cases(setting: Setting) -> list[Case]:
         return members_scan(*_arrays(setting), rates=rates, steps=sizes.member_steps)
 
     def case(name: str, other: str, baseline: Measurement, at_most: float) -> Case:
-        work = f"{sizes.members} MLPs at once, SGD, compile=xla, one thread, a step a member after the first block"
-        target = at_most if full else None
         prepare = lambda: _prepare(setting)  # noqa: E731
-        return Case(name, f"{work}; {other}", ours, baseline, target, sizes.repeats, "s/step", prepare)
+        return step_case(setting, name, f", {_XLA}", at_most, [_XLA], other, baseline, prepare)
 
+    lesson, _ = lesson_steps(setting)
     return [
         case("vectorized-xla", "the lesson's loop", lesson, 0.11),
         case("vectorized-xla-jax", "plain JAX", timed(plain_jax, sizes.member_steps * sizes.members), 1.3),

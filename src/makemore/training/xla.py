@@ -146,7 +146,7 @@ def _traced(step: PureStep, block: Block, rate: Tensor) -> torch.fx.GraphModule:
     functional = functionalize(pure, remove="mutations_and_views")
     # so that batch norm shows which of its arguments it changes, and attention is of plain operators
     with torch.no_grad(), enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH):
-        table = _core_aten_decompositions_post_autograd()
+        table: Any = _core_aten_decompositions_post_autograd()
         return make_fx(functional, decomposition_table=table)(*changing, *batch, rate.clone())
 
 

@@ -59,3 +59,14 @@ def test_the_launchers_and_the_sweeper_come_together_and_all_extras_are_tested()
 def test_what_is_installed_fits_together() -> None:
     check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout
+
+
+def test_the_workflows_use_actions_by_digest() -> None:
+    lines = [
+        line.strip()
+        for path in (ROOT / ".github" / "workflows").glob("*.yml")
+        for line in path.read_text().splitlines()
+        if "uses:" in line
+    ]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"- uses: [\w./-]+@[0-9a-f]{40} # v[\d.]+", line)] == []

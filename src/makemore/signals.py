@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 # seconds within which the same signal is an echo: `timeout` sends it to a process and to its group
 _ECHO = 0.1
 
-# that of `sbatch --signal=USR1@90` and of Lightning's own handler
-REQUEUE = signal.SIGUSR1
+# that of `sbatch --signal=USR1@90` and of Lightning's own handler; Windows has none
+REQUEUE: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 
 
 class Stopped(BaseException):

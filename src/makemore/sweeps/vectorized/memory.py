@@ -1,7 +1,6 @@
 """Estimate how many members fit: the memory and open files that one takes, and how much of both is free."""
 
 import ctypes
-import resource
 from contextlib import suppress
 from typing import Any
 
@@ -81,7 +80,8 @@ def keep_freed_memory() -> None:
     It would return the temporary tensors of each step to the system, which clears each page anew for the next step.
     """
     trim_threshold, mmap_threshold = -1, -3
-    with suppress(OSError, AttributeError):
+    # another library, or Windows
+    with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
         # their upper limits
         libc.mallopt(trim_threshold, 2**31 - 1)
@@ -90,6 +90,11 @@ def keep_freed_memory() -> None:
 
 def _files() -> int:
     """Return how many files a group may open, after raising the limit as far as the system allows."""
+    try:
+        import resource
+    except ImportError:
+        # Windows, which has no such limit
+        return 2**20
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):

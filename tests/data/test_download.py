@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from makemore.data.download import fetch, obtain
-from makemore.data.text import PROJECT_ROOT
 from makemore.errors import UserError
+from makemore.files import PROJECT_ROOT
 
 CONTENT = b"emma\nolivia\nava\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -118,6 +118,7 @@ TRAIN_ALIKE = [
     ("max_steps=3", "there is no key max_steps; did you mean trainer.max_steps?"),
     ("batch_size=3", "there is no key batch_size; did you mean data.batch_size?"),
     ("--seed=3 model=mlp", "there is no option --seed; a value is set by its key, without dashes: seed=3"),
+    ("seed=1 -m optimizer.lr=0.1,1", "optimizer.lr=0.1,1 stands after an option that follows other keys;"),
     ("--nonsense", "there is no option --nonsense; a value is set by its key, without dashes: KEY=VALUE"),
     ("name=..", "name=..: is not the name of one directory"),
     ("experiment=nothing", "Could not find 'experiment/nothing'"),

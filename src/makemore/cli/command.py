@@ -98,18 +98,20 @@ def run(main: Callable[[], Any], name: str) -> None:
         for argument in sys.argv[1:]:
             if argument.encode(errors="ignore").decode() != argument:
                 raise UserError(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
-        _refuse_unknown_options(name)
+        _refuse_unknown_arguments(name)
         with exit_stack:
             main()
         # in case a library has swallowed what a signal raised
         signals.answer()
 
 
-def _refuse_unknown_options(name: str) -> None:
-    """Raise `UserError` for an option that Hydra has not, such as `--lr 0.1`, with the key=value that was meant."""
+def _refuse_unknown_arguments(name: str) -> None:
+    """Raise `UserError` for what Hydra cannot read, such as `--lr 0.1`, with the KEY=VALUE that was meant."""
     _, unknown = get_args_parser().parse_known_args()
     if not unknown:
         return
+    if not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]} stands after an option that follows other keys; put options such as -m first")
     option, equals, value = unknown[0].partition("=")
     following = sys.argv[sys.argv.index(unknown[0]) + 1 :]
     if not equals and following and not re.search("^-|=", following[0]):

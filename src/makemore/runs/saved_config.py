@@ -56,7 +56,7 @@ def load_saved_config(run_dir: Path) -> DictConfig:
             if key.rpartition(".")[2] == "_target_" and module in _MOVED:
                 OmegaConf.update(config, key, f"{_MOVED[module]}.{name}")
     except FileNotFoundError as error:
-        mend = "resume=DIR takes the directory of a run of scripts/train.py"
+        mend = "resume=DIR takes the directory of a run of makemore train"
         raise UserError(f"{path}: no such file; {mend}") from error
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error

@@ -63,8 +63,14 @@ def test_a_module_that_cannot_be_imported_is_named(process: Command, tmp_path: P
     own_directory.make(tmp_path)
     (tmp_path / "own_networks.py").write_text("import nowhere_at_all\n")
     error = process("train", "experiment=own").error
-    assert "conf/model/own.yaml: _target_=own_networks.NeuralLanguageModel cannot be imported: No module" in error
+    assert "conf/model/own.yaml: cannot be used: No module named 'nowhere_at_all'; mend it, or the module" in error
     assert not (tmp_path / "logs").exists()
+
+
+def test_models_of_another_project_are_left_alone(process: Command, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "theirs.yaml").write_text("_target_: nowhere_at_all.Net\n")
+    assert "pairs" in process("sample", f"ckpt_path={trained / 'logs' / 'train' / 'runs' / 'first'}").error
 
 
 def test_a_name_is_that_of_one_run(trained: Path) -> None:

@@ -38,7 +38,6 @@ class CheckBeforeRun(Callback):
                 from makemore.runs import resuming  # seconds, which others need not wait for yet
 
                 import_own_models()
-
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
             _check_name(config.name)

@@ -13,8 +13,8 @@ from makemore.runs.saved_config import is_shipped, trust
 def import_own_models() -> None:
     """Import these modules, which register their networks, so that checkpoints and saved configs may name them.
 
-    A file of the group `model` names its module by `_target_`; it may stand beside conf/, as other targets may.
-    `UserError`: it cannot be imported.
+    A file of the group `model` with an `architecture` names its module by `_target_`; that may stand beside conf/, as
+    other targets may. `UserError`: it cannot be imported.
     """
     own = own_conf()
     if own is None:
@@ -23,15 +23,15 @@ def import_own_models() -> None:
         # the last, so that it hides no module of a package
         sys.path.append(str(own.parent))
     for path in sorted((own / "model").rglob("*.yaml")):
-        config = OmegaConf.load(path)
-        # that of a file for the package _global_ is one level deeper
-        target = OmegaConf.select(config, "_target_") or OmegaConf.select(config, "model._target_")
-        module = str(target).rpartition(".")[0]
-        if not module or is_shipped(module):
-            continue
         try:
-            import_module(module)
-        except Exception as error:  # whatever a module raises
-            what = f"_target_={target} cannot be imported: {first_line(error)}"
-            raise UserError(f"{path}: {what}; mend the module, or take the file out of conf/model") from error
-        trust(module)
+            config = OmegaConf.load(path)
+            # in a file for the package _global_ it is one level deeper
+            model = OmegaConf.select(config, "model", default=config)
+            module = str(OmegaConf.select(model, "_target_")).rpartition(".")[0]
+            # other files are of another project, or name no module
+            if "architecture" in model and module and not is_shipped(module):
+                import_module(module)
+                trust(module)
+        except Exception as error:  # whatever a module raises, or a file that is no config
+            mend = "mend it, or the module that its _target_ names"
+            raise UserError(f"{path}: cannot be used: {first_line(error)}; {mend}") from error

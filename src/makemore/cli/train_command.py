@@ -15,12 +15,15 @@ from makemore.overrides import as_typed, override
 def main(cfg: DictConfig) -> float:
     """Train as the config says, print its results, and return the NLL that a sweep minimises."""
     from makemore.cli.finding import MIXTURE
+    from makemore.cli.own_models import import_own_models
     from makemore.inference.evaluation import print_nlls
     from makemore.inference.mixing import mix_with_counts
     from makemore.runs.outcome import add_metrics
     from makemore.runs.train import train
     from makemore.sweeps.job import run_job
 
+    # the processes of a launcher are others than the one that has checked the config
+    import_own_models()
     hydra_cfg = HydraConfig.get()
     run_dir = Path(hydra_cfg.runtime.output_dir)
     if hydra_cfg.mode == RunMode.MULTIRUN:

@@ -74,6 +74,11 @@ def test_help_has_five_examples_that_compose_and_keys_that_there_are(name: str) 
         assert meaning
 
 
+@pytest.mark.parametrize("name", ["mix", "report"])
+def test_help_of_the_others_has_five_examples_too(name: str, command: Command) -> None:
+    assert command(name, "--help").out.count(f"\n  makemore {name} ") == 5
+
+
 def test_without_arguments_the_lessons_are_run(command: Command) -> None:
     assert command("lessons").error == "error: the lessons began"
     assert command("lessons", "part3", "part5").error == "error: the lessons began"

@@ -18,7 +18,7 @@ Makemore = Callable[..., Outcome]
 def package(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the wheel is installed; the packages that it needs are those of the tests."""
     directory = tmp_path_factory.mktemp("installed") / "site"
-    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
+    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*line, "--target", str(directory), str(wheel)], check=True)
     return directory
 

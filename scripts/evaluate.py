@@ -1,33 +1,9 @@
-"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR [data.path=FILE] [output=FILE]."""
+"""Evaluate a checkpoint: python scripts/evaluate.py ckpt_path=RUN_DIR [data.path=FILE] [output=FILE].
 
-import sys
+It is `makemore evaluate`, from a checkout.
+"""
 
-import hydra
-from omegaconf import DictConfig
-
-from makemore.cli.command import run, task
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
-@task
-def main(cfg: DictConfig) -> None:
-    """Print the exact NLL of each split as a table, and write it as JSON where asked."""
-    from makemore.cli.finding import find_checkpoint
-    from makemore.errors import as_text
-    from makemore.inference.evaluation import evaluate, print_nlls
-    from makemore.inference.trained_model import load
-    from makemore.overrides import set_threads
-
-    set_threads(cfg.threads)
-    output = None if cfg.output is None else as_text("output", cfg.output)
-    model = load(find_checkpoint(cfg.ckpt_path, cfg.which))
-    evaluation = evaluate(model, cfg.data.path)
-    for change in evaluation.changes:
-        print("warning:", change, file=sys.stderr)
-    print_nlls(f"{model.path.name}, step {model.step:,}", evaluation.nlls)
-    if output is not None:
-        evaluation.write(output)
-
+from makemore.cli.evaluate_command import main
 
 if __name__ == "__main__":
-    run(main)
+    main()

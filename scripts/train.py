@@ -1,53 +1,9 @@
-"""Train a model: python scripts/train.py [experiment=lessons/mlp data=makemore] [KEY=VALUE ...]; -m for a sweep."""
+"""Train a model: python scripts/train.py [experiment=lessons/mlp data=makemore] [KEY=VALUE ...]; -m for a sweep.
 
-from pathlib import Path
+It is `makemore train`, from a checkout.
+"""
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from makemore.cli.command import run, task
-from makemore.overrides import override
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-@task
-def main(cfg: DictConfig) -> float:
-    """Train as the config says, print its results, and return the NLL that a sweep minimises."""
-    from makemore.cli.finding import MIXTURE
-    from makemore.inference.evaluation import print_nlls
-    from makemore.inference.mixing import mix_with_counts
-    from makemore.runs.outcome import add_metrics
-    from makemore.runs.train import train
-    from makemore.sweeps.job import run_job
-
-    hydra_cfg = HydraConfig.get()
-    run_dir = Path(hydra_cfg.runtime.output_dir)
-    if hydra_cfg.mode == RunMode.MULTIRUN:
-        return run_job(cfg, run_dir)
-    result = train(cfg, run_dir)
-    print_nlls("NLL of the final weights", result.nlls, result.reference.nlls)
-    print(result.reference)
-    if result.best is not None:
-        print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
-    wanted = cfg.get("mixture") and "val" in result.nlls
-    mixture = mix_with_counts(result.checkpoint, result.corpus) if wanted else None
-    if mixture is not None:
-        print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
-    print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
-    print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
-    logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
-    print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
-    print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)}")
-    if result.best is not None:
-        print(f"  python scripts/sample.py {override('ckpt_path', result.run_dir)} which=best # by validation")
-    if mixture is not None:
-        written = mixture.write(result.run_dir / MIXTURE)
-        add_metrics(result.run_dir, mixture.as_dict())
-        print(f"  python scripts/sample.py {override('ckpt_path', written.parents[1])} # the mixture")
-    return result.objective
-
+from makemore.cli.train_command import main
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -3,6 +3,8 @@
 import csv
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import jax_process
 import parsed_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,10 +71,21 @@ def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the project as it is."""
+    directory = tmp_path_factory.mktemp("wheel")
+    line = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
+    built = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = directory.glob("makemore_lightning-*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 200 names of the text that the project ships."""
     path = tmp_path_factory.mktemp("text") / "names.txt"
-    names = Path(__file__).parents[1] / "data" / "names.txt"
+    names = ROOT / "data" / "names.txt"
     path.write_text("\n".join(names.read_text().split("\n")[:200]) + "\n")
     return path
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from benchmarks.measure import Measurement, timed
 from benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
 from makemore.console import ConsoleHandler
-from makemore.data.text import PROJECT_ROOT
+from makemore.files import CONF
 from makemore.runs.assemble import assemble
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
@@ -62,7 +62,7 @@ def unseen_terminal() -> Iterator[None]:
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/train.yaml with overrides, as scripts/train.py does."""
-    with initialize_config_dir(str(PROJECT_ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", list(overrides))
 
 

@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 
 from lesson_figures.comparison import Figure
 from makemore.data.options import SPLITS
-from makemore.data.text import PROJECT_ROOT, read_text
+from makemore.data.text import read_text
+from makemore.files import CONF
 from makemore.inference.scoring import score
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.ngram import NGram
@@ -119,7 +120,7 @@ class Lessons:
         self.runs += 1
         run_dir = self.directory / f"{self.runs:02d}-{experiment}"
         run_dir.mkdir(parents=True)
-        with initialize_config_dir(str(PROJECT_ROOT / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
             result = train(compose("train", arguments), run_dir)
         with (run_dir / "metrics.csv").open(newline="") as file:
             losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]

@@ -92,7 +92,7 @@ def read(path: Path) -> dict[str, Any]:
 
     A file that is torn, altered, unsealed or not a checkpoint is a `DamagedCheckpointError`.
     """
-    not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that scripts/train.py wrote")
+    not_ours = UserError(f"{path}: is not a checkpoint of this project; name one that makemore train wrote")
     try:
         content, has_seal = files.read_sealed(path)
     except files.BrokenSealError as error:

@@ -1,4 +1,4 @@
-"""Atomic files, sealed files, and exclusive locks on directories.
+"""Where the project's own files are; atomic files, sealed files, and exclusive locks on directories.
 
 A sealed file ends with the sha256 of the bytes before it, so that a torn, truncated or altered file is detected.
 `torch.load` and other readers ignore the seal after the end of the archive. It guards against accidents, not attacks.
@@ -20,10 +20,23 @@ from filelock import FileLock, Timeout
 
 from makemore.errors import UserError
 
+_PACKAGE = Path(__file__).resolve().parent
+# the wheel has copies of conf/ and data/names.txt in the package
+IS_INSTALLED = (_PACKAGE / "conf").is_dir()
+# has conf/ and data/names.txt: the package where it is installed, else the checkout
+PROJECT_ROOT = _PACKAGE if IS_INSTALLED else _PACKAGE.parents[1]
+CONF = PROJECT_ROOT / "conf"
+
 # suffix of the TensorBoard event file that holds a run's pictures
 PICTURES_SUFFIX = ".pictures"
 _MARK = b"\nmakemore sha256 "
 _LENGTH = len(_MARK) + 64
+
+
+def own_conf() -> Path | None:
+    """Return the conf/ of the working directory, which comes before the project's; None where there is no other."""
+    conf = Path("conf")
+    return conf.absolute() if conf.is_dir() and not conf.samefile(CONF) else None
 
 
 @contextmanager

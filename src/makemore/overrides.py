@@ -8,12 +8,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import Container, DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from makemore.errors import UserError, whole_number
+from makemore.files import CONF, IS_INSTALLED, own_conf
 
 # a swept value in tables and on axes
 Value = float | str
@@ -26,6 +29,29 @@ EXTRAS = {
     "hydra/launcher/submitit_slurm": "submitit",
     "hydra/sweeper/optuna": "optuna",
 }
+
+
+# what keys of ours are called elsewhere
+_ELSEWHERE = {
+    "batch": "batch_size",
+    "epochs": "max_steps",
+    "learning_rate": "lr",
+    "max_epochs": "max_steps",
+    "max_iters": "max_steps",
+    "num_epochs": "max_steps",
+    "steps": "max_steps",
+}
+
+
+def as_typed(name: str) -> str:
+    """Return how a command is typed: `makemore NAME`; from a checkout, unless this is `makemore`, by its script."""
+    is_script = not IS_INSTALLED and not sys.argv[0].startswith("makemore ")
+    return f"python scripts/{name}.py" if is_script else f"makemore {name}"
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of this package."""
+    return f"pip install 'makemore-lightning[{extra}]'" if IS_INSTALLED else f"pip install -e '.[{extra}]'"
 
 
 def override(key: str, value: object) -> str:
@@ -64,17 +90,61 @@ def describe(error: Exception) -> str:
 
 def _describe_composition(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and (extra := EXTRAS.get(error.missing_cfg_file or "")):
-        return f"{error.missing_cfg_file} is not installed; it comes with pip install -e '.[{extra}]'"
+        return f"{error.missing_cfg_file} is not installed; it comes with {install(extra)}"
     unknown = error.__cause__
     if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.parent_node is not None:
-        parent = (unknown.full_key or "").rpartition(".")[0]
-        known = [str(key) for key in unknown.parent_node if key != "hydra"]
-        near = difflib.get_close_matches(str(unknown.key), known, n=1)
-        keys = [f"{parent}.{key}" if parent else key for key in near or known]
-        mend = f"did you mean {keys[0]}?" if near else f"there are {', '.join(keys)}"
-        return f"there is no key {unknown.full_key}; {mend}"
+        return _unknown_key(unknown)
     # Hydra appends all the places where it has searched
-    return " ".join(str(error).partition("Config search path:")[0].split())
+    message = " ".join(str(error).partition("Config search path:")[0].split())
+    if isinstance(error, MissingConfigException):
+        group, slash, name = (error.missing_cfg_file or "").partition("/")
+        if slash and group != "hydra":
+            return message.partition(" Available options")[0] + _available(group, name)
+    return message
+
+
+def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
+    parent = (error.full_key or "").rpartition(".")[0]
+    assert error.parent_node is not None
+    keys = hint(error.parent_node._get_root(), str(error.key))
+    siblings = [str(key) for key in error.parent_node if key != "hydra"]
+    near = difflib.get_close_matches(str(error.key), siblings, n=1)
+    known = [f"{parent}.{key}" if parent else key for key in near or siblings]
+    mend = f"did you mean {' or '.join(keys or known)}?" if keys or near else f"there are {', '.join(known)}"
+    return f"there is no key {error.full_key}; {mend}"
+
+
+def hint(config: Container, name: str) -> list[str]:
+    """Return the dotted keys of a config of which `name` is the whole or the last part, here or elsewhere."""
+    last = {key: key.rpartition(".")[2] for key in _keys(config)}
+    for meant in (name, _ELSEWHERE.get(name)):
+        if found := [key for key in last if meant in (key, last[key])]:
+            return found
+    return []
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of the values in a config, but for Hydra's own."""
+    for key, value in config.items_ex(resolve=False):
+        name = f"{prefix}{key}"
+        if isinstance(value, DictConfig) and not value._is_interpolation() and name != "hydra":
+            yield from _keys(value, f"{name}.")
+        elif name != "hydra":
+            yield name
+
+
+def _available(group: str, name: str) -> str:
+    """Return what there is in a group of configs, and what may be meant by a name that is not."""
+    if group == "data" and Path(name).expanduser().is_file():
+        return f"; a text of your own is data=text {override('data.path', name)}"
+    directories = [conf / group for conf in (own_conf(), CONF) if conf is not None]
+    files = {
+        path.relative_to(each).with_suffix("").as_posix() for each in directories for path in each.rglob("*.yaml")
+    }
+    meant = [file for file in sorted(files) if file.rpartition("/")[2] == name]
+    meant = meant or difflib.get_close_matches(name, files, n=1)
+    mend = f"; did you mean {' or '.join(f'{group}={each}' for each in meant)}? There" if meant else "; there"
+    return f"{mend} are {', '.join(sorted(files))}" if files else ""
 
 
 def _unreadable(override: str) -> str:

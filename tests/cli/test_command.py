@@ -36,8 +36,12 @@ def test_what_is_wrong_at_a_glance_is_said_without_the_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize(("name", "extra"), EXTRAS.items())
-def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(name: str, extra: str) -> None:
+def test_what_is_not_installed_is_said_with_the_extra_that_brings_it(
+    name: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = MissingConfigException("Could not find it", missing_cfg_file=name)
     assert describe(error) == f"{name} is not installed; it comes with pip install -e '.[{extra}]'"
+    monkeypatch.setattr("makemore.overrides.IS_INSTALLED", True)
+    assert describe(error) == f"{name} is not installed; it comes with pip install 'makemore-lightning[{extra}]'"
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert extra in project["optional-dependencies"]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from makemore.data.download import fetch, obtain
-from makemore.data.text import PROJECT_ROOT
 from makemore.errors import UserError
+from makemore.files import PROJECT_ROOT
 
 CONTENT = b"emma\nolivia\nava\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -360,6 +360,16 @@ def test_an_empty_variable_names_no_copy(server: Server, tmp_path: Path, monkeyp
     monkeypatch.setenv("MAKEMORE_NAMES", "")
     target = tmp_path / "names.txt"
     assert obtain(str(target), SHA256, server.url("right"), "MAKEMORE_NAMES") == target
+
+
+def test_an_installed_package_keeps_what_it_downloads_with_the_data_of_its_user(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("makemore.data.download.IS_INSTALLED", True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    found = obtain("data/downloaded.txt", SHA256, server.url("right"))
+    assert found == tmp_path / "makemore" / "data" / "downloaded.txt"
+    assert found.exists()
 
 
 def test_a_text_of_the_project_is_checked_and_never_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from makemore.data.text import PROJECT_ROOT, Cleaning, clean, lines_of, read_text
+from makemore.data.text import Cleaning, clean, lines_of, read_text
 from makemore.errors import UserError
+from makemore.files import PROJECT_ROOT
 
 
 def write(directory: Path, raw: bytes) -> Path:

@@ -151,7 +151,8 @@ def test_training_ends_with_commands_for_the_run_and_for_its_best(command: Comma
     (tmp_path / "names.txt").write_text("ada\nbob\neve\nann\nmia\nzoe\nmax\nleo\nida\nkim\n")
     arguments = ["data=text", "data.path=names.txt", *SHORT, "trainer.max_steps=400", "optimizer.lr=0.1"]
     lines = command("train", *arguments, "hydra.run.dir=r").out.splitlines()
-    assert lines[-3:] == [
+    assert lines[-4:] == [
+        f"  python scripts/report.py {tmp_path / 'r'}",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r'}",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r'} which=best # by validation",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r' / 'mixture'} # the mixture",

@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 import parsed_once
+from makemore.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
@@ -168,7 +169,7 @@ def start(
     stdin: str = "",
     terminal: str | None = None,
 ) -> Child:
-    """Start a script in a process of its own.
+    """Start a script, or `makemore`, in a process of its own.
 
     Args:
         script: its name.
@@ -225,7 +226,11 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
     if prepare is not None:
         prepare()
     try:
-        runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
+        if script == "makemore":
+            sys.argv = ["makemore", *line[1:]]
+            main()
+        else:
+            runpy.run_path(str(ROOT / "scripts" / f"{script}.py"), run_name="__main__")
     finally:
         # as at the end of any process, and before multiprocessing waits for children, which joblib's pool ends here
         threading._shutdown()

@@ -130,7 +130,7 @@ def test_a_file_in_the_package_is_all_that_a_new_model_needs(tmp_path: Path, mon
 
 def test_a_name_cannot_be_registered_twice() -> None:
     architectures()
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="there is a network mlp already; register it by another name"):
         register("mlp")(Network)
 
 

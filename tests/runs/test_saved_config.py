@@ -54,7 +54,7 @@ def test_whatever_the_project_composes_is_read_back(shipped: list[DictConfig], t
         "makemore.files.os.system",
         "makemore.load",
         "makemore.data.download.fetch",
-        "makemore.data.text.PROJECT_ROOT.unlink",
+        "makemore.files.PROJECT_ROOT.unlink",
         "makemore.training.schedules.whole_number",
         "makemore.training.schedules.math.log",
         "makemore_evil.Thing",

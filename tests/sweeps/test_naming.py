@@ -8,13 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.overrides import short_names, shown, spelt
-from makemore.sweeps.naming import differing, job_name
+from makemore.sweeps.naming import differing, job_name, run_name
 
 VALUES = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text("abcé/: '", min_size=1))
 
 
 def quoted(value: object) -> str:
     return "'" + value.replace("'", "\\'") + "'" if isinstance(value, str) else str(value).lower()
+
+
+def test_a_directory_has_the_name_that_is_given_or_its_time() -> None:
+    assert [run_name(name, "12-30") for name in (None, "first", 7)] == ["12-30", "first", "7"]
 
 
 def test_what_is_the_same_in_all_jobs_does_not_differ() -> None:

@@ -1,4 +1,4 @@
-"""The Hydra callback of scripts/train.py: checks a run or a sweep before a directory is made for it."""
+"""The Hydra callback of `makemore train`: checks a run or a sweep before a directory is made for it."""
 
 import os
 from collections.abc import Mapping
@@ -34,15 +34,19 @@ class CheckBeforeRun(Callback):
         """Check the config of a run; with `resume`, replace it by that of the run to resume, for Hydra to use."""
         with exit_on_error():
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
+                from makemore.cli.own_models import import_own_models
                 from makemore.runs import resuming  # seconds, which others need not wait for yet
 
+                import_own_models()
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
+            _check_name(config.name)
             _check(config, Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check that some job of a sweep could run, and begin the sweep, which ends with the command."""
         with exit_on_error():
+            _check_name(config.name)
             plan = make_plan(config)
             from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
 
@@ -50,6 +54,12 @@ class CheckBeforeRun(Callback):
             check_jobs(config, plan, partial(_check, run_dir=sweep_dir))
             lifecycle.prepare(config, plan, sweep_dir)
             exit_stack.enter_context(lifecycle.running_sweep(config, plan, self.reference))
+
+
+def _check_name(name: Any) -> None:
+    """Raise `UserError` where `name` is not that of one directory."""
+    if name is not None and (Path(str(name)).name != str(name) or name == ".."):
+        raise UserError(f"name={name}: is not the name of one directory; task= names the directories above it")
 
 
 def _check(config: DictConfig, run_dir: Path) -> None:
@@ -67,6 +77,8 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
+    from makemore.cli.own_models import import_own_models
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
+    import_own_models()
     check(cfg, run_dir)

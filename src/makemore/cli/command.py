@@ -4,6 +4,7 @@ import gc
 import io
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -12,6 +13,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TextIO
 
+import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -20,7 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from makemore import signals
 from makemore.errors import UserError
-from makemore.overrides import describe, resource_errors
+from makemore.files import CONF
+from makemore.overrides import describe, hint, override, resource_errors
 from makemore.sweeps import naming
 
 # closed when the command's main function has returned or raised
@@ -73,8 +77,21 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000)
 
 
-def run(main: Callable[[], Any]) -> None:
-    """Run a `hydra.main` function, and exit as `exit_on_error` does where it raises."""
+def hydra_command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make of a function of a config the command that composes it from conf/NAME.yaml and the arguments."""
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        @wraps(function)
+        def command() -> None:
+            run(hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task(function)), name)
+
+        return command
+
+    return decorate
+
+
+def run(main: Callable[[], Any], name: str) -> None:
+    """Run a `hydra.main` function of conf/NAME.yaml, and exit as `exit_on_error` does where it raises."""
     collect_rarely()
     # Hydra would print a config error over several lines and exit with 1; asked for full errors, it raises them
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -88,10 +105,28 @@ def run(main: Callable[[], Any]) -> None:
         for argument in sys.argv[1:]:
             if argument.encode(errors="ignore").decode() != argument:
                 raise UserError(f"{argument!r} is not UTF-8, which the files of a run are; give the file another name")
+        _refuse_unknown_arguments(name)
         with exit_stack:
             main()
         # in case a library has swallowed what a signal raised
         signals.answer()
+
+
+def _refuse_unknown_arguments(name: str) -> None:
+    """Raise `UserError` for what Hydra cannot read, such as `--lr 0.1`, with the KEY=VALUE that was meant."""
+    _, unknown = get_args_parser().parse_known_args()
+    if not unknown:
+        return
+    if not unknown[0].startswith("-"):
+        raise UserError(f"{unknown[0]} stands after an option that follows other keys; put options such as -m first")
+    option, equals, value = unknown[0].partition("=")
+    following = sys.argv[sys.argv.index(unknown[0]) + 1 :]
+    if not equals and following and not re.search("^-|=", following[0]):
+        value = following[0]
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        keys = hint(hydra.compose(name), option.lstrip("-").replace("-", "_")) or ["KEY"]
+    meant = " or ".join(override(key, value or "VALUE") for key in keys)
+    raise UserError(f"there is no option {option}; a value is set by its key, without dashes: {meant}")
 
 
 def _report_thread(arguments: threading.ExceptHookArgs) -> None:

@@ -8,9 +8,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from makemore.data.text import PROJECT_ROOT, locate, sha256_of
+import platformdirs
+
+from makemore.data.text import locate, sha256_of
 from makemore.errors import UserError
-from makemore.files import replacing, writing
+from makemore.files import IS_INSTALLED, PROJECT_ROOT, replacing, writing
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -70,8 +72,9 @@ def check_sha256(path: Path, expected: str, shown: str) -> None:
 def obtain(path: str, sha256: str, url: str | None = None, copy_variable: str | None = None) -> Path:
     """Return the path of a known text: the copy that an environment variable names, or the project's, downloaded once.
 
-    `path` is relative to the project's root; `url` is None for a text that is part of the project. `UserError`: it is
-    missing and cannot be downloaded, or has another digest.
+    `path` is relative to the project's root, or for an installed project that of the user's data, where it is
+    downloaded; `url` is None for a text that is part of the project. `UserError`: it is missing and cannot be
+    downloaded, or has another digest.
     """
     if copy_variable is not None and (copy := os.environ.get(copy_variable)):
         try:
@@ -80,7 +83,9 @@ def obtain(path: str, sha256: str, url: str | None = None, copy_variable: str | 
             raise UserError(f"{copy_variable}={error}; unset it to download {url}") from error
         check_sha256(target, sha256, f"{copy_variable}={target}")
         return target
-    target = PROJECT_ROOT / path
+    # nothing is written into an installed package
+    is_kept_elsewhere = IS_INSTALLED and url is not None
+    target = (platformdirs.user_data_path("makemore") if is_kept_elsewhere else PROJECT_ROOT) / path
     if url is not None and not target.exists():
         fetch(url, target, sha256)
     again = "use data=text for a text of your own" if url is None else "delete it, and it is downloaded again"

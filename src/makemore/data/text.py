@@ -20,9 +20,6 @@ from pathlib import Path
 
 from makemore.errors import UserError
 
-# the checkout, with conf/ and data/names.txt
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
-
 _SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _CHUNK_BYTES = 2**22
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")

@@ -129,7 +129,8 @@ def register(name: str) -> Callable[[_N], _N]:
     """Register a `Network` class, whose constructor takes `vocab_size`, `generator` and its own arguments."""
 
     def add(network: _N) -> _N:
-        assert name not in _REGISTRY
+        if name in _REGISTRY:
+            raise UserError(f"{network.__module__}: there is a network {name} already; register it by another name")
         _REGISTRY[name] = network
         return network
 

@@ -9,7 +9,7 @@ from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
 from makemore.models.mixture import Mixture
 from makemore.models.network import Counted
-from makemore.overrides import override, shown
+from makemore.overrides import as_typed, override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
 from makemore.report.page import CommandList, DataTable, Element, FactTable, NameList, Paragraph, Section
@@ -110,15 +110,17 @@ def _commands(data: RunData) -> list[tuple[str, str]]:
     if data.overrides is not None and data.run_dir is not None:
         # a job of a sweep is repeated as a single run
         mode = ["hydra.mode=RUN"] if (data.run_dir / "job.json").exists() else []
-        line = shlex.join(["python", "scripts/train.py", *data.overrides, *mode])
+        # a directory of that name is there already
+        overrides = [each for each in data.overrides if not each.startswith("name=")]
+        line = shlex.join([*as_typed("train").split(), *overrides, *mode])
         rows.append(("Repeat the run, from the directory in which it was started:", line))
         if not isinstance(data.model.network, Counted):
             more = f"{override('resume', data.run_dir)} trainer.max_steps={2 * data.model.step}"
-            rows.append(("Resume it for more steps:", f"python scripts/train.py {more}"))
+            rows.append(("Resume it for more steps:", f"{as_typed('train')} {more}"))
     path = override("ckpt_path", data.model.path)
     return [
         *rows,
-        ("Evaluate the exact NLL:", f"python scripts/evaluate.py {path}"),
-        ("Sample these names, or more:", f"python scripts/sample.py {path} num_samples={_NUM_SAMPLES}"),
-        ("Score words:", f"python scripts/score.py {path} 'words=[anna]'"),
+        ("Evaluate the exact NLL:", f"{as_typed('evaluate')} {path}"),
+        ("Sample these names, or more:", f"{as_typed('sample')} {path} num_samples={_NUM_SAMPLES}"),
+        ("Score words:", f"{as_typed('score')} {path} 'words=[anna]'"),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from makemore.errors import UserError
-from makemore.overrides import override
+from makemore.overrides import as_typed, override
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
 from makemore.report.job_comparison import JobComparison
@@ -90,11 +90,13 @@ def _commands(sweeps: Sequence[Sweep]) -> list[tuple[str, str]]:
     rows = []
     for sweep in sweeps:
         command = [each for each in sweep.record.command if not each.startswith("hydra.sweep.dir=")]
-        line = shlex.join(["python", "scripts/train.py", *command])
-        rows.append((f"Repeat {sweep.directory.name}:", line))
+        line = shlex.join([*as_typed("train").split(), *command])
+        # a sweep of that name would be resumed
+        anew = [each for each in command if not each.startswith("name=")]
+        rows.append((f"Repeat {sweep.directory.name}:", shlex.join([*as_typed("train").split(), *anew])))
         rows.append((f"Resume {sweep.directory.name}:", f"{line} {override('hydra.sweep.dir', sweep.directory)}"))
     paths = shlex.join(str(sweep.directory) for sweep in sweeps)
-    return [*rows, ("Write this report again:", f"python scripts/report.py {paths}")]
+    return [*rows, ("Write this report again:", f"{as_typed('report')} {paths}")]
 
 
 def _best(job: Job) -> Section:

@@ -1,4 +1,4 @@
-"""Reports on paths of runs, checkpoints and sweeps, as `scripts/report.py` writes them."""
+"""Reports on paths of runs, checkpoints and sweeps, as `makemore report` writes them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -94,7 +94,7 @@ class Parts:
 def check(cfg: DictConfig, run_dir: Path) -> None:
     """Raise the `UserError` that would stop a run from starting in `run_dir`, which need not exist yet."""
     if cfg.resume is None and newest_first(run_dir):
-        mend = "choose another hydra.run.dir, or resume it by resume="
+        mend = "choose another name= or hydra.run.dir=, or resume it by resume="
         raise UserError(f"{run_dir}: holds the checkpoints of a run already; {mend}")
     parts = assemble(cfg, run_dir)
     optimizers, _ = parts.model.configure_optimizers()

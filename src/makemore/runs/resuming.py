@@ -74,8 +74,9 @@ def take_over_requeued(config: DictConfig) -> None:
 
 def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
     """Put a saved config in the place of a composed one, Hydra's part left as it is."""
-    # a run that began before there was this key
+    # a run that began before there were these keys
     saved.setdefault("mixture", False)
+    saved.setdefault("name", None)
     _leave_out_what_does_not_act(saved)
     if missing := [str(key) for key in config if key != "hydra" and key not in saved]:
         raise UserError(f"{saved_config_of(run_dir)}: is not whole, it has no {missing[0]}; start the run anew")

@@ -17,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from makemore.errors import UserError
 
 _PACKAGES = ("lightning.", "makemore.", "torch.optim.")
+# modules of the user's own
+_TRUSTED: set[str] = set()
 # present modules of the targets in configs saved before the modules moved
 _MOVED = {
     "makemore.callbacks": "makemore.runs.callbacks",
@@ -54,7 +56,7 @@ def load_saved_config(run_dir: Path) -> DictConfig:
             if key.rpartition(".")[2] == "_target_" and module in _MOVED:
                 OmegaConf.update(config, key, f"{_MOVED[module]}.{name}")
     except FileNotFoundError as error:
-        mend = "resume=DIR takes the directory of a run of scripts/train.py"
+        mend = "resume=DIR takes the directory of a run of makemore train"
         raise UserError(f"{path}: no such file; {mend}") from error
     except Exception as error:  # whatever a damaged file makes the parser raise
         raise UserError(f"{path}: cannot be read as a config; start the run anew") from error
@@ -72,6 +74,16 @@ def untrusted(config: DictConfig) -> str | None:
         if "_target_" in key.split(".") and not _is_ours(value):
             return f"{key}={value} is nothing that a saved config may name; take it out of the file"
     return None
+
+
+def is_shipped(module: str) -> bool:
+    """Return whether a module is of the packages that any saved config may name."""
+    return f"{module}.".startswith(_PACKAGES)
+
+
+def trust(module: str) -> None:
+    """Let saved configs name the classes in a module, which the user has named in a config of their own."""
+    _TRUSTED.add(module)
 
 
 def refers_to(config: DictConfig, name: str) -> list[str]:
@@ -103,7 +115,7 @@ def _entries(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _is_ours(target: Any) -> bool:
     """Say whether a target is a class of a kind that configs have, or a schedule: by the object, not by its name."""
-    if not isinstance(target, str) or not target.startswith(_PACKAGES):
+    if not isinstance(target, str) or not (target.startswith(_PACKAGES) or target.rpartition(".")[0] in _TRUSTED):
         return False
     # seconds, which a report on a config does not need
     import lightning as L
@@ -122,4 +134,5 @@ def _is_ours(target: Any) -> bool:
         return False
     if isfunction(found):
         return found.__module__ == schedules.__name__ and not found.__name__.startswith("_")
-    return isclass(found) and issubclass(found, kinds) and f"{found.__module__}.".startswith(_PACKAGES)
+    known = isclass(found) and (is_shipped(found.__module__) or found.__module__ in _TRUSTED)
+    return known and issubclass(found, kinds)

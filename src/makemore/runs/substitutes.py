@@ -56,9 +56,7 @@ CALLBACKS = {
     "StochasticWeightAveraging": Part(_AVERAGE),
     "TQDMProgressBar": Part(_BAR),
     "ThroughputMonitor": Part(f"it counts blocks, not steps; {_TIME}"),
-    "Timer": Part(
-        "trainer.max_steps is the length of a run; `timeout 600 python scripts/train.py ...` saves and stops"
-    ),
+    "Timer": Part("trainer.max_steps is the length of a run; `timeout 600 makemore train ...` saves and stops"),
     "WeightAveraging": Part(_AVERAGE),
 }
 

@@ -57,7 +57,7 @@ ARGUMENTS = {
     "max_steps": Argument(None, "the length of a run, in optimiser steps, at least 1", acts=True),
     "min_steps": Argument((None,), f"{_STEPS}; callbacks.early_stopping.patience is how long it waits"),
     "max_time": Argument(
-        (None,), f"{_STEPS}; the command `timeout 600 python scripts/train.py ...` saves after that many seconds"
+        (None,), f"{_STEPS}; the command `timeout 600 makemore train ...` saves after that many seconds"
     ),
     "limit_train_batches": Argument((None, 1.0), "data.max_lines shortens the text, trainer.max_steps the run"),
     "limit_val_batches": Argument((None, 1.0), _WHOLE_SPLIT),

@@ -20,7 +20,7 @@ from makemore import signals
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
 from makemore.files import clear_temporaries, held, is_held
-from makemore.overrides import hydra_override, override
+from makemore.overrides import as_typed, hydra_override, override
 from makemore.runs.directory import slurm_job
 from makemore.sweeps.launchers import launcher_started, set_defaults, set_study_aside
 from makemore.sweeps.naming import differing, job_name
@@ -177,14 +177,14 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     here = shlex.quote(str(sweep_dir))
     print(f"everything is in {sweep_dir}")
     print(f"  tensorboard --logdir {here} --host 127.0.0.1")
-    print(f"  python scripts/report.py {here} # draws it")
+    print(f"  {as_typed('report')} {here} # draws it")
     complete = sum(job.status == "finished" for job in jobs)
     if complete == len(jobs):
         return True
     command = [argument for argument in record.command if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
     again = " ".join([*map(shlex.quote, command), override("hydra.sweep.dir", sweep_dir)])
     print(f"{complete} of {max(len(jobs), plan.total or 0)} jobs are complete; the same command resumes the sweep:")
-    print(f"  python scripts/train.py {again}")
+    print(f"  {as_typed('train')} {again}")
     return False
 
 

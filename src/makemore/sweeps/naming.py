@@ -36,6 +36,12 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     return f"{readable}-{digest}"
 
 
+def run_name(name: Any, time: str) -> str:
+    """Return the name of a run's or a sweep's directory: the one that is given, or the time of its start."""
+    return time if name is None else str(name)
+
+
 def register() -> None:
-    """Register the resolver `job_name` that conf/hydra/train.yaml uses, in this process."""
+    """Register the resolvers `job_name` and `run_name` that conf/hydra/train.yaml uses, in this process."""
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)

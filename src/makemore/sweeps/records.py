@@ -34,7 +34,7 @@ class Reference:
 class SweepRecord:
     """The command of a sweep."""
 
-    command: list[str]  # the arguments of scripts/train.py
+    command: list[str]  # the arguments of `makemore train`
     keys: list[str]  # the swept keys, in the order in which they were given
     total: int | None = None  # the number of jobs; None for a search, which may draw the same job twice
     reference: Reference | None = None
@@ -95,7 +95,7 @@ def read_sweep(sweep_dir: Path) -> SweepRecord:
             reference = Reference(**reference, figures=figures)
         return SweepRecord(**content, reference=reference)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; give the directory of a sweep of scripts/train.py -m") from error
+        raise UserError(f"{path}: no such file; give the directory of a sweep of makemore train -m") from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); it is written again when the sweep is resumed") from error
 

@@ -10,6 +10,7 @@ import torch
 
 from makemore.errors import UserError
 from makemore.models.network import Network
+from makemore.overrides import install
 from makemore.training.draws import side_effects
 from makemore.training.inductor import inductor_steps
 from makemore.training.optimizers import StepOptions, functional_update, has_functional_form
@@ -28,7 +29,7 @@ COMPILERS: dict[bool | str, Compiler] = {True: inductor_steps, "xla": xla_steps}
 
 # steps of a run from which on XLA saves more than tracing and compiling cost; docs/performance.md has the figures
 _PAYS = 10_000
-_INSTALL = "pip install -e '.[xla]'"
+_INSTALL = install("xla")
 
 
 def compiler_of(value: Any) -> bool | str:

@@ -1,6 +1,7 @@
 """Fixtures that every test may use, and the tiers: the default one, --full and --slow."""
 
 import csv
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for item in items:
                 if tier in item.keywords:
                     item.add_marker(pytest.mark.skip(reason=f"run with --{tier}"))
+
+
+def pytest_collection_finish() -> None:
+    # each run collects garbage at its end, for which it need not look at all that was imported
+    gc.collect()
+    gc.freeze()
 
 
 parsed_once.install()

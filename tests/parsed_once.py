@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 _load = OmegaConf.load
@@ -26,5 +27,9 @@ def load(file: Any) -> Any:
 
 
 def install() -> None:
-    """Replace `OmegaConf.load` in this process."""
+    """Replace `OmegaConf.load` in this process, and have a command compose its config once.
+
+    Hydra does so once more before, to find `hydra.mode`, which is null here.
+    """
     OmegaConf.load = load  # type: ignore[method-assign]
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from typing import Any
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
-_load = OmegaConf.load
+_load, _get_mode = OmegaConf.load, Hydra.get_mode
 
 
 @cache
@@ -26,10 +26,13 @@ def load(file: Any) -> Any:
         return _load(file)
 
 
-def install() -> None:
-    """Replace `OmegaConf.load` in this process, and have a command compose its config once.
+def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """Return `hydra.mode`, for which Hydra composes a config once more; of conf/, the files of sweep alone have one."""
+    decides = any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides)
+    return _get_mode(hydra, config_name, overrides) if decides else None
 
-    Hydra does so once more before, to find `hydra.mode`, which is null here.
-    """
+
+def install() -> None:
+    """Replace what Hydra loads and composes configs with in this process."""
     OmegaConf.load = load  # type: ignore[method-assign]
-    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]

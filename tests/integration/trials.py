@@ -43,6 +43,7 @@ SHORT = (
     "steps_per_execution=5",
     "log_every=5",
     "num_samples=3",
+    "data.max_lines=1000",
 )
 
 _NUMBERS = count()

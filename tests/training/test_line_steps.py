@@ -133,7 +133,7 @@ def test_members_are_what_each_is_alone(architecture: str, lines: tuple[Lines, V
     check_members(architecture, lines, 20)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @ALL
 def test_so_they_are_after_500_steps(architecture: str, lines: tuple[Lines, Vocabulary]) -> None:
     check_members(architecture, lines, 500)

@@ -27,7 +27,7 @@ def load(file: Any) -> Any:
 
 
 def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-    """Return `hydra.mode`, for which Hydra composes a config once more; of conf/, the files of sweep alone have one."""
+    """Return `hydra.mode`, for which Hydra composes a config once more; of conf/, only files of sweep have one."""
     decides = any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides)
     return _get_mode(hydra, config_name, overrides) if decides else None
 

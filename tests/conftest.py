@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import jax_process
-import parsed_once
+import shortcuts
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -35,7 +35,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-parsed_once.install()
+shortcuts.install()
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-import parsed_once
+import shortcuts
 
 ROOT = Path(__file__).resolve().parents[2]
 # a machine with other work to do may take its time
@@ -222,7 +222,7 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
     os.environ.clear()
     os.environ.update(env)
     sys.argv = line
-    parsed_once.install()
+    shortcuts.install()
     if prepare is not None:
         prepare()
     try:

@@ -73,8 +73,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def interrupted(cwd: Path, model: str, every: int) -> Path:
-    """The run of a model that is stopped before its first step, and then each time after `every` steps."""
-    outcome = run("train", *SHORT, *MODELS[model], cwd=cwd, prepare=signal_at_step(0))
+    """The run of a model that is stopped each time after `every` steps, and where they are few before the first."""
+    outcome = run("train", *SHORT, *MODELS[model], cwd=cwd, prepare=signal_at_step(0 if every < STEPS // 2 else every))
     for _ in range(STEPS + 1):
         if outcome.code == 0:
             break

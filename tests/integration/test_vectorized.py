@@ -35,6 +35,8 @@ GRID = ("optimizer.lr=0.003,0.01", "seed=0,1", "model.l2=0.1")
 # all in the launching process, where signals can be aimed at a step
 INSIDE = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")
 FORKED = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=2")
+# what takes most of the time of a small job
+QUIET = ("logger.tensorboard=null", "num_samples=0", "val_every=40", "checkpoint_every=40")
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +307,7 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
 @pytest.mark.full
 def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
     # sizes at which the program of one member has other last digits than that of all
-    arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *INSIDE)
+    arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *QUIET, *INSIDE)
     assert sweeps.run(tmp_path, *arguments).code == 0
     whole = (tmp_path / "S").rename(tmp_path / "whole")
     shutil.copytree(whole, tmp_path / "S")
@@ -358,7 +360,7 @@ def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Pat
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("compiler", ["true", "xla"])
+@pytest.mark.parametrize("compiler", [pytest.param("true", marks=pytest.mark.slow), "xla"])
 def test_jobs_of_a_group_can_be_compiled(compiler: str, sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     # blocks of one step: what ten unrolled ones are takes several times as long to compile
     given = ("seed=0,1", "optimizer.lr=0.01", "model.l2=0.1", f"compile={compiler}", "steps_per_execution=1")

@@ -233,6 +233,16 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
         atexit._run_exitfuncs()
 
 
+def leave_svgs_empty() -> None:
+    """Leave out what takes half the time of a picture, and no page or TensorBoard shows."""
+    from makemore.pictures.picture import Picture
+
+    rendered = Picture.rendered
+    Picture.rendered = lambda picture, file_format: (  # type: ignore[method-assign]
+        rendered(picture, file_format) if file_format == "png" else b""
+    )
+
+
 def at_call(target: str, number: int, action: Callable[[], Any]) -> None:
     """Have `action` done just before the call of that number (from 1) of a function, `module:name`."""
     module, name = target.split(":")

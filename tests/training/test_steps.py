@@ -289,8 +289,7 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
     ("optimizer", "compiled", "first"),
     [
         *((name, False, first) for name in OPTIMIZERS for first in (0, 9, 14)),
-        pytest.param("adamw", True, 9, marks=pytest.mark.full),
-        *(pytest.param("adamw", True, first, marks=pytest.mark.slow) for first in (0, 14)),
+        *(pytest.param("adamw", True, first, marks=pytest.mark.slow) for first in (0, 9, 14)),
     ],
 )
 def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 import jax_process
 import shortcuts
@@ -19,6 +20,12 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run everything that CI runs")
     parser.addoption("--slow", action="store_true", help="run the long trials too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # of each property that does not say how many
+    settings.register_profile("makemore", max_examples=100 if config.getoption("--slow") else 40)
+    settings.load_profile("makemore")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -64,6 +64,12 @@ OF_EVERY_MODEL = {
 LINES = ["anna", "bob", "eve", "dan", "ed", "ada", "bea", "ned", "nan", "abe"]
 
 
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with a ninth of the pixels."""
+    monkeypatch.setattr("makemore.pictures.picture._DPI", 50)
+
+
 @pytest.mark.parametrize(
     ("architecture", "arguments", "has_embedding"),
     [

@@ -94,7 +94,7 @@ def check_kills(models: list[str], kills: int, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    check_kills(["ngram", "mlp, AdamW", "mlp, xla", "mlp, batch norm", "gru"], 2, tmp_path)
+    check_kills(["mlp, AdamW", "mlp, xla", "gru"], 2, tmp_path)
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 import jax_process
-import parsed_once
+import shortcuts
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long trials too")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # of each property that does not say how many
+    settings.register_profile("makemore", max_examples=100 if config.getoption("--slow") else 40)
+    settings.load_profile("makemore")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for tier in ("full", "slow"):
         if not config.getoption(f"--{tier}"):
@@ -32,7 +39,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(pytest.mark.skip(reason=f"run with --{tier}"))
 
 
-parsed_once.install()
+def pytest_collection_finish() -> None:
+    # each run collects garbage at its end, for which it need not look at all that was imported
+    gc.collect()
+    gc.freeze()
+
+
+shortcuts.install()
 # a tenth of the time of a process that imports torch, JAX and Lightning
 gc.set_threshold(100_000)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import parsed_once
+import shortcuts
 
 CONF = Path(__file__).parents[2] / "conf"
 
-parsed_once.install()
+shortcuts.install()
 for path in CONF.rglob("*.yaml"):
     OmegaConf.load(path)
 with initialize_config_dir(str(CONF), version_base="1.3"):

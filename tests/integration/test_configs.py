@@ -20,7 +20,7 @@ from makemore.sweeps.plan import check_jobs, make_plan
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "sweep")
-SHORT = ("trainer.max_steps=3", "val_every=2", "threads=1", "data.max_lines=1000")
+SHORT = ("trainer.max_steps=3", "val_every=2", "threads=1", "data.max_lines=500", "num_samples=2")
 EXPERIMENTS = sorted(path for group in ("experiment", "sweep") for path in (CONF / group).rglob("*.yaml"))
 
 
@@ -99,19 +99,20 @@ def test_every_sweep_has_jobs_that_could_run(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "sweep").glob("*.yaml")} - {"slurm"}))
 def test_every_sweep_runs(name: str, command: Callable[..., Any], tmp_path: Path) -> None:
     fewer = {
-        "bigram_seeds": ["seed=range(3)"],
-        "context": ["model.block_size=1,4,8"],
-        "lr": ["seed=0", "optimizer.lr=0.001,0.1,3"],
-        "lr_l2": ["seed=0"],
-        "optuna": ["hydra.sweeper.n_trials=3"],
-        "seeds": ["seed=range(3)"],
-        "width": ["model.embedding_dim=2", "model.hidden_dim=25,50,100"],
+        "bigram_seeds": ["seed=range(2)"],
+        "context": ["model.block_size=1,8"],
+        "l2": ["model.l2=0.0001,1"],
+        "lr": ["seed=0", "optimizer.lr=0.001,3"],
+        "lr_l2": ["seed=0", "model.l2=0"],
+        "optuna": ["hydra.sweeper.n_trials=2"],
+        "seeds": ["seed=range(2)"],
+        "width": ["model.embedding_dim=2", "model.hidden_dim=25,50"],
     }.get(name, [])
     line = ["-m", f"sweep={name}", *SHORT, *fewer, "data.max_lines=50", "hydra.sweep.dir=S"]
     outcome = run("train", *line, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     rows = table(tmp_path / "S")
-    assert len(rows) > 2
+    assert len(rows) == 2
     assert {row["status"] for row in rows} == {"finished"}
     assert command("report", "S").code == 0
     assert list((tmp_path / "S").glob("nll_by_*.png"))

@@ -169,6 +169,7 @@ def test_a_counted_run_is_resumed_and_stays_as_it_was(kept: Callable[[str], Path
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("no_drawing")
 def test_a_run_is_reported(kept: Callable[[str], Path], command: Command) -> None:
     run_dir = kept("ngram")
     outcome = command("report", run_dir)
@@ -182,6 +183,7 @@ def test_a_run_is_reported(kept: Callable[[str], Path], command: Command) -> Non
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("no_drawing")
 def test_a_sweep_is_reported(kept: Callable[[str], Path], command: Command) -> None:
     sweep_dir = kept("sweep")
     outcome = command("report", sweep_dir)

@@ -27,12 +27,16 @@ SHORT = (
     "checkpoint_every=4",
     "model=mlp",
     "model.hidden_dim=8",
+    "data.max_lines=1000",
+    "num_samples=3",
 )
+# of some seconds, so that it can fail under way
+LONG = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
 # the rate rises from 1e-3 to 1e40
 RAMP = ("scheduler=exponential_ramp", "scheduler.end_exponent=40", "optimizer=sgd", "optimizer.lr=1")
 
 
-@pytest.mark.parametrize("steps", [7, *(pytest.param(steps, marks=pytest.mark.full) for steps in (1, 250))])
+@pytest.mark.parametrize("steps", [7, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 250))])
 def test_a_run_that_diverges_names_step_rate_and_the_last_good_checkpoint(steps: int, tmp_path: Path) -> None:
     outcome = run("train", *SHORT, *RAMP, f"steps_per_execution={steps}", cwd=tmp_path)
     run_dir = run_in(tmp_path)
@@ -134,6 +138,12 @@ def test_a_disk_that_cannot_hold_a_run_is_refused(options: str, says: str, disk:
     assert says in refused(tmp_path, disk(options) / "run")
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing hindered."""
+    return train(tmp_path_factory.mktemp("long") / "cwd", *LONG)
+
+
 def check_full(outcome: Any, run_dir: Path) -> None:
     """Check that a run whose disk is full says so in one line at the end, and keeps its checkpoints."""
     assert outcome.code == 2, outcome.err
@@ -150,22 +160,21 @@ def check_full(outcome: Any, run_dir: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "left", [30_000, 90_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 200_000, 7_000))]
+    "left", [60_000, *(pytest.param(n, marks=pytest.mark.slow) for n in range(0, 200_000, 7_000))]
 )
-def test_a_run_whose_disk_is_full_goes_on_when_there_is_room(left: int, disk: Any, tmp_path: Path) -> None:
-    arguments = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
+def test_a_run_whose_disk_is_full_goes_on_when_there_is_room(left: int, disk: Any, long: Path, tmp_path: Path) -> None:
     path = disk("size=4m")
     run_dir = path / "run"
     run_dir.mkdir()
     ballast = path / "ballast"
     # the check at the start asks for room for four checkpoints, which others may take later
     prepare = partial(fill_at_start, ballast, left)
-    outcome = run("train", *arguments, f"hydra.run.dir={run_dir}", cwd=tmp_path / "a", prepare=prepare)
+    outcome = run("train", *LONG, f"hydra.run.dir={run_dir}", cwd=tmp_path / "a", prepare=prepare)
     check_full(outcome, run_dir)
     ballast.unlink()
     outcome = run("train", f"resume={run_dir}", cwd=tmp_path / "a")
     assert outcome.code == 0, outcome.err
-    assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
+    assert ending(run_dir) == ending(long)
 
 
 def fill_at_start(ballast: Path, left: int) -> None:
@@ -193,18 +202,16 @@ def limit(size: int) -> None:
     "size",
     [
         60_000,
-        pytest.param(8_000, marks=pytest.mark.full),
         *(pytest.param(n, marks=pytest.mark.slow) for n in range(7_000, 100_000, 7_000)),
     ],
 )
-def test_a_run_whose_files_may_not_grow_goes_on_when_they_may(size: int, tmp_path: Path) -> None:
-    arguments = (*SHORT, "trainer.max_steps=1000", "checkpoint_every=100", "val_every=300")
-    outcome = run("train", *arguments, cwd=tmp_path / "a", prepare=partial(limit, size))
+def test_a_run_whose_files_may_not_grow_goes_on_when_they_may(size: int, long: Path, tmp_path: Path) -> None:
+    outcome = run("train", *LONG, cwd=tmp_path / "a", prepare=partial(limit, size))
     run_dir = run_in(tmp_path / "a")
     check_full(outcome, run_dir)
     outcome = resume(run_dir)
     assert outcome.code == 0, outcome.err
-    assert ending(run_dir) == ending(train(tmp_path / "b", *arguments))
+    assert ending(run_dir) == ending(long)
 
 
 def to_a_full_disk() -> None:

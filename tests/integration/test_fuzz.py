@@ -456,7 +456,7 @@ def test_a_few_random_inputs_end_in_success_or_one_line(
     tmp_path: Path, checkpoints: list[Path], keys: dict[str, list[str]]
 ) -> None:
     alone = os.environ.get("MAKEMORE_FUZZ")
-    trial([int(alone)] if alone else list(range(60)), tmp_path, checkpoints, keys)
+    trial([int(alone)] if alone else list(range(36)), tmp_path, checkpoints, keys)
 
 
 @pytest.mark.slow

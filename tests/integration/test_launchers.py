@@ -162,7 +162,8 @@ def test_a_signal_saves_the_running_jobs_and_the_same_command_resumes_them(
     assert any("resuming from step" in log for log in logs)
 
 
-@FULL
+# in short: test_sweeps.py has kills, and a worker that is left
+@SLOW
 def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path: Path, sweeps: list[Sweep]) -> None:
     arguments = (*SHORT, "optimizer.lr=0.003,0.01", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     killed = Sweep(tmp_path, *arguments)

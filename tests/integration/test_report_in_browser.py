@@ -8,8 +8,10 @@ from urllib.parse import quote
 import fabricated
 import pytest
 from playwright.sync_api import Browser, Locator, Page
+from trials import leave_svgs_empty
 
 from browser.chromium import PATH, chromium
+from makemore.pictures.picture import Picture
 
 # what is on a page is checked by the tests of its parts; here, what a browser makes of it
 pytestmark = [pytest.mark.browser, pytest.mark.full]
@@ -55,7 +57,11 @@ def of_run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from makemore.report.write_report import write_report
 
     output = tmp_path_factory.mktemp("of run")
-    write_report([trained], output)
+    with pytest.MonkeyPatch.context() as patch:
+        # to be as it was afterwards
+        patch.setattr(Picture, "rendered", Picture.rendered)
+        leave_svgs_empty()
+        write_report([trained], output)
     return output / "report.html"
 
 

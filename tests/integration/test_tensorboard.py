@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
-from trials import run
+from trials import leave_svgs_empty, run
 
 from makemore.inference.trained_model import load
 from makemore.runs.watching.dashboards import CHARTS
@@ -45,7 +45,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("sweep")
     lines = "".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno")
     (directory / "names.txt").write_text(lines)
-    outcome = run("train", *LINE, "data=text", f"data.path={directory / 'names.txt'}", cwd=directory)
+    text = ("data=text", f"data.path={directory / 'names.txt'}")
+    outcome = run("train", *LINE, *text, cwd=directory, prepare=leave_svgs_empty)
     assert outcome.code == 0, outcome.err
     return {path.parent.name: path.parent for path in (directory / "logs" / "sweep").glob("*/metrics.json")}
 

@@ -23,6 +23,8 @@ SHORT = (
     "val_every=10",
     "log_every=5",
     "checkpoint_every=10",
+    "data.max_lines=1000",
+    "num_samples=3",
     "model=mlp",
     "model.hidden_dim=8",
 )
@@ -153,7 +155,7 @@ def test_a_compiled_run_ends_alike_for_any_blocks_and_near_an_eager_one(
 
 def test_another_seed_leaves_the_splits_as_they_are(command: Command, tmp_path: Path) -> None:
     for override in ("seed=0", "seed=1", "data.split_seed=1"):
-        assert command("train", "model=ngram", override).code == 0
+        assert command("train", "model=ngram", "data.max_lines=1000", override).code == 0
     first, second, other_splits = (json.loads((path / "metrics.json").read_text()) for path in runs(tmp_path))
     nlls = ("train/nll", "val/nll", "test/nll")
     assert [first[name] for name in nlls] == [second[name] for name in nlls]
@@ -161,7 +163,7 @@ def test_another_seed_leaves_the_splits_as_they_are(command: Command, tmp_path: 
 
 
 def test_an_ngram_may_end_with_an_infinite_nll(command: Command, tmp_path: Path) -> None:
-    outcome = command("train", "model=ngram", "model.order=5")
+    outcome = command("train", "model=ngram", "model.order=5", "data.max_lines=1000")
     assert outcome.code == 0
     assert "inf: something there was never seen in training" in outcome.out
     (run_dir,) = runs(tmp_path)
@@ -174,7 +176,7 @@ def test_an_ngram_may_end_with_an_infinite_nll(command: Command, tmp_path: Path)
 
 @pytest.mark.full
 def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) -> None:
-    outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10")
+    outcome = command("train", "-m", "model=ngram", "model.fake_count=0,1,10", "data.max_lines=1000")
     assert outcome.code == 0
     (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
     metrics = [json.loads(path.read_text()) for path in sorted(sweep.glob("*/metrics.json"))]

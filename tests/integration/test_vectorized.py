@@ -31,10 +31,12 @@ from trials import (
     table,
 )
 
-GRID = ("optimizer.lr=0.003,0.01", "model.l2=0,0.1", "seed=0,1")
+GRID = ("optimizer.lr=0.003,0.01", "seed=0,1", "model.l2=0.1")
 # all in the launching process, where signals can be aimed at a step
 INSIDE = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")
 FORKED = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=2")
+# what takes most of the time of a small job
+QUIET = ("logger.tensorboard=null", "num_samples=0", "val_every=40", "checkpoint_every=40")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def sweeps(text: Path) -> Sweeps:
 
 @pytest.fixture(scope="module")
 def whole(sweeps: Sweeps, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a sweep of eight jobs in two processes that nothing interrupted."""
+    """The directory of a sweep of four jobs in two processes that nothing interrupted."""
     cwd = tmp_path_factory.mktemp("whole")
     outcome = sweeps.run(cwd, *GRID, *FORKED)
     assert outcome.code == 0, outcome.err
@@ -165,7 +167,6 @@ def test_its_checkpoints_are_evaluated_and_sampled(whole: Path, tmp_path: Path) 
     [
         ("hydra.launcher.max_members=3",),
         ("hydra.launcher.max_members=1",),
-        (),
     ],
     ids=str,
 )
@@ -244,13 +245,13 @@ def test_a_stopped_sweep_goes_on_to_the_digit(
 def test_a_signal_is_passed_on_to_forked_processes(sweeps: Sweeps, tmp_path: Path) -> None:
     child = sweeps.start(tmp_path, *GRID, *FORKED, "trainer.max_steps=20000", "val_every=20000", "log_every=1000")
     until = time.monotonic() + 200
-    while len(list((tmp_path / "S").glob("*/checkpoints/step-*"))) < 8 and time.monotonic() < until:
+    while len(list((tmp_path / "S").glob("*/checkpoints/step-*"))) < 4 and time.monotonic() < until:
         time.sleep(0.02)
     child.send(signal.SIGTERM)
     outcome = child.wait()
     assert outcome.code == 143, outcome.err
     assert "Traceback" not in outcome.err
-    assert list(statuses(tmp_path / "S").values()) == ["stopped"] * 8
+    assert list(statuses(tmp_path / "S").values()) == ["stopped"] * 4
 
 
 @pytest.mark.full
@@ -291,11 +292,13 @@ def test_a_sweep_that_is_killed_again_and_again_goes_on_to_the_digit(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("call", ["makemore.files:write_sealed", "makemore.sweeps.job:write_job"])
+@pytest.mark.parametrize(
+    ("call", "number"), [("makemore.files:write_sealed", 6), ("makemore.sweeps.job:write_job", 7)]
+)
 def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
-    call: str, sweeps: Sweeps, whole: Path, tmp_path: Path
+    call: str, number: int, sweeps: Sweeps, whole: Path, tmp_path: Path
 ) -> None:
-    kill = partial(at_call, call, 13, partial(os._exit, 9))
+    kill = partial(at_call, call, number, partial(os._exit, 9))
     assert sweeps.run(tmp_path, *GRID, *INSIDE, prepare=kill).code == 9
     assert sweeps.run(tmp_path, *GRID, *INSIDE).code == 0
     assert_same(tmp_path / "S", whole)
@@ -304,7 +307,7 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
 @pytest.mark.full
 def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
     # sizes at which the program of one member has other last digits than that of all
-    arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *INSIDE)
+    arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *QUIET, *INSIDE)
     assert sweeps.run(tmp_path, *arguments).code == 0
     whole = (tmp_path / "S").rename(tmp_path / "whole")
     shutil.copytree(whole, tmp_path / "S")
@@ -348,24 +351,24 @@ def test_two_jobs_of_one_directory_are_refused(how: tuple[str, ...], sweeps: Swe
 
 @pytest.mark.full
 def test_a_search_hands_over_its_trials_in_batches(sweeps: Sweeps, tmp_path: Path) -> None:
-    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3")
+    search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     space = ("optimizer.lr=tag(log,interval(0.001,0.01))", "model.l2=choice(0,0.1)", "seed=range(0,5)")
     outcome = sweeps.run(tmp_path, *search, *space, *FORKED)
     assert outcome.code == 0, outcome.err
     assert [row["status"] for row in table(tmp_path / "S")] == ["finished"] * len(table(tmp_path / "S"))
-    assert len(table(tmp_path / "S")) >= 5
+    assert len(table(tmp_path / "S")) >= 3
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("compiler", ["true", "xla"])
+@pytest.mark.parametrize("compiler", [pytest.param("true", marks=pytest.mark.slow), "xla"])
 def test_jobs_of_a_group_can_be_compiled(compiler: str, sweeps: Sweeps, whole: Path, tmp_path: Path) -> None:
     # blocks of one step: what ten unrolled ones are takes several times as long to compile
-    given = ("seed=0,1", "optimizer.lr=0.01", f"compile={compiler}", "steps_per_execution=1")
+    given = ("seed=0,1", "optimizer.lr=0.01", "model.l2=0.1", f"compile={compiler}", "steps_per_execution=1")
     outcome = sweeps.run(tmp_path, *given, "watch.gradients.every=20", *(FORKED if compiler == "xla" else INSIDE))
     assert outcome.code == 0, outcome.err
     assert "continues without" not in outcome.err
     by_seed = {row["seed"]: float(row["val/nll"]) for row in table(tmp_path / "S")}
-    compared = [row for row in table(whole) if row["optimizer.lr"] == "0.01" and row["model.l2"] == "0"]
+    compared = [row for row in table(whole) if row["optimizer.lr"] == "0.01"]
     assert len(compared) == 2
     for row in compared:
         assert by_seed[row["seed"]] == pytest.approx(float(row["val/nll"]), abs=1e-4)
@@ -389,11 +392,11 @@ def test_the_live_line_says_how_far_the_members_are(sweeps: Sweeps, tmp_path: Pa
     long = ("trainer.max_steps=3000", "val_every=500", "checkpoint_every=3000", "steps_per_execution=500")
     outcome = sweeps.run(tmp_path, *GRID, *INSIDE, *long)
     assert outcome.code == 0
-    assert re.search(r"8 members at step [\d,]+ of 3,000, [\d,]+ steps/s each, best validation NLL \d", outcome.err)
+    assert re.search(r"4 members at step [\d,]+ of 3,000, [\d,]+ steps/s each, best validation NLL \d", outcome.err)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("jobs", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_jobs_are_as_many_runs(jobs: int, text: Path, tmp_path: Path) -> None:
     small = ("experiment=lessons/bigram", "data=text", f"data.path={text}", "trainer.max_steps=5", "val_every=5")
     outcome = run("train", "-m", *small, f"seed=range({jobs})", *FORKED, "hydra.sweep.dir=S", cwd=tmp_path)

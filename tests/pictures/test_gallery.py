@@ -64,6 +64,13 @@ OF_EVERY_MODEL = {
 LINES = ["anna", "bob", "eve", "dan", "ed", "ada", "bea", "ned", "nan", "abe"]
 
 
+@pytest.fixture
+def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with a ninth of the pixels."""
+    monkeypatch.setattr("makemore.pictures.picture._DPI", 50)
+
+
+@pytest.mark.usefixtures("_coarse")
 @pytest.mark.parametrize(
     ("architecture", "arguments", "has_embedding"),
     [
@@ -96,6 +103,7 @@ def test_any_model_has_its_pictures(
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("_coarse")
 def test_a_text_without_validation_is_seen_on_training(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, ["a"], splits=(1, 0, 0))
     network = build("bigram", corpus.vocabulary.size, {}, 0)

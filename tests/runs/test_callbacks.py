@@ -327,7 +327,7 @@ def test_a_run_of_counts_ends_with_the_lessons_heat_map(lesson_text: Path, tmp_p
     assert image.encoded_image_string == (tmp_path / "bigrams.png").read_bytes()
 
 
-@pytest.mark.full
+@pytest.mark.usefixtures("no_drawing")
 def test_a_run_may_end_with_all_pictures(text: Path, tmp_path: Path) -> None:
     data = corpus_of(text)
     model = NeuralLanguageModel("mlp", data.corpus.vocabulary, partial(torch.optim.SGD, lr=0.1), hidden_dim=8)

@@ -53,7 +53,7 @@ def test_any_blocks_give_the_same_bits(architecture: str) -> None:
     assert all(torch.equal(*pair) for pair in zip(*([nlls, *state] for nlls, state in found), strict=True))
 
 
-@pytest.mark.parametrize("steps", [20, pytest.param(500, marks=pytest.mark.full)])
+@pytest.mark.parametrize("steps", [20, pytest.param(500, marks=pytest.mark.slow)])
 @ALL
 def test_members_are_what_each_is_alone(architecture: str, steps: int) -> None:
     seeds = [0, 3]

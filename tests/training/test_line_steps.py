@@ -130,10 +130,10 @@ def check_members(architecture: str, lines: tuple[Lines, Vocabulary], steps: int
 
 @ALL
 def test_members_are_what_each_is_alone(architecture: str, lines: tuple[Lines, Vocabulary]) -> None:
-    check_members(architecture, lines, 20)
+    check_members(architecture, lines, 8)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @ALL
 def test_so_they_are_after_500_steps(architecture: str, lines: tuple[Lines, Vocabulary]) -> None:
     check_members(architecture, lines, 500)

@@ -289,7 +289,7 @@ def whole_of(optimizer_name: str, compiled: bool = False) -> tuple[Any, torch.op
     ("optimizer", "compiled", "first"),
     [
         *((name, False, first) for name in OPTIMIZERS for first in (0, 9, 14)),
-        *(pytest.param("adamw", True, first, marks=pytest.mark.full) for first in (0, 9, 14)),
+        *(pytest.param("adamw", True, first, marks=pytest.mark.slow) for first in (0, 9, 14)),
     ],
 )
 def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
@@ -311,7 +311,7 @@ def test_a_block_ends_before_the_update_of_a_loss_that_is_not_finite(
 
 
 @pytest.mark.usefixtures("compiling")
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.full)])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_block_after_a_whole_step(compiled: bool) -> None:
     take, expected, block = whole_of("adamw", compiled)
     take(block, RATES)

@@ -108,15 +108,21 @@ def test_all_networks_that_are_trained_by_gradient_descent_are_tried() -> None:
 QUICK = "mlp of the lectures"
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == QUICK else pytest.mark.full) for n in NETWORKS])
-def test_500_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(
-    name: str, in_jax_process: Callable[..., Any]
-) -> None:
-    in_jax_process(compare, name, "adamw", 500, (0, 1, 3, 250), clip_norm=0.5)
+def test_500_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(in_jax_process: Callable[..., Any]) -> None:
+    # the whole block takes a longer program than its parts
+    in_jax_process(compare, QUICK, "adamw", 500, (0, 1, 3, 250), clip_norm=0.5)
+
+
+@pytest.mark.parametrize(
+    "steps", [pytest.param(100, marks=pytest.mark.full), pytest.param(500, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != QUICK])
+def test_so_are_those_of_each_network(name: str, steps: int, in_jax_process: Callable[..., Any]) -> None:
+    in_jax_process(compare, name, "adamw", steps, (0, 1, 3, 50), clip_norm=0.5)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam"])
 def test_every_optimiser_has_its_own_rule(optimizer: str, in_jax_process: Callable[..., Any]) -> None:
     in_jax_process(compare, "mlp", optimizer, 70, (7,))
 
@@ -126,7 +132,7 @@ def compare_members(name: str, optimizer: str) -> None:
     seeds, rates, steps = [3, 4, 5, 6, 7], [0.05, 0.01, 0.1, 0.02, 0.01], 20
     block = minibatches(network_of(name), steps, len(seeds))
     found = []
-    for compiler, places in ((None, range(5)), ("xla", range(5)), ("xla", [1, 4]), ("xla", [4])):
+    for compiler, places in ((None, range(5)), ("xla", range(5)), ("xla", [4])):
         layout = layout_of(places, 1, len(seeds))
         networks = [network_of(name, seeds[place]) for place in places]
         optimizers = [OPTIMIZERS[optimizer](list(network.parameters())) for network in networks]
@@ -140,17 +146,16 @@ def compare_members(name: str, optimizer: str) -> None:
         losses = trained(take, parts, [layout.spread([rates[place] for place in places])] * steps, (7,))
         found.append([losses[:, layout.own[-1]], *(p.detach().clone() for p in networks[-1].parameters())])
     assert not jax_process.warned
-    eager, *compiled = found
-    for ours, wanted in zip(compiled[0], eager, strict=True):
+    eager, of_all, alone = found
+    for ours, wanted in zip(of_all, eager, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4)
-    for other in compiled[1:]:
-        assert all(map(torch.equal, compiled[0], other))
+    assert all(map(torch.equal, of_all, alone))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [("mlp", "adamw"), ("rnn", "nesterov"), ("rotary transformer", "nesterov")],
+    [("mlp", "adamw"), pytest.param("rnn", "nesterov", marks=pytest.mark.slow), ("rotary transformer", "nesterov")],
 )
 def test_members_are_close_to_eager_ones_and_the_same_in_any_group(
     name: str, optimizer: str, in_jax_process: Callable[..., Any]

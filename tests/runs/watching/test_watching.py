@@ -116,7 +116,7 @@ def test_looking_changes_nothing(text: Path, tmp_path: Path, optimizer: Any, bat
     assert (watched_nll.step, watched_nll.value) == (plain_nll.step, plain_nll.value)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_looking_changes_nothing_of_compiled_steps(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -114,7 +114,14 @@ def test_what_is_reduced_is_said() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["mlp", "bigram", "corpus", "nll-counting", "sampling", "vectorized*stock", "lstm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mlp", "bigram", "corpus", "nll-counting", "lstm"),
+        # a quarter of a minute each
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sampling", "vectorized*stock")),
+    ],
+)
 def test_every_row_gives_two_times(setting: Setting, name: str) -> None:
     for case in cases(setting, name):
         row = measure(case)

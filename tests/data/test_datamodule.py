@@ -186,7 +186,7 @@ def neural(datamodule: TextDataModule, architecture: str = "mlp", **arguments: A
 
 
 def test_the_full_batch_is_all_of_training(text: str) -> None:
-    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=4)
+    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=4, val_every=6)
     first, second = next(epochs(datamodule, max_steps=6))
     assert isinstance(first, FullBatches)
     assert isinstance(second, FullBatches)
@@ -326,7 +326,7 @@ def test_a_trainer_is_handed_the_same_rows_and_ends_with_the_same_weights_for_ev
 def test_the_full_batch_of_lines_comes_in_blocks_of_bounded_size(
     members: list[int] | None, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=50)
+    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=50, val_every=100)
     trainer = with_trainer(datamodule, max_steps=100)
     trainer.lightning_module.network = SimpleNamespace(reads="lines", block_size=20, takes_key=True)
     datamodule.member_seeds = members

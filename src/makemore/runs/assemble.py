@@ -34,8 +34,6 @@ from makemore.training.module import CountingLanguageModel, LanguageModel
 from makemore.training.optimizers import parameters_of
 from makemore.training.trainer_arguments import check_arguments
 
-# Lightning calls what torch has deprecated
-warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 # Lightning advises srun wherever it is installed; a run has one process (see `Parts.trainer`)
 warnings.filterwarnings("ignore", "The `srun` command is available")
 # Lightning sets itself to INFO on import and logs which devices are missing

@@ -32,7 +32,7 @@ from makemore.training.compiling import automatic, compiled_steps, compiler_of
 from makemore.training.loggers import log_row, states
 from makemore.training.module_loading import load_module
 from makemore.training.optimizers import StepOptions, groups_of, has_functional_form
-from makemore.training.own_trainer import advance_steps, check_vocabulary, prepare, start_at, text_of
+from makemore.training.own_trainer import advance_steps, check_text, prepare, start_at, text_of
 from makemore.training.schedules import Schedule, constant
 from makemore.training.steps import Objective, Taken, eager_steps, whole_steps
 
@@ -96,8 +96,8 @@ class LanguageModel(L.LightningModule):
         return []
 
     def setup(self, stage: str) -> None:
-        """Refuse a text of another vocabulary."""
-        check_vocabulary(self.trainer, self.vocabulary)
+        """Refuse a text that does not suit the model."""
+        check_text(self.trainer, self.vocabulary)
 
     @property
     def block_size(self) -> int:
@@ -167,6 +167,11 @@ class CountingLanguageModel(LanguageModel):
 
     network: Counted
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        if not isinstance(self.network, Counted):
+            raise UserError(f"{self.architecture} is trained by gradient descent; use NeuralLanguageModel")
+
     def setup(self, stage: str) -> None:
         """Take one step, whatever the limits of the Trainer are."""
         super().setup(stage)
@@ -212,6 +217,8 @@ class NeuralLanguageModel(LanguageModel):
         **arguments: Any,
     ) -> None:
         super().__init__(architecture, vocabulary, seed, log_every, **arguments)
+        if isinstance(self.network, Counted):
+            raise UserError(f"{architecture} is trained by counting; use CountingLanguageModel")
         self.clip_norm = None if clip_norm is None else real_number("optimizer.clip_norm", clip_norm, above=0)
         self.decay_vectors = true_or_false("optimizer.decay_vectors", decay_vectors)
         self.ema_decay = ema_decay

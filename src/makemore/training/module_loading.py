@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from makemore.checkpoints import RECORD_KEY, find, naming_damage, read
-from makemore.errors import UserError
+from makemore.errors import UserError, first_line
 
 _M = TypeVar("_M")
 _HPARAMS = "hyper_parameters"
@@ -36,8 +36,6 @@ def load_module(cls: type[_M], path: str | Path, strict: bool = True, **argument
     try:
         module.load_state_dict(state, strict=strict)
     except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights are not those of these arguments; take out {', '.join(arguments)}"
-        ) from (error)
+        raise UserError(f"{path}: has weights of another shape or name: {first_line(error)}") from error
     made: _M = module
     return made

@@ -4,6 +4,7 @@ One run is one device, and a step of the Trainer is a block of optimiser steps; 
 do something else than Lightning documents, and are refused. docs/python.md has the table of them all.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from makemore import files
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.training.trainer_arguments import ARGUMENTS
+from makemore.training.trainer_arguments import ARGUMENTS, refusal
+
+# Lightning calls what torch has deprecated
+warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 
 
 class SealedCheckpointIO(TorchCheckpointIO):
@@ -40,9 +44,11 @@ LIMITED: dict[str, Callable[[Any], Any]] = {
         "auto" if isinstance(trainer.strategy, SingleDeviceStrategy) else type(trainer.strategy).__name__
     ),
     "precision": lambda trainer: trainer.precision,
-    "limit_train_batches": lambda trainer: trainer.limit_train_batches,
+    # before the limits that it sets
     "overfit_batches": lambda trainer: trainer.overfit_batches,
-    "val_check_interval": lambda trainer: trainer.val_check_interval,
+    "limit_train_batches": lambda trainer: trainer.limit_train_batches,
+    # there is none where it is a time
+    "val_check_interval": lambda trainer: getattr(trainer, "val_check_interval", "a time"),
     "accumulate_grad_batches": lambda trainer: trainer.accumulate_grad_batches,
     "gradient_clip_val": lambda trainer: trainer.gradient_clip_val,
     "gradient_clip_algorithm": lambda trainer: trainer.gradient_clip_algorithm,
@@ -58,8 +64,8 @@ def prepare(trainer: L.Trainer) -> None:
     for name, of in LIMITED.items():
         value = of(trainer)
         # fast_dev_run sets limits of its own
-        if not (ARGUMENTS[name].takes(value) or (trainer.fast_dev_run and "batches" in name)):  # type: ignore[attr-defined]
-            raise UserError(f"Trainer({name}={value!r}) would not act as documented; {ARGUMENTS[name].says}")
+        if not (ARGUMENTS[name].takes(value) or (trainer.fast_dev_run and name == "limit_train_batches")):  # type: ignore[attr-defined]
+            raise refusal(f"the Trainer's {name}", ARGUMENTS[name], value)
     if trainer.state.fn == TrainerFn.FITTING:
         text_of(trainer)
     # of Trainers and callbacks that bring no other
@@ -76,12 +82,17 @@ def text_of(trainer: L.Trainer) -> TextDataModule:
     return data
 
 
-def check_vocabulary(trainer: L.Trainer, vocabulary: Vocabulary) -> None:
-    """Raise `UserError` where the text of a Trainer is encoded with another vocabulary than a model's."""
+def check_text(trainer: L.Trainer, vocabulary: Vocabulary) -> None:
+    """Raise `UserError` where the text of a Trainer has another vocabulary, or nothing in the split to evaluate."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    if isinstance(data, TextDataModule) and data.corpus.vocabulary != vocabulary:
+    if not isinstance(data, TextDataModule):
+        return
+    if data.corpus.vocabulary != vocabulary:
         what = f"{data.options.path}: its characters are not the model's vocabulary"
         raise UserError(f"{what}; give TextDataModule(vocabulary=model.vocabulary), or make the model of data.corpus")
+    split = {TrainerFn.VALIDATING: "val", TrainerFn.TESTING: "test"}.get(trainer.state.fn or TrainerFn.FITTING)
+    if split is not None and not data.corpus.size(split):
+        raise UserError(f"{data.options.path}: the {split} split is empty; give data.splits a ratio above 0 for it")
 
 
 def start_at(trainer: L.Trainer, step: int) -> None:

@@ -22,6 +22,10 @@ from makemore.training.trainer_arguments import ARGUMENTS, refusal
 
 # Lightning calls what torch has deprecated
 warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+# the weights after a step are those of `global_step`, which Lightning's own modules save too
+warnings.filterwarnings(
+    "ignore", "Using ModelCheckpoint with manual optimization and every_n_train_steps", UserWarning
+)
 
 
 class SealedCheckpointIO(TorchCheckpointIO):

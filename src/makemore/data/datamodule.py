@@ -8,8 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -19,20 +18,19 @@ import torch
 from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, dropout_keys
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
+from makemore.data.kept_arguments import KeptArguments
 from makemore.data.lines import Lines
-from makemore.data.options import RECORD, SPLITS, CorpusOptions, make_paths_absolute
+from makemore.data.loaders import LineBatches, OneBatch
+from makemore.data.options import SPLITS, CorpusOptions, make_paths_absolute
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, Windows
-from makemore.errors import UserError, as_text, first_line, one_of, whole_number
-from makemore.files import read_sealed
+from makemore.errors import UserError, as_text, one_of, whole_number
 
 # tokens in a block of several minibatches at most: 64 MB of int64
 _BLOCK_TOKENS = 2**23
-# lines in a batch of `predict_dataloader`
-_LINES = 1024
 
 
-class TextDataModule(L.LightningDataModule):
+class TextDataModule(KeptArguments):
     """The data of a run: lines of a text, in contexts of the `block_size` of the Trainer's model.
 
     Where there is no Trainer, `data.model = model` says whose contexts the loaders give.
@@ -107,37 +105,6 @@ class TextDataModule(L.LightningDataModule):
         make_paths_absolute(hparams)
         self.save_hyperparameters(hparams)
 
-    @property
-    def hparams_initial(self) -> Any:
-        """The arguments as loggers get them, beside those of the model."""
-        return {f"data/{name}": value for name, value in super().hparams_initial.items()}
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: Any,
-        map_location: Any = None,
-        hparams_file: Any = None,
-        weights_only: bool | None = None,
-        **arguments: Any,
-    ) -> Self:
-        """Make the data of a checkpoint; `arguments` replace those it has.
-
-        A checkpoint of a run has the text, its splits and the vocabulary, and not the others.
-        """
-        try:
-            content, _ = read_sealed(Path(checkpoint_path))
-            record = content[RECORD]
-            kept = content.get(cls.CHECKPOINT_HYPER_PARAMS_KEY)
-            kept = kept or record["data"]["options"] | {"vocabulary": record["vocabulary"]}
-        except Exception as error:  # the unpickler may raise anything
-            raise UserError(f"{checkpoint_path}: is not a checkpoint of this project ({first_line(error)})") from error
-        return cls(**(kept | arguments))
-
-    def __repr__(self) -> str:
-        """Return the arguments."""
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.hparams.items())})"
-
     def __str__(self) -> str:
         """Return the size of each split, in characters to predict, ends of lines included; the text is read."""
         sizes = ", ".join(f"{split} {self.corpus.size(split):,}" for split in SPLITS)
@@ -210,15 +177,15 @@ class TextDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> list[Iterable[CountedWindows]]:
         """Return a loader of one batch, the counted windows of the validation split; none if it is empty."""
-        return [_OneBatch(self.counted("val"))] if self.corpus.size("val") else []
+        return [OneBatch(self.counted("val"))] if self.corpus.size("val") else []
 
     def test_dataloader(self) -> list[Iterable[CountedWindows]]:
         """Return a loader of one batch, the counted windows of the test split; none if it is empty."""
-        return [_OneBatch(self.counted("test"))] if self.corpus.size("test") else []
+        return [OneBatch(self.counted("test"))] if self.corpus.size("test") else []
 
-    def predict_dataloader(self) -> "_Items":
+    def predict_dataloader(self) -> LineBatches:
         """Return a loader of batches of the text's lines, in the order of the text."""
-        return _Items(self.corpus)
+        return LineBatches(self.corpus)
 
     def windows(self, split: str) -> Windows:
         """Return the examples of a split."""
@@ -242,32 +209,6 @@ class TextDataModule(L.LightningDataModule):
         if key not in self._counted:
             self._counted[key] = self.windows(split).counted()
         return self._counted[key]
-
-
-class _OneBatch:
-    """A loader of one batch; to Lightning, a list is a collection of loaders."""
-
-    def __init__(self, batch: CountedWindows) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Iterator[CountedWindows]:
-        yield self.batch
-
-    def __len__(self) -> int:
-        return 1
-
-
-class _Items:
-    """A loader of lists of lines."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-
-    def __iter__(self) -> Iterator[list[str]]:
-        yield from self.corpus.items(_LINES)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.corpus.lengths) / _LINES)
 
 
 class _TrainingBlocks:

@@ -151,12 +151,15 @@ class LanguageModel(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Start at the step of a checkpoint; the state of Lightning's loops is dropped, as a step depends on none.
 
-        A checkpoint of another model or vocabulary is a `UserError`.
+        A checkpoint of another network or vocabulary is a `UserError`.
         """
         record = checkpoint.get(RECORD_KEY)
-        if record is None or record["vocabulary"] != asdict(self.vocabulary):
-            what = "the checkpoint is not of this project" if record is None else "the checkpoint has other characters"
-            raise UserError(f"{what}; {type(self).__name__}.load_from_checkpoint(PATH) makes the model of one")
+        if record is None:
+            raise UserError("the checkpoint is not of this project; take one of a model of makemore")
+        ours = self.architecture, asdict(self.vocabulary)
+        if (record["model"]["architecture"], record["vocabulary"]) != ours:
+            what = "the checkpoint is of another network or has other characters"
+            raise UserError(f"{what}; {type(self).__name__}.load_from_checkpoint(PATH) makes its model")
         del checkpoint["loops"]
         if self.trainer.state.fn == TrainerFn.FITTING:
             start_at(self.trainer, record["step"])

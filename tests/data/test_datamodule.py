@@ -207,8 +207,7 @@ def test_the_full_batch_is_all_of_training(text: str) -> None:
 def test_evaluation_is_one_batch_of_the_counted_split(text: str, split: str) -> None:
     datamodule = TextDataModule(text)
     with_trainer(datamodule)
-    (loader,) = getattr(datamodule, f"{split}_dataloader")()
-    (batch,) = loader
+    (batch,) = getattr(datamodule, f"{split}_dataloader")()
     assert isinstance(batch, CountedWindows)
     assert batch.total == datamodule.corpus.size(split)
     windows = datamodule.corpus.windows(split, BLOCK_SIZE)

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import makemore
 from makemore.data.batches import Minibatches
 from makemore.data.datamodule import TextDataModule
+from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
@@ -334,7 +335,8 @@ def test_the_loaders_need_a_model(text: Path) -> None:
     assert isinstance(block, Minibatches)
     assert (block.contexts.shape, block.targets.shape) == ((10, 64, 3), (10, 64))
     assert sum(len(block) for block in data.train_dataloader()) == data.epoch_steps == a_pass(text)  # type: ignore[arg-type]
-    (counted,) = data.val_dataloader()[0]
+    counted = next(iter(data.val_dataloader()))
+    assert isinstance(counted, CountedWindows)
     assert counted.total == data.corpus.size("val")
 
 

@@ -175,13 +175,13 @@ class TextDataModule(KeptArguments):
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
-    def val_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return a loader of one batch, the counted windows of the validation split; none if it is empty."""
-        return [OneBatch(self.counted("val"))] if self.corpus.size("val") else []
+    def val_dataloader(self) -> OneBatch | list[OneBatch]:
+        """Return a loader of one batch, the counted windows of the validation split; no loader if it is empty."""
+        return OneBatch(self.counted("val")) if self.corpus.size("val") else []
 
-    def test_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return a loader of one batch, the counted windows of the test split; none if it is empty."""
-        return [OneBatch(self.counted("test"))] if self.corpus.size("test") else []
+    def test_dataloader(self) -> OneBatch | list[OneBatch]:
+        """Return a loader of one batch, the counted windows of the test split; no loader if it is empty."""
+        return OneBatch(self.counted("test")) if self.corpus.size("test") else []
 
     def predict_dataloader(self) -> LineBatches:
         """Return a loader of batches of the text's lines, in the order of the text."""

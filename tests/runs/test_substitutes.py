@@ -20,9 +20,9 @@ from makemore.checkpoints import path_of
 from makemore.errors import UserError
 from makemore.models.network import Network
 from makemore.runs.assemble import assemble, check
-from makemore.runs.substitutes import CALLBACKS, HOOKS, OPTIMIZERS, SCHEDULERS, Part
 from makemore.runs.train import train
 from makemore.training.optimizers import groups_of
+from makemore.training.substitutes import CALLBACKS, HOOKS, OPTIMIZERS, SCHEDULERS, Part
 
 SHIPPED = {
     "callbacks": ("lightning.pytorch.callbacks", CALLBACKS),

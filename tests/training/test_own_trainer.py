@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch import callbacks
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -24,6 +25,7 @@ from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.own_trainer import LIMITED, SealedCheckpointIO, prepare
+from makemore.training.substitutes import ACT_IN_A_SCRIPT, CALLBACKS, check_callback
 from makemore.training.trainer_arguments import ARGUMENTS
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False}
@@ -320,6 +322,30 @@ def test_training_without_an_optimiser_says_what_to_give(text: Path) -> None:
     model = NeuralLanguageModel("mlp", data.corpus.vocabulary, **SMALL)
     with pytest.raises(UserError, match=r"optimizer=partial\(torch\.optim\.AdamW"):
         trainer_of(max_steps=1).fit(model, datamodule=data)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_each_callback_of_lightning_acts_or_is_refused(name: str) -> None:
+    kind = getattr(callbacks, name)
+    # without what its constructor asks for
+    callback = kind.__new__(kind)
+    if CALLBACKS[name].acts or issubclass(kind, ACT_IN_A_SCRIPT):
+        check_callback(callback)
+    else:
+        with pytest.raises(UserError, match=f"the callback {name} does not act here: ") as refusal:
+            check_callback(callback)
+        assert CALLBACKS[name].says in str(refusal.value)
+
+
+def test_a_hook_within_a_step_is_refused(text: Path) -> None:
+    class Mine(L.Callback):
+        def on_before_optimizer_step(self, *_: Any) -> None:
+            pass
+
+    with pytest.raises(UserError, match="the callback Mine has on_before_optimizer_step, never called here; "):
+        fit(text, max_epochs=1, callbacks=[Mine()])
+    with pytest.raises(UserError, match="the callback LearningRateMonitor does not act here: it counts blocks"):
+        fit(text, max_epochs=1, callbacks=[callbacks.LearningRateMonitor()])
 
 
 # --- loaders without a Trainer

@@ -28,10 +28,10 @@ from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
-from makemore.runs.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.module import CountingLanguageModel, LanguageModel
 from makemore.training.optimizers import parameters_of
+from makemore.training.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
 from makemore.training.trainer_arguments import check_arguments
 
 # Lightning advises srun wherever it is installed; a run has one process (see `Parts.trainer`)

@@ -18,6 +18,7 @@ from makemore import files
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
+from makemore.training.substitutes import check_callback
 from makemore.training.trainer_arguments import ARGUMENTS, refusal
 
 # Lightning calls what torch has deprecated
@@ -63,7 +64,8 @@ def prepare(trainer: L.Trainer) -> None:
     """Refuse a Trainer of which something would not act, before it starts; let it write checkpoints as runs do.
 
     Raises:
-        UserError: an argument that would not act as Lightning documents it, or a fit without a `TextDataModule`.
+        UserError: an argument or a callback that would not act as Lightning documents it, or a fit without a
+            `TextDataModule`.
     """
     for name, of in LIMITED.items():
         value = of(trainer)
@@ -71,6 +73,8 @@ def prepare(trainer: L.Trainer) -> None:
         if not (ARGUMENTS[name].takes(value) or (trainer.fast_dev_run and name == "limit_train_batches")):  # type: ignore[attr-defined]
             raise refusal(f"the Trainer's {name}", ARGUMENTS[name], value)
     if trainer.state.fn == TrainerFn.FITTING:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            check_callback(callback)
         text_of(trainer)
     # of Trainers and callbacks that bring no other
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from makemore import files
-from makemore.data.options import CorpusOptions
+from makemore.data.options import RECORD, CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # 1: not sealed, for inference only; 2: sealed, can be resumed
 FORMAT_VERSION = 2
-RECORD_KEY = "makemore"
+RECORD_KEY = RECORD
 _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 

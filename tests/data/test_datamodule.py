@@ -186,7 +186,7 @@ def neural(datamodule: TextDataModule, architecture: str = "mlp", **arguments: A
 
 
 def test_the_full_batch_is_all_of_training(text: str) -> None:
-    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=4)
+    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=4, val_every=6)
     first, second = next(epochs(datamodule, max_steps=6))
     assert isinstance(first, FullBatches)
     assert isinstance(second, FullBatches)
@@ -207,8 +207,7 @@ def test_the_full_batch_is_all_of_training(text: str) -> None:
 def test_evaluation_is_one_batch_of_the_counted_split(text: str, split: str) -> None:
     datamodule = TextDataModule(text)
     with_trainer(datamodule)
-    (loader,) = getattr(datamodule, f"{split}_dataloader")()
-    (batch,) = loader
+    (batch,) = getattr(datamodule, f"{split}_dataloader")()
     assert isinstance(batch, CountedWindows)
     assert batch.total == datamodule.corpus.size(split)
     windows = datamodule.corpus.windows(split, BLOCK_SIZE)
@@ -326,7 +325,7 @@ def test_a_trainer_is_handed_the_same_rows_and_ends_with_the_same_weights_for_ev
 def test_the_full_batch_of_lines_comes_in_blocks_of_bounded_size(
     members: list[int] | None, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=50)
+    datamodule = TextDataModule(text, batch_size=None, steps_per_execution=50, val_every=100)
     trainer = with_trainer(datamodule, max_steps=100)
     trainer.lightning_module.network = SimpleNamespace(reads="lines", block_size=20, takes_key=True)
     datamodule.member_seeds = members

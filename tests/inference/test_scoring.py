@@ -15,7 +15,7 @@ from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
-from makemore.inference.scoring import WordScore, read_words, score
+from makemore.inference.scoring import WordScore, item_nlls, read_words, score
 from makemore.models.network import Counted, build
 from makemore.models.ngram import NGram
 
@@ -193,3 +193,19 @@ def test_unusable_standard_input_is_a_user_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"a\x00b")))
     with pytest.raises(UserError, match="standard input: line 1 has the control character"):
         read_words([], "-", "NFC")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [("mlp", {"block_size": 3}), ("gru", {"block_size": 4}), ("ngram", {"order": 1}), ("kneser_ney", {"order": 3})],
+)
+def test_items_at_once_have_the_nll_of_each(architecture: str, arguments: dict[str, int], lesson_text: Path) -> None:
+    network = build(architecture, 27, arguments, seed=0)
+    if isinstance(network, Counted):
+        options = CorpusOptions(str(lesson_text), splits=(1, 0, 0), max_lines=50)
+        network.count(read_corpus(options).windows("train", network.block_size).counted())
+    words = ["anna", "", "q", "maximilianalexander", "anna"]
+    expected = [word.nll for word in score(network, LETTERS, words)]
+    assert item_nlls(network, LETTERS, words).tolist() == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(UserError, match="'1'"):
+        item_nlls(network, LETTERS, ["anna", "a1"])

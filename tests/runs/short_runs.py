@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.runs.assemble import assemble
-from makemore.runs.trainer_arguments import ARGUMENTS
+from makemore.training.trainer_arguments import ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 _SHORT = ("model=mlp", "model.hidden_dim=8", "watch=none", "mixture=false", "num_samples=1", "threads=1")

@@ -15,7 +15,7 @@ from makemore.inference.likelihood import exact_nll
 from makemore.models.mlp import MLP
 from makemore.runs import train as training
 from makemore.runs.assemble import check
-from makemore.runs.trainer_arguments import ARGUMENTS, choices, shown
+from makemore.training.trainer_arguments import ARGUMENTS, choices, shown
 
 # for each argument that does nothing here, what someone may write
 WRONG = {

@@ -241,7 +241,8 @@ def corpus_of(text: Path, **options: Any) -> TextDataModule:
 
 def whole(text: Path, **options: Any) -> TextDataModule:
     """All of a text in one batch, as in the bigram lessons."""
-    return TextDataModule(str(text), splits=(1, 0, 0), batch_size=None, steps_per_execution=100, **options)
+    options = {"steps_per_execution": 100, "val_every": 1000} | options
+    return TextDataModule(str(text), splits=(1, 0, 0), batch_size=None, **options)
 
 
 def config(text: Path, *overrides: str) -> DictConfig:
@@ -511,9 +512,10 @@ def test_the_trainers_own_evaluation_is_the_exact_nll(text: Path, split: str) ->
     model = mlp(data)
     recorder = Recorder()
     trainer = L.Trainer(accelerator="cpu", logger=recorder, enable_checkpointing=False, enable_progress_bar=False)
-    (trainer.test if split == "test" else trainer.validate)(model, datamodule=data, verbose=False)
+    results = (trainer.test if split == "test" else trainer.validate)(model, datamodule=data, verbose=False)
     exact = pytest.approx(exact_nll(model.network, data.corpus.windows(split, 3).counted()).nats, rel=1e-6)
-    assert recorder.rows == {0: {f"{split}/nll": exact}}
+    assert results == [{f"{split}/nll": exact}]
+    assert recorder.rows == {0: {f"{split}/nll": exact, "epoch": 0}}
     assert float(trainer.callback_metrics[f"{split}/nll"]) == exact
 
 

@@ -5,7 +5,7 @@ determined by the text and by `CorpusOptions`, which a checkpoint records.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
@@ -99,6 +99,17 @@ class Corpus:
                 self._streams.clear()
             self._streams[block_size] = padded(self.tokens, self.lengths, block_size, self.vocabulary.start)
         return self._streams[block_size]
+
+    def items(self, size: int) -> Iterator[list[str]]:
+        """Yield the lines of all splits in the order of the text, at most `size` at once."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        for first in range(0, len(ends), size):
+            part = ends[first : first + size]
+            starts = part - self.lengths[first : first + size]
+            yield [
+                self.vocabulary.decode(self.tokens[start : end - 1].tolist())
+                for start, end in zip(starts, part, strict=True)
+            ]
 
     def lines_among(self, items: Iterable[str]) -> set[str]:
         """Return the sampled items that are lines of the text."""

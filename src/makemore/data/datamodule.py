@@ -4,8 +4,9 @@ A Lightning epoch is the steps up to the next validation: the training loader st
 there, so validation, early stopping and resuming need no other bookkeeping.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,17 +18,22 @@ import torch
 from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, dropout_keys
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
+from makemore.data.kept_arguments import KeptArguments
 from makemore.data.lines import Lines
-from makemore.data.options import CorpusOptions
+from makemore.data.loaders import LineBatches, OneBatch
+from makemore.data.options import SPLITS, CorpusOptions, make_paths_absolute
+from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, Windows
-from makemore.errors import as_text, one_of, whole_number
+from makemore.errors import UserError, as_text, one_of, whole_number
 
 # tokens in a block of several minibatches at most: 64 MB of int64
 _BLOCK_TOKENS = 2**23
 
 
-class TextDataModule(L.LightningDataModule):
+class TextDataModule(KeptArguments):
     """The data of a run: lines of a text, in contexts of the `block_size` of the Trainer's model.
+
+    Where there is no Trainer, `data.model = model` says whose contexts the loaders give.
 
     Args:
         path: the text; see `CorpusOptions`.
@@ -39,8 +45,11 @@ class TextDataModule(L.LightningDataModule):
         seed: determines the rows of every step.
         steps_per_execution: K, the most optimiser steps in a block, fewer if its tokens would be too many; affects
             speed only.
-        val_every: steps between validations; the length of a Lightning epoch.
+        val_every: steps between validations, the length of a Lightning epoch; None is a pass, as many steps as draw as
+            many examples as the training split has.
         checkpoint_every: steps between checkpoints; blocks end there too.
+        vocabulary: of a trained model, to evaluate it on another text, or its arguments; None is all characters of the
+            text.
         **options: the other fields of `CorpusOptions`.
     """
 
@@ -55,8 +64,9 @@ class TextDataModule(L.LightningDataModule):
         copy_variable: str | None = None,
         seed: int = 0,
         steps_per_execution: int = 1,
-        val_every: int = 1000,
+        val_every: int | None = None,
         checkpoint_every: int = 1000,
+        vocabulary: Vocabulary | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -71,15 +81,34 @@ class TextDataModule(L.LightningDataModule):
         # of the members of a group that is trained together, each of which draws its own rows
         self.member_seeds: Sequence[int] | None = None
         self.steps_per_execution = whole_number("steps_per_execution", steps_per_execution, at_least=1)
-        self.val_every = whole_number("val_every", val_every, at_least=1)
+        self.val_every = None if val_every is None else whole_number("val_every", val_every, at_least=1)
         self.checkpoint_every = whole_number("checkpoint_every", checkpoint_every, at_least=1)
         # intervals of the watchers, in steps; blocks end there too
         self.watch_intervals: Sequence[int] = ()
         # whether the validation at the first step was interrupted
         self.validation_due = False
+        self.vocabulary = Vocabulary(**vocabulary) if isinstance(vocabulary, Mapping) else vocabulary
+        # whose contexts the loaders give where there is no Trainer
+        self.model: L.LightningModule | None = None
+        self._keep_hyperparameters()
         self._windows: dict[tuple[str, int], Windows] = {}
         self._lines: dict[tuple[str, int], Lines] = {}
         self._counted: dict[tuple[str, int], CountedWindows] = {}
+
+    def _keep_hyperparameters(self) -> None:
+        """Keep the arguments in `hparams`, as plain values, so that `load_from_checkpoint` makes the same data."""
+        names = ["batch_size", "draw", "sha256", "url", "copy_variable", "seed"]
+        names += ["steps_per_execution", "val_every", "checkpoint_every"]
+        hparams = asdict(self.options) | {name: getattr(self, name) for name in names}
+        hparams |= {"splits": list(self.options.splits)}
+        hparams |= {"vocabulary": None if self.vocabulary is None else asdict(self.vocabulary)}
+        make_paths_absolute(hparams)
+        self.save_hyperparameters(hparams)
+
+    def __str__(self) -> str:
+        """Return the size of each split, in characters to predict, ends of lines included; the text is read."""
+        sizes = ", ".join(f"{split} {self.corpus.size(split):,}" for split in SPLITS)
+        return f"{self.options.path}: {len(self.corpus.lengths):,} lines, characters to predict: {sizes}"
 
     def prepare_data(self) -> None:
         """Locate a known text, one with a digest; download it if it is missing and has a URL."""
@@ -90,13 +119,21 @@ class TextDataModule(L.LightningDataModule):
     @cached_property
     def corpus(self) -> Corpus:
         """The text, read, encoded and split at the first use."""
-        return read_corpus(self.options)
+        return read_corpus(self.options, self.vocabulary)
+
+    @property
+    def module(self) -> Any:
+        """The model whose contexts the loaders give: the Trainer's, or `model` where there is no Trainer."""
+        module = self.model if self.trainer is None else self.trainer.lightning_module
+        if module is None:
+            what = "the examples of a TextDataModule are in contexts of a model's block_size"
+            raise UserError(f"{what}; give it to a Trainer with the model, or set data.model = model before")
+        return module
 
     @property
     def network(self) -> Any:
-        """The network of the Trainer's model."""
-        assert self.trainer is not None
-        return self.trainer.lightning_module.network
+        """The network of that model."""
+        return self.module.network
 
     @property
     def context_size(self) -> int:
@@ -105,8 +142,26 @@ class TextDataModule(L.LightningDataModule):
 
     def end_of_epoch(self, step: int) -> int:
         """Return the step at which the Lightning epoch of a step ends: the next validation, or the last step."""
+        end = _next_multiple(step, self.epoch_steps)
+        last = -1 if self.trainer is None else self.trainer.max_steps
+        return min(end, last) if last > -1 else end
+
+    @property
+    def epoch_steps(self) -> int:
+        """The steps of a Lightning epoch: `val_every`, or those of a pass over the training split."""
+        if self.val_every is not None:
+            return self.val_every
+        if self.batch_size is None or _counts(self.network):
+            return 1
+        return math.ceil(len(self.examples("train")) / self.batch_size)
+
+    @property
+    def last_step(self) -> float:
+        """The step at which the Trainer ends by its limits; inf where it has none in steps or epochs."""
         assert self.trainer is not None
-        return min(_next_multiple(step, self.val_every), self.trainer.max_steps)
+        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs
+        ends = [math.inf] if steps == -1 else [steps]
+        return min(ends if epochs in (None, -1) else [*ends, epochs * self.epoch_steps])
 
     def state_dict(self) -> dict[str, bool]:
         """Return what a resumed run needs."""
@@ -120,13 +175,17 @@ class TextDataModule(L.LightningDataModule):
         """Return the blocks from the current step to the next validation."""
         return _TrainingBlocks(self)
 
-    def val_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return a loader of one batch, the counted windows of the validation split; none if it is empty."""
-        return [_OneBatch(self.counted("val"))] if self.corpus.size("val") else []
+    def val_dataloader(self) -> OneBatch | list[OneBatch]:
+        """Return a loader of one batch, the counted windows of the validation split; no loader if it is empty."""
+        return OneBatch(self.counted("val")) if self.corpus.size("val") else []
 
-    def test_dataloader(self) -> list[Iterable[CountedWindows]]:
-        """Return a loader of one batch, the counted windows of the test split; none if it is empty."""
-        return [_OneBatch(self.counted("test"))] if self.corpus.size("test") else []
+    def test_dataloader(self) -> OneBatch | list[OneBatch]:
+        """Return a loader of one batch, the counted windows of the test split; no loader if it is empty."""
+        return OneBatch(self.counted("test")) if self.corpus.size("test") else []
+
+    def predict_dataloader(self) -> LineBatches:
+        """Return a loader of batches of the text's lines, in the order of the text."""
+        return LineBatches(self.corpus)
 
     def windows(self, split: str) -> Windows:
         """Return the examples of a split."""
@@ -152,40 +211,26 @@ class TextDataModule(L.LightningDataModule):
         return self._counted[key]
 
 
-class _OneBatch:
-    """A loader of one batch; to Lightning, a list is a collection of loaders."""
-
-    def __init__(self, batch: CountedWindows) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Iterator[CountedWindows]:
-        yield self.batch
-
-    def __len__(self) -> int:
-        return 1
-
-
 class _TrainingBlocks:
-    """Blocks of steps from the Trainer's current one; iterated once per Lightning epoch."""
+    """Blocks of steps from the Trainer's current one, or from 0; iterated once per Lightning epoch."""
 
     def __init__(self, data: TextDataModule) -> None:
-        assert data.trainer is not None
-        self.data, self.trainer = data, data.trainer
+        self.data, self.module = data, data.module
 
     @cached_property
     def examples(self) -> Windows | Lines:
         """The training split, on the device of the model, where blocks are gathered."""
-        return self.data.examples("train").to(self.trainer.lightning_module.device)
+        return self.data.examples("train").to(self.module.device)
 
     @cached_property
     def full(self) -> FullBatches:
         full = FullBatches.of(self.data.counted("train"), self.data.corpus.vocabulary.size)
-        return full.to(self.trainer.lightning_module.device)
+        return full.to(self.module.device)
 
     def __iter__(self) -> Iterator[Block | CountedWindows]:
-        data, step = self.data, self.trainer.global_step
-        # as `makemore.models.network.Counted` has
-        if hasattr(data.network, "count"):
+        data = self.data
+        step = 0 if data.trainer is None else data.trainer.global_step
+        if _counts(data.network):
             yield data.counted("train")
             return
         if data.validation_due:
@@ -220,7 +265,7 @@ class _TrainingBlocks:
             keys = torch.from_numpy(self._of_members(lambda seed: dropout_keys(seed, first_step, steps)))
         if isinstance(self.examples, Windows):
             return Minibatches(first_step, *self.examples.batch(torch.from_numpy(stacked)), keys)
-        if data.member_seeds is None and not self.trainer.lightning_module.compiler:
+        if data.member_seeds is None and not self.module.compiler:
             return self.examples.packed(first_step, stacked, keys)
         return self.examples.padded(first_step, stacked, keys)
 
@@ -230,6 +275,11 @@ class _TrainingBlocks:
             return of_seed(self.data.seed)
         by_seed = {seed: of_seed(seed) for seed in self.data.member_seeds}
         return np.stack([by_seed[seed] for seed in self.data.member_seeds], axis=1)
+
+
+def _counts(network: Any) -> bool:
+    # as `makemore.models.network.Counted` has
+    return hasattr(network, "count")
 
 
 def _next_multiple(step: int, of: int) -> int:

@@ -10,6 +10,8 @@ from makemore.data.text import absolute, locate
 from makemore.errors import UserError, as_text, one_of, whole_number
 
 SPLITS = ("train", "val", "test")
+# of what a checkpoint has of ours: the model, the vocabulary, these options
+RECORD = "makemore"
 _PATH_KEYS = ("path", "val_path", "test_path")
 
 

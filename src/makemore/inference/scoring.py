@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from makemore.console import TableColumn, print_table
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, context_size
 from makemore.errors import UserError, as_text
-from makemore.inference.likelihood import log_probs
+from makemore.inference.likelihood import log_probs, most_rows
 from makemore.models.network import Network
 
 # characters of a word scored at once
@@ -74,6 +75,29 @@ def score(network: Network, vocabulary: Vocabulary, words: Sequence[str]) -> lis
             chosen[part.pairs] = part.chosen
         scores.append(WordScore(word, [labels[token] for token in targets], chosen.tolist()))
     return scores
+
+
+def item_nlls(network: Network, vocabulary: Vocabulary, items: Sequence[str]) -> Tensor:
+    """Return the mean NLL (B,) of each item, in nats a character, its end included, in float64 on the CPU.
+
+    It is that of `score`, for all items at once and on the network's device. `UserError` for a character not in the
+    vocabulary; `DivergedError` if a log-probability is not a number.
+    """
+    tokens = [[*vocabulary.encode(item), vocabulary.end] for item in items]
+    lengths = torch.tensor([len(targets) for targets in tokens])
+    size = context_size(network, int(lengths.max()))
+    padded = [torch.tensor([vocabulary.start] * size + targets) for targets in tokens]
+    contexts = torch.cat([each.unfold(0, size, 1)[:-1] for each in padded])
+    targets = torch.cat([each[size:] for each in padded])
+    rows = torch.arange(len(targets))
+    windows = CountedWindows(contexts, rows, targets, torch.ones_like(rows), vocabulary.start)
+    device = next(iter(network.state_dict().values())).device
+    nll = torch.empty(len(targets), dtype=torch.float64)
+    for part in log_probs(network, windows.to(device), most_rows(network), torch.float64):
+        pairs = part.pairs.cpu() if isinstance(part.pairs, Tensor) else part.pairs
+        nll[pairs] = -part.chosen.cpu()
+    item = torch.arange(len(items)).repeat_interleave(lengths)
+    return torch.zeros(len(items), dtype=torch.float64).index_add(0, item, nll) / lengths
 
 
 def print_scores(scores: Sequence[WordScore]) -> None:

@@ -28,14 +28,12 @@ from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
-from makemore.runs.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
-from makemore.runs.trainer_arguments import check_arguments
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.module import CountingLanguageModel, LanguageModel
 from makemore.training.optimizers import parameters_of
+from makemore.training.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
+from makemore.training.trainer_arguments import check_arguments
 
-# Lightning calls what torch has deprecated
-warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
 # Lightning advises srun wherever it is installed; a run has one process (see `Parts.trainer`)
 warnings.filterwarnings("ignore", "The `srun` command is available")
 # Lightning sets itself to INFO on import and logs which devices are missing
@@ -80,6 +78,8 @@ class Parts:
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             default_root_dir=str(self.run_dir),
             enable_progress_bar=False,
+            # a run logs its config (see `Outcome`)
+            enable_autolog_hparams=False,
             enable_model_summary=bool(cfg.get("enable_model_summary")),
         )
         if not isinstance(trainer, L.Trainer):

@@ -17,9 +17,9 @@ from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
-from makemore.runs.substitutes import CALLBACKS, refuse
-from makemore.runs.trainer_arguments import ARGUMENTS, ineffective
 from makemore.training.optimizers import functional_update
+from makemore.training.substitutes import CALLBACKS, refuse
+from makemore.training.trainer_arguments import ARGUMENTS, ineffective
 
 log = logging.getLogger(__name__)
 

@@ -7,28 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
-from makemore import files, signals
+from makemore import signals
 from makemore.checkpoints import checkpoints_of, directory_of, path_of
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
 from makemore.training.module import CountingLanguageModel
+from makemore.training.own_trainer import SealedCheckpointIO
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's reading and writing of checkpoints: sealed and atomic, and always with `weights_only=True`."""
+class AtomicCheckpointIO(SealedCheckpointIO):
+    """That of a run, whose hyperparameters are its config, beside the checkpoints."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
-        """Write a checkpoint; a reader sees all of it or nothing."""
-        files.write_sealed(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
-        """Read a checkpoint of builtins and tensors."""
-        return dict(files.read_sealed(Path(path))[0])
+        """Write a checkpoint without what Lightning adds of hyperparameters."""
+        kept = {
+            name: value
+            for name, value in checkpoint.items()
+            if not name.endswith(("hyper_parameters", "hparams_name"))
+        }
+        super().save_checkpoint(kept, path)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def compiler_of(value: Any) -> bool | str:
     return value  # type: ignore[no-any-return]
 
 
-def automatic(network: Network, optimizer: torch.optim.Optimizer, steps: int) -> tuple[bool | str, str]:
+def automatic(network: Network, optimizer: torch.optim.Optimizer, steps: float) -> tuple[bool | str, str]:
     """Choose what compiles the steps of a run, and say why.
 
     The choice depends on nothing that is measured in the run, so that a resumed run makes it again.

@@ -69,7 +69,8 @@ def whole_steps(
         take_back = snapshot(optimizer, network, averages)
         try:
             nlls, penalties = take(block, rates)
-        except signals.Stopped:
+        except (signals.Stopped, KeyboardInterrupt):
+            # the latter where signals are not ours, in a script
             take_back()
             raise
         losses = nlls + penalties

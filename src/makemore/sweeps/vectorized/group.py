@@ -24,7 +24,8 @@ from makemore.sweeps.vectorized.layout import layout_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.stack import Stack
 from makemore.training.loggers import log_row
-from makemore.training.module import advance_steps, rates_of
+from makemore.training.module import rates_of
+from makemore.training.own_trainer import advance_steps
 
 
 class Group(L.LightningModule):

@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import lightning as L
+from lightning.pytorch import callbacks
 from omegaconf import DictConfig
 
 from makemore.errors import UserError
@@ -59,6 +60,9 @@ CALLBACKS = {
     "Timer": Part("trainer.max_steps is the length of a run; `timeout 600 makemore train ...` saves and stops"),
     "WeightAveraging": Part(_AVERAGE),
 }
+
+# of those that a run refuses, as it has its own
+ACT_IN_A_SCRIPT = (callbacks.Checkpoint, callbacks.ProgressBar, callbacks.Timer, callbacks.BasePredictionWriter)
 
 _ITS_RULE = Part("its own rule, a step at a time; the options are torch's", acts=True)
 
@@ -125,26 +129,45 @@ def refuse(config: Any, key: str, parts: Mapping[str, Part]) -> None:
         found = resolve_name(str(target))
     except Exception:  # whatever a wrong name makes of an import; instantiating it says what is wrong
         return
+    part = _part_of(found, parts)
+    if part is not None and not part.acts:
+        raise UserError(f"{key}._target_={target} does not act here: {part.says}")
+
+
+def _part_of(found: Any, parts: Mapping[str, Part]) -> Part | None:
+    """Return what becomes of a class: the entry of the first of its bases that has one."""
     for kind in getattr(found, "__mro__", ()):
-        if (
-            f"{kind.__module__}.".startswith(("lightning.pytorch.callbacks.", "torch.optim."))
-            and kind.__name__ in parts
-        ):
-            if not parts[kind.__name__].acts:
-                raise UserError(f"{key}._target_={target} does not act here: {parts[kind.__name__].says}")
-            return
+        of_theirs = f"{kind.__module__}.".startswith(("lightning.pytorch.callbacks.", "torch.optim."))
+        if of_theirs and kind.__name__ in parts:
+            return parts[kind.__name__]
+    return None
 
 
 def check_hooks(name: str, callback: L.Callback) -> None:
     """Raise `UserError` for a callback that waits for a hook within a step, or for none that a run calls."""
-    own = [
-        hook
-        for hook in HOOKS
-        if hook in vars(callback) or getattr(type(callback), hook) is not getattr(L.Callback, hook)
-    ]
+    own = _hooks_of(callback)
     where, kind = f"callbacks.{name}", type(callback).__name__
     if within := [hook for hook in own if HOOKS[hook] == _WITHIN]:
         mend = "use on_train_batch_end with steps_per_execution=1, or a watcher, as in conf/watch/default.yaml"
         raise UserError(f"{where}: {kind} has {', '.join(within)}, never called here; {mend}")
     if all(HOOKS[hook] == _OTHER for hook in own):
         raise UserError(f"{where}: {kind} has no hook that a run calls; docs/lightning.md has those; take it out")
+
+
+def _hooks_of(callback: L.Callback) -> list[str]:
+    return [
+        hook
+        for hook in HOOKS
+        if hook in vars(callback) or getattr(type(callback), hook) is not getattr(L.Callback, hook)
+    ]
+
+
+def check_callback(callback: L.Callback) -> None:
+    """Raise `UserError` for a callback that does not act with a Trainer of one's own either."""
+    kind = type(callback).__name__
+    part = _part_of(type(callback), CALLBACKS)
+    if part is not None and not (part.acts or isinstance(callback, ACT_IN_A_SCRIPT)):
+        raise UserError(f"the callback {kind} does not act here: {part.says}")
+    if within := [hook for hook in _hooks_of(callback) if HOOKS[hook] == _WITHIN]:
+        mend = "use on_train_batch_end with steps_per_execution=1"
+        raise UserError(f"the callback {kind} has {', '.join(within)}, never called here; {mend}")

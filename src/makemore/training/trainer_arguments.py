@@ -107,9 +107,13 @@ ARGUMENTS = {
 def check_arguments(trainer: DictConfig) -> None:
     """Raise `UserError` for an argument of the Trainer that would not act as Lightning documents it."""
     for name, value in ineffective(trainer).items():
-        argument = ARGUMENTS[name]
-        assert argument.accepts is not None
-        raise UserError(f"trainer.{name} must be {choices(argument.accepts)}, not {shown(value)}; {argument.says}")
+        raise refusal(f"trainer.{name}", ARGUMENTS[name], value)
+
+
+def refusal(key: str, argument: Argument, value: Any) -> UserError:
+    """Return the error that refuses a value of an argument, under its key."""
+    assert argument.accepts is not None
+    return UserError(f"{key} must be {choices(argument.accepts)}, not {shown(value)}; {argument.says}")
 
 
 def ineffective(trainer: DictConfig) -> dict[str, Any]:

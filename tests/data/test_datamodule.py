@@ -116,7 +116,7 @@ def test_blocks_of_large_batches_have_fewer_steps(
 ) -> None:
     # minibatches of 6 contexts of 3 tokens and what follows
     assert BLOCK_SIZE == 3
-    monkeypatch.setattr("makemore.data.datamodule._BLOCK_TOKENS", tokens)
+    monkeypatch.setattr("makemore.data.training_blocks._BLOCK_TOKENS", tokens)
     datamodule = TextDataModule(text, batch_size=6, steps_per_execution=100)
     assert [[len(block) for block in epoch] for epoch in epochs(datamodule, max_steps=10)] == [lengths]
 
@@ -330,7 +330,7 @@ def test_the_full_batch_of_lines_comes_in_blocks_of_bounded_size(
     trainer.lightning_module.network = SimpleNamespace(reads="lines", block_size=20, takes_key=True)
     datamodule.member_seeds = members
     one = len(datamodule.examples("train")) * (int(datamodule.corpus.lengths.max()) + 1) * len(members or [0])
-    monkeypatch.setattr("makemore.data.datamodule._BLOCK_TOKENS", 7 * one)
+    monkeypatch.setattr("makemore.data.training_blocks._BLOCK_TOKENS", 7 * one)
     blocks = list(datamodule.train_dataloader())
     assert [len(block) for block in blocks] == [*[7] * 14, 2]
     assert isinstance(blocks[0], PackedBatches if members is None else Minibatches)

@@ -18,7 +18,8 @@ from makemore.inference.likelihood import NLL
 from makemore.inference.scoring import score
 from makemore.inference.trained_model import load
 from makemore.runs.saving import AtomicCheckpointIO
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.language_model import LanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 
 WORDS = ["anna", "hanna", "ann", "hal", "lana", "nala", "alan", "anna", "noah", "noa", "al", "lo"]
 

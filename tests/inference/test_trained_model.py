@@ -23,7 +23,8 @@ from makemore.inference.sampling import SamplingOptions, sample
 from makemore.inference.scoring import score
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.language_model import LanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.schedules import step_decay
 
 WORDS = ["anna", "hanna", "ann", "hal", "lana", "nala", "alan", "zoë", "noah", "noa"]

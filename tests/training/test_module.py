@@ -28,7 +28,8 @@ from makemore.inference.trained_model import load
 from makemore.models.network import build
 from makemore.runs.saving import Checkpoints
 from makemore.runs.train import train
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.language_model import LanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.schedules import exponential_ramp, step_decay
 from makemore.training.steps import Objective
 

@@ -14,7 +14,8 @@ from makemore.errors import UserError
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
 from makemore.runs.saving import Checkpoints
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.language_model import LanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.own_trainer import SealedCheckpointIO
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "checkpoints"

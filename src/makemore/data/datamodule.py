@@ -5,29 +5,24 @@ there, so validation, early stopping and resuming need no other bookkeeping.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
-import torch
 
-from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, dropout_keys
+from makemore.data.batches import DRAWS, Block
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.download import obtain
 from makemore.data.kept_arguments import KeptArguments
 from makemore.data.lines import Lines
 from makemore.data.loaders import LineBatches, OneBatch
 from makemore.data.options import SPLITS, CorpusOptions, make_paths_absolute
+from makemore.data.training_blocks import TrainingBlocks, counts, next_multiple
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, Windows
 from makemore.errors import UserError, as_text, one_of, whole_number
-
-# tokens in a block of several minibatches at most: 64 MB of int64
-_BLOCK_TOKENS = 2**23
 
 
 class TextDataModule(KeptArguments):
@@ -142,7 +137,7 @@ class TextDataModule(KeptArguments):
 
     def end_of_epoch(self, step: int) -> int:
         """Return the step at which the Lightning epoch of a step ends: the next validation, or the last step."""
-        end = _next_multiple(step, self.epoch_steps)
+        end = next_multiple(step, self.epoch_steps)
         last = -1 if self.trainer is None else self.trainer.max_steps
         return min(end, last) if last > -1 else end
 
@@ -151,7 +146,7 @@ class TextDataModule(KeptArguments):
         """The steps of a Lightning epoch: `val_every`, or those of a pass over the training split."""
         if self.val_every is not None:
             return self.val_every
-        if self.batch_size is None or _counts(self.network):
+        if self.batch_size is None or counts(self.network):
             return 1
         return math.ceil(len(self.examples("train")) / self.batch_size)
 
@@ -173,7 +168,7 @@ class TextDataModule(KeptArguments):
 
     def train_dataloader(self) -> Iterable[Block | CountedWindows]:
         """Return the blocks from the current step to the next validation."""
-        return _TrainingBlocks(self)
+        return TrainingBlocks(self)
 
     def val_dataloader(self) -> OneBatch | list[OneBatch]:
         """Return a loader of one batch, the counted windows of the validation split; no loader if it is empty."""
@@ -209,78 +204,3 @@ class TextDataModule(KeptArguments):
         if key not in self._counted:
             self._counted[key] = self.windows(split).counted()
         return self._counted[key]
-
-
-class _TrainingBlocks:
-    """Blocks of steps from the Trainer's current one, or from 0; iterated once per Lightning epoch."""
-
-    def __init__(self, data: TextDataModule) -> None:
-        self.data, self.module = data, data.module
-
-    @cached_property
-    def examples(self) -> Windows | Lines:
-        """The training split, on the device of the model, where blocks are gathered."""
-        return self.data.examples("train").to(self.module.device)
-
-    @cached_property
-    def full(self) -> FullBatches:
-        full = FullBatches.of(self.data.counted("train"), self.data.corpus.vocabulary.size)
-        return full.to(self.module.device)
-
-    def __iter__(self) -> Iterator[Block | CountedWindows]:
-        data = self.data
-        step = 0 if data.trainer is None else data.trainer.global_step
-        if _counts(data.network):
-            yield data.counted("train")
-            return
-        if data.validation_due:
-            data.validation_due = False
-            yield self.block(step, 0)
-            return
-        most, last = data.steps_per_execution, data.end_of_epoch(step)
-        if data.batch_size is not None or data.network.reads == "lines":
-            examples = data.batch_size or len(self.examples)
-            tokens = examples * (data.context_size + 1) * len(data.member_seeds or [data.seed])
-            most = min(most, max(_BLOCK_TOKENS // tokens, 1))
-        while step < last:
-            ends = [_next_multiple(step, every) for every in (data.checkpoint_every, *data.watch_intervals)]
-            end = min(step + most, *ends, last)
-            yield self.block(step, end - step)
-            step = end
-
-    def block(self, first_step: int, steps: int) -> Block:
-        """Return the block of `steps` steps from the first on."""
-        data = self.data
-        if data.batch_size is None and data.network.reads == "windows":
-            return replace(self.full, first_step=first_step, length=steps)
-        total = len(self.examples)
-
-        def rows(seed: int) -> npt.NDArray[np.int64]:
-            if data.batch_size is None:
-                return np.broadcast_to(np.arange(total), (steps, total))
-            return DRAWS[data.draw](seed, first_step, steps, data.batch_size, total)
-
-        stacked, keys = self._of_members(rows), None
-        if data.network.takes_key:
-            keys = torch.from_numpy(self._of_members(lambda seed: dropout_keys(seed, first_step, steps)))
-        if isinstance(self.examples, Windows):
-            return Minibatches(first_step, *self.examples.batch(torch.from_numpy(stacked)), keys)
-        if data.member_seeds is None and not self.module.compiler:
-            return self.examples.packed(first_step, stacked, keys)
-        return self.examples.padded(first_step, stacked, keys)
-
-    def _of_members(self, of_seed: Callable[[int], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """Return what there is for a seed (K, ...), for each member of a group (K, N, ...)."""
-        if self.data.member_seeds is None:
-            return of_seed(self.data.seed)
-        by_seed = {seed: of_seed(seed) for seed in self.data.member_seeds}
-        return np.stack([by_seed[seed] for seed in self.data.member_seeds], axis=1)
-
-
-def _counts(network: Any) -> bool:
-    # as `makemore.models.network.Counted` has
-    return hasattr(network, "count")
-
-
-def _next_multiple(step: int, of: int) -> int:
-    return (step // of + 1) * of

@@ -29,7 +29,8 @@ from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
-from makemore.training.module import CountingLanguageModel, LanguageModel
+from makemore.training.language_model import LanguageModel
+from makemore.training.module import CountingLanguageModel
 from makemore.training.optimizers import parameters_of
 from makemore.training.substitutes import CALLBACKS, OPTIMIZERS, SCHEDULERS, Part, check_hooks, refuse
 from makemore.training.trainer_arguments import check_arguments

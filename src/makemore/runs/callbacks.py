@@ -18,8 +18,8 @@ from makemore.models.network import Counted
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, add_to_tensorboard, save
+from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import MetricsCsv, tensorboards
-from makemore.training.module import LanguageModel
 
 log = logging.getLogger(__name__)
 

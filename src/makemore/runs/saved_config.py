@@ -125,7 +125,7 @@ def _is_ours(target: Any) -> bool:
     from makemore.data.datamodule import TextDataModule
     from makemore.runs.watching.watcher import Watcher
     from makemore.training import schedules
-    from makemore.training.module import LanguageModel
+    from makemore.training.language_model import LanguageModel
 
     kinds = (L.Callback, L.Trainer, LanguageModel, Logger, TextDataModule, Watcher, torch.optim.Optimizer)
     try:

@@ -27,8 +27,9 @@ from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.dashboards import CHARTS, Charts, Config, Embedding, Graph, Names
 from makemore.runs.watching.health import Activations, Gradients, Speed, Weights
 from makemore.runs.watching.watcher import RunState, SampledNames, Watcher, Watchers
+from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import TensorBoard
-from makemore.training.module import CountingLanguageModel, LanguageModel, NeuralLanguageModel
+from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"

@@ -18,8 +18,9 @@ from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, whole_number
 from makemore.inference.sampling import sample
 from makemore.models.network import Network
+from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import log_row, tensorboards
-from makemore.training.module import LanguageModel, rates_of
+from makemore.training.module import rates_of
 
 
 @dataclass

@@ -234,7 +234,7 @@ def _without_times(printed: str) -> list[str]:
 @pytest.mark.parametrize(
     ("where", "signum", "code"),
     [
-        ("in a job", signal.SIGINT, 130),
+        pytest.param("in a job", signal.SIGINT, 130, marks=FULL),
         pytest.param("between jobs", signal.SIGTERM, 143, marks=FULL),
         pytest.param("in a job", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("between jobs", signal.SIGINT, 130, marks=pytest.mark.slow),
@@ -338,6 +338,7 @@ def test_a_job_that_another_process_trains_is_waited_for(
     assert_same(tmp_path / "S", whole)
 
 
+@FULL
 def test_two_sweeps_do_not_run_in_one_directory(sweep: Command, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_ORPHANS_GRACE", 0.0)
     before = contents(copied)
@@ -404,7 +405,9 @@ def test_a_job_with_a_symbolic_link_is_not_written_to(sweep: Command, copied: Pa
 SEARCH = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "optimizer.lr=tag(log, interval(0.001, 0.1))")
 
 
-@pytest.mark.parametrize(("trials", "step"), [(2, 55), pytest.param(6, 150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("trials", "step"), [pytest.param(2, 55, marks=FULL), pytest.param(6, 150, marks=pytest.mark.slow)]
+)
 def test_a_search_that_was_stopped_is_resumed_to_what_it_would_have_found(
     trials: int, step: int, forked: Command, tmp_path: Path
 ) -> None:

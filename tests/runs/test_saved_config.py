@@ -36,6 +36,7 @@ def shipped() -> list[DictConfig]:
         return [compose("train", [override]) for override in [*lessons, *others]]
 
 
+@pytest.mark.full
 def test_whatever_the_project_composes_is_read_back(shipped: list[DictConfig], tmp_path: Path) -> None:
     assert len(shipped) > 15
     for config in shipped:

@@ -108,15 +108,20 @@ def test_all_networks_that_are_trained_by_gradient_descent_are_tried() -> None:
 QUICK = "mlp of the lectures"
 
 
+@pytest.mark.full
 def test_500_steps_are_close_to_eager_ones_and_the_same_in_any_blocks(in_jax_process: Callable[..., Any]) -> None:
     # the whole block takes a longer program than its parts
     in_jax_process(compare, QUICK, "adamw", 500, (0, 1, 3, 250), clip_norm=0.5)
 
 
 @pytest.mark.parametrize(
-    "steps", [pytest.param(100, marks=pytest.mark.full), pytest.param(500, marks=pytest.mark.slow)]
+    ("name", "steps"),
+    [
+        (QUICK, 100),
+        *(pytest.param(name, 100, marks=pytest.mark.full) for name in NETWORKS if name != QUICK),
+        *(pytest.param(name, 500, marks=pytest.mark.slow) for name in NETWORKS if name != QUICK),
+    ],
 )
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != QUICK])
 def test_so_are_those_of_each_network(name: str, steps: int, in_jax_process: Callable[..., Any]) -> None:
     in_jax_process(compare, name, "adamw", steps, (0, 1, 3, 50), clip_norm=0.5)
 

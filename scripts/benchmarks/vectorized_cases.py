@@ -30,9 +30,7 @@ RATES = (0.03, 0.1, 0.3, 1)
 
 def vectorized_cases(setting: Setting) -> list[Case]:
     """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
-    lesson, _ = lesson_steps(setting)
-    steps = step_case(setting, "vectorized", "", 0.3, [], "the lesson's loop", lesson, lambda: setting.examples)
-    return [steps, *command_cases(setting, "vectorized", 0.2, 0.06)]
+    return [_lesson_case(setting, "vectorized", "", 0.3, []), *command_cases(setting, "vectorized", 0.2, 0.06)]
 
 
 def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: float, *overrides: str) -> list[Case]:
@@ -63,9 +61,12 @@ def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: fl
 
 def vectorized_compiled_case(setting: Setting) -> Case:
     """Return the row of compiled steps."""
-    (lesson, _), how = lesson_steps(setting), ", compiled"
-    name, prepare = "vectorized-compiled", lambda: setting.examples
-    return step_case(setting, name, how, 0.2, ["compile=true"], "the lesson's loop", lesson, prepare)
+    return _lesson_case(setting, "vectorized-compiled", ", compiled", 0.2, ["compile=true"])
+
+
+def _lesson_case(setting: Setting, name: str, how: str, at_most: float, overrides: Sequence[str]) -> Case:
+    lesson, _ = lesson_steps(setting)
+    return step_case(setting, name, how, at_most, overrides, "the lesson's loop", lesson, lambda: setting.examples)
 
 
 def step_case(

@@ -70,8 +70,8 @@ def _member_cases(setting: Setting) -> list[Case]:
         return members_scan(*_arrays(setting), rates=rates, steps=sizes.member_steps)
 
     def case(name: str, other: str, baseline: Measurement, at_most: float) -> Case:
-        prepare = lambda: _prepare(setting)  # noqa: E731
-        return step_case(setting, name, f", {_XLA}", at_most, [_XLA], other, baseline, prepare)
+        how = f", {_XLA}"
+        return step_case(setting, name, how, at_most, [_XLA], other, baseline, lambda: _prepare(setting))
 
     lesson, _ = lesson_steps(setting)
     return [

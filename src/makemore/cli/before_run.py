@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.cli.command import exit_on_error, exit_stack
+from makemore.cli.own_models import import_own_models
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
@@ -33,11 +34,10 @@ class CheckBeforeRun(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Check the config of a run; with `resume`, replace it by that of the run to resume, for Hydra to use."""
         with exit_on_error():
+            import_own_models()
             if config.resume is not None or "SLURM_RESTART_COUNT" in os.environ:
-                from makemore.cli.own_models import import_own_models
                 from makemore.runs import resuming  # seconds, which others need not wait for yet
 
-                import_own_models()
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
             _check_name(config.name)
@@ -47,6 +47,7 @@ class CheckBeforeRun(Callback):
         """Check that some job of a sweep could run, and begin the sweep, which ends with the command."""
         with exit_on_error():
             _check_name(config.name)
+            import_own_models()
             plan = make_plan(config)
             from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
 
@@ -77,8 +78,6 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    from makemore.cli.own_models import import_own_models
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
-    import_own_models()
     check(cfg, run_dir)

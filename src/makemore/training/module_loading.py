@@ -1,5 +1,6 @@
 """LightningModules from checkpoints: those of a run, and those that a Trainer of one's own has written."""
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +31,8 @@ def load_module(cls: type[_M], path: str | Path, strict: bool = True, **argument
         state: dict[str, Tensor] = dict(checkpoint["state_dict"])
     module: Any = cls(**(kept | checkpoint.get(_HPARAMS, {}) | arguments))
     if not hasattr(module, "average") and any(name.startswith("average.") for name in state):
-        others = {name: tensor for name, tensor in state.items() if not name.startswith(("network.", "average."))}
-        averages = {name: tensor for name, tensor in state.items() if name.startswith("average.")}
-        state = others | {f"network.{name.removeprefix('average.')}": tensor for name, tensor in averages.items()}
+        own = {name: tensor for name, tensor in state.items() if not name.startswith("network.")}
+        state = {re.sub("^average[.]", "network.", name): tensor for name, tensor in own.items()}
     try:
         module.load_state_dict(state, strict=strict)
     except RuntimeError as error:

@@ -124,7 +124,7 @@ class Lessons:
             result = train(compose("train", arguments), run_dir)
         with (run_dir / "metrics.csv").open(newline="") as file:
             losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
-        return LessonRun(result, load(result.checkpoint), losses, " ".join(["train.py", *arguments]))
+        return LessonRun(result, load(result.weights.checkpoint), losses, " ".join(["train.py", *arguments]))
 
     def counting(self) -> list[Figure]:
         """Return the figures of counting bigrams (L0, L3, L4)."""

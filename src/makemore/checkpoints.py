@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # 1: not sealed, for inference only; 2: sealed, can be resumed
 FORMAT_VERSION = 2
 RECORD_KEY = RECORD
+# which weights a run hands on, the best by validation NLL or the last: in the state of the callback that saves
+RESULT, BEST, LAST = "result", "best", "last"
 _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
@@ -145,8 +147,12 @@ def find_newest(run_dir: str | Path) -> Path | None:
     return None
 
 
-def find(path: str | Path) -> Path:
-    """Return the checkpoint at `path`, or the newest intact one of the run there; raise `UserError` where none is."""
+def find(path: str | Path, which: str | None = None) -> Path:
+    """Return the checkpoint at `path`, or that of the run there; raise `UserError` where none is intact.
+
+    Of a run, "last" is the newest intact checkpoint, "best" the best by validation NLL, and None the one of these that
+    the run hands on, by its config.
+    """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
         run_dir = run_dir_of(path)
@@ -154,7 +160,34 @@ def find(path: str | Path) -> Path:
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         if (newest := find_newest(run_dir)) is None:
             raise UserError(f"{path}: none of its checkpoints is whole; train again")
-        return newest
+        return newest if which == LAST else _best_or_newest(run_dir, newest, which)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint (from {Path.cwd()}); training prints the path of its own")
     return path
+
+
+def _best_or_newest(run_dir: Path, newest: Path, which: str | None) -> Path:
+    """Return the best checkpoint of a run where that is asked for, or handed on and intact; else the newest."""
+    best = checkpoints_of(run_dir, best=True)[-1:]
+    if which == BEST:
+        if not best:
+            mend = "take which=last, or train with a validation split (data.splits) and a lower val_every"
+            raise UserError(f"{run_dir}: has no checkpoint that is the best by validation; {mend}")
+        return best[0]
+    saved = read(newest)
+    # of the same step, the two have the same weights
+    if _handed_on(saved) == LAST or not best or step_of(best[0]) == step_of(newest):
+        return newest
+    try:
+        read(best[0])
+        return best[0]
+    except DamagedCheckpointError as error:
+        log.warning("%s; the last is used", error.what)
+        return newest
+
+
+def _handed_on(checkpoint: Mapping[str, Any]) -> str:
+    """Return which weights the run of a checkpoint hands on; earlier versions handed on the last."""
+    states = checkpoint.get("callbacks")
+    saving = states.get("Checkpoints") if isinstance(states, dict) else None
+    return BEST if isinstance(saving, dict) and saving.get(RESULT) == BEST else LAST

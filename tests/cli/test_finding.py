@@ -54,10 +54,10 @@ def test_a_run_without_a_best_is_one_line_with_the_mend() -> None:
     assert "which=last" in message
 
 
-@pytest.mark.parametrize("which", ["first", "", None, 1])
-def test_which_is_last_or_best(which: str) -> None:
+@pytest.mark.parametrize("which", ["first", "", 1])
+def test_which_is_what_the_run_hands_on_or_last_or_best(which: str) -> None:
     write("run", 9)
-    assert "which must be one of last, best" in refusal("run", which)
+    assert "which must be one of null, last, best" in refusal("run", which)
 
 
 def test_latest_is_the_run_with_the_newest_checkpoint_sweep_jobs_too(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,11 +1,14 @@
 """Checks the reference row: what counting alone gives on the splits that a text has."""
 
 import gc
+import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from makemore.data.corpus import read_corpus
@@ -13,6 +16,7 @@ from makemore.data.options import CorpusOptions
 from makemore.inference import reference
 from makemore.inference.evaluation import counted_splits, split_nlls
 from makemore.inference.reference import reference_row
+from makemore.models.kneser_ney import KneserNey
 from makemore.models.network import Counted, build
 
 CONFIG = Path(__file__).parents[2] / "conf" / "model" / "kneser_ney.yaml"
@@ -37,6 +41,23 @@ def test_it_is_what_the_model_of_the_config_gives(text: Path) -> None:
     expected |= {"reference/order": found.order, "reference/seconds": found.seconds}
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == expected
     assert "order 5" in str(found)
+
+
+def test_its_order_is_the_better_by_validation(tmp_path: Path) -> None:
+    # pairs of words of two letters, which four of them do not tell apart
+    draw = random.Random(0)
+    words = ["".join(draw.choices("ab", k=9)) for _ in range(20)]
+    path = tmp_path / "pairs.txt"
+    path.write_text("".join(f"{first}{second}\n" for first, second in itertools.product(words, repeat=2)))
+    corpus = read_corpus(CorpusOptions(str(path)))
+    row = reference_row(corpus)
+    assert row.order == row.network.order == 8
+    network = KneserNey(corpus.vocabulary.size, torch.Generator(), 5)
+    windows = counted_splits(corpus, network)
+    network.count(windows["train"])
+    assert row.nlls["val"].nats < split_nlls(network, windows)["val"].nats
+    # without a validation split there is nothing to choose by
+    assert reference_row(read_corpus(CorpusOptions(str(path), splits=(1, 0, 0)))).order == 5
 
 
 @pytest.mark.parametrize(

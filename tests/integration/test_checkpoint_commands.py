@@ -155,13 +155,13 @@ def test_training_ends_with_commands_for_the_run_and_for_its_best(command: Comma
     assert lines[-4:] == [
         f"  python scripts/report.py {tmp_path / 'r'}",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r'}",
-        f"  python scripts/sample.py ckpt_path={tmp_path / 'r'} which=best # by validation",
+        f"  python scripts/sample.py ckpt_path={tmp_path / 'r'} which=last # the final weights",
         f"  python scripts/sample.py ckpt_path={tmp_path / 'r' / 'mixture'} # the mixture",
     ]
     found = [command("sample", *line.partition("#")[0].split()[2:]) for line in lines[-3:]]
     assert [each.code for each in found] == [0, 0, 0]
     assert len({each.out for each in found}) == 3
-    assert "which must be one of last, best" in command("sample", "ckpt_path=r", "which=first").error
+    assert "which must be one of null, last, best" in command("sample", "ckpt_path=r", "which=first").error
 
 
 def test_a_word_alone_is_no_list_of_words(trained: Path) -> None:

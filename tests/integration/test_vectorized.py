@@ -265,6 +265,36 @@ def test_a_member_that_was_stopped_goes_on_as_a_run_by_itself(sweeps: Sweeps, wh
     assert (job / "samples.txt").read_text() == (whole / name / "samples.txt").read_text()
 
 
+# the first does not learn, and stops after two validations; the second learns to the end
+STOPPING = ("seed=0", "optimizer.lr=0,0.01", "val_every=10", "patience=1")
+
+
+def test_members_that_stop_early_end_as_runs_do(sweeps: Sweeps, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for cwd, launcher in ((whole, INSIDE), (tmp_path, ())):
+        outcome = sweeps.run(cwd, *STOPPING, *launcher)
+        assert outcome.code == 0, outcome.err
+    vectorized, basic = whole / "S", tmp_path / "S"
+    for name in job_dirs(basic):
+        steps = 20 if name.startswith("lr_0-") else 40
+        ours, theirs = (json.loads((each / name / "metrics.json").read_text()) for each in (vectorized, basic))
+        assert ours["steps"] == theirs["steps"] == steps
+        assert ours["step"] == theirs["step"]
+        assert ours["val/nll"] == pytest.approx(theirs["val/nll"], abs=1e-4)
+        ours, theirs = (
+            sorted(path.name for path in (each / name / "checkpoints").iterdir()) for each in (vectorized, basic)
+        )
+        assert ours == theirs
+        ours, theirs = ([row["step"] for row in logged(each / name)] for each in (vectorized, basic))
+        assert ours == theirs
+    # the first has ended, though its record says that it was stopped
+    shutil.rmtree(basic)
+    assert sweeps.run(tmp_path, *STOPPING, *INSIDE, prepare=signal_at_step(33)).code == 143
+    assert sweeps.run(tmp_path, *STOPPING, *INSIDE).code == 0
+    assert_same(basic, vectorized)
+
+
 def kill_and_go_on(kills: int, sweeps: Sweeps, odd: Path, tmp_path: Path) -> None:
     """Kill a sweep at random moments, its processes with it or after it, until it has been killed so often."""
     moments = random.Random(kills)

@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fitting import fit
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from makemore.checkpoints import find, step_of
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.inference.likelihood import exact_nll
@@ -181,6 +183,60 @@ def test_a_checkpoint_knows_of_the_validation_at_its_own_step(text: Path, tmp_pa
     newest = tmp_path / "checkpoints" / "step-00000010.ckpt"
     fit(still_after_ten(again), again, 20, Checkpoints(every=5), resume=newest, directory=tmp_path)
     assert kept(tmp_path) == ["best-step-00000010.ckpt", "step-00000015.ckpt", "step-00000020.ckpt"]
+
+
+@pytest.fixture(scope="module")
+def stopped(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that hands on its best weights, and has stopped two validations after them."""
+    directory, data = tmp_path_factory.mktemp("stopped"), corpus_of(text)
+    fit(falling_then_rising(data), data, 40, Checkpoints(4, "best", patience=2), directory=directory)
+    return directory
+
+
+def test_training_stops_when_the_patience_is_exhausted(stopped: Path) -> None:
+    assert kept(stopped) == ["best-step-00000010.ckpt", "step-00000016.ckpt", "step-00000020.ckpt"]
+
+
+def test_the_patience_is_that_of_an_uninterrupted_run_after_a_resume(
+    text: Path, tmp_path: Path, stopped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, again = corpus_of(text), corpus_of(text)
+    fit(falling_then_rising(data), data, 15, Checkpoints(4, "best", patience=2), directory=tmp_path)
+    newest = tmp_path / "checkpoints" / "step-00000015.ckpt"
+    with caplog.at_level(logging.INFO, "makemore.runs.saving"):
+        callback = Checkpoints(4, "best", patience=2)
+        fit(falling_then_rising(again), again, 40, callback, resume=newest, directory=tmp_path)
+    assert kept(tmp_path) == kept(stopped)
+    (message,) = (message for message in caplog.messages if message.startswith("stopped early"))
+    assert message.startswith("stopped early at step 20: the validation NLL has not fallen for 2 validations")
+    assert message.endswith("at step 10")
+
+
+def test_a_run_that_has_stopped_early_takes_no_further_step(text: Path, tmp_path: Path, stopped: Path) -> None:
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    data = corpus_of(text)
+    newest = tmp_path / "checkpoints" / "step-00000020.ckpt"
+    fit(falling_then_rising(data), data, 40, Checkpoints(4, "best", patience=2), resume=newest, directory=tmp_path)
+    assert kept(tmp_path) == kept(stopped)
+
+
+def test_the_weights_that_a_run_hands_on_are_found_in_its_directory(
+    stopped: Path, risen: tuple[Path, Validations], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load(stopped).step == find_step(stopped, "best") == 10
+    assert find_step(stopped, "last") == 20
+    last = risen[0]
+    assert load(last).step == find_step(last, "last") == 22
+    assert find_step(last, "best") == 10
+    # as after a disk error
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints" / "best-step-00000010.ckpt").write_bytes(b"torn")
+    assert load(tmp_path).step == 20
+    assert caplog.messages[-1].endswith("the last is used")
+
+
+def find_step(run_dir: Path, which: str) -> int:
+    return step_of(find(run_dir, which))
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from makemore.checkpoints import checkpoints_of, find, newest_first, run_dir_of
+from makemore.checkpoints import BEST, LAST, find, newest_first, run_dir_of
 from makemore.errors import UserError, as_text, one_of
 
 if TYPE_CHECKING:
@@ -21,14 +21,15 @@ LATEST = "latest"
 MIXTURE = "mixture"
 
 
-def find_checkpoint(path: str | Path, which: str = "last") -> Path:
+def find_checkpoint(path: str | Path, which: str | None = None) -> Path:
     """Return the checkpoint that a user names, and log which where there was a choice; raise `UserError` for none.
 
     `path` is a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
     below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that very name
-    comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL.
+    comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL, and None what its
+    config hands on.
     """
-    one_of("which", which, ("last", "best"))
+    one_of("which", which, (None, LAST, BEST))
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if not path.exists():
         if str(path) == LATEST:
@@ -42,13 +43,7 @@ def find_checkpoint(path: str | Path, which: str = "last") -> Path:
             path = _newest(str(path), map(Path, glob.glob(str(path), recursive=True)), none)
     if (path / "sweep.json").exists():
         path = _best_job(path)
-    if which == "last" or not path.is_dir():
-        return find(path)
-    best = checkpoints_of(run_dir_of(path), best=True)
-    if not best:
-        mend = "take which=last, or train with a validation split (data.splits) and a lower val_every"
-        raise UserError(f"{path}: has no checkpoint that is the best by validation; {mend}")
-    return best[-1]
+    return find(path, which)
 
 
 def _newest(name: str, paths: Iterable[Path], none: str) -> Path:

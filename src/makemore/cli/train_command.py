@@ -29,12 +29,12 @@ def main(cfg: DictConfig) -> float:
     if hydra_cfg.mode == RunMode.MULTIRUN:
         return run_job(cfg, run_dir)
     result = train(cfg, run_dir)
-    print_nlls("NLL of the final weights", result.nlls, result.reference.nlls)
+    print_nlls(f"NLL of {result.weights}", result.nlls, result.reference.nlls)
     print(result.reference)
-    if result.best is not None:
-        print_nlls(f"NLL of the best checkpoint by validation, {result.best[0].name}", result.best[1])
+    if result.other is not None:
+        print_nlls(f"NLL of {result.other}", result.other.nlls)
     wanted = cfg.get("mixture") and "val" in result.nlls
-    mixture = mix_with_counts(result.checkpoint, result.corpus) if wanted else None
+    mixture = mix_with_counts(result.weights.checkpoint, result.corpus) if wanted else None
     if mixture is not None:
         print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
@@ -44,8 +44,8 @@ def main(cfg: DictConfig) -> float:
     print(f"  {as_typed('report')} {shlex.quote(str(result.run_dir))}")
     sample = as_typed("sample")
     print(f"  {sample} {override('ckpt_path', result.run_dir)}")
-    if result.best is not None:
-        print(f"  {sample} {override('ckpt_path', result.run_dir)} which=best # by validation")
+    if result.other is not None:
+        print(f"  {sample} {override('ckpt_path', result.run_dir)} which={result.other.which} # {result.other}")
     if mixture is not None:
         written = mixture.write(result.run_dir / MIXTURE)
         add_metrics(result.run_dir, mixture.as_dict())

@@ -120,7 +120,7 @@ def _base64(content: bytes) -> str:
 
 def _chart_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON in which nothing ends the script element around it."""
-    return jinja2.utils.htmlsafe_json_dumps(json.loads(figure.to_json()), separators=(",", ":"))
+    return jinja2.utils.htmlsafe_json_dumps(json.loads(figure.to_json(engine="json")), separators=(",", ":"))
 
 
 def _is_number(cell: str) -> bool:

@@ -70,7 +70,7 @@ class RunData:
 
 
 def read_run_data(path: Path) -> RunData:
-    """Read a checkpoint or the newest one of a run, and what there is beside it; `UserError` if none is undamaged."""
+    """Read a checkpoint or the one that a run hands on, and what is beside it; `UserError` if none is undamaged."""
     path = find(path)
     model = load(path)
     run_dir = path.parent.parent if path.parent.name == directory_of("").name else None
@@ -87,14 +87,24 @@ def read_run_data(path: Path) -> RunData:
     windows = counted_splits(data.corpus, model.network)
     data.reference = reference_row(data.corpus, windows)
     try:
-        data.nlls[f"step {model.step:,}"] = split_nlls(model.network, windows)
-        for best_path in checkpoints_of(run_dir, best=True)[-1:] if run_dir is not None else []:
-            best = load(best_path)
-            if best.step != model.step:
-                data.nlls[f"best by validation, step {best.step:,}"] = split_nlls(best.network, windows)
+        data.nlls[_weights(path)] = split_nlls(model.network, windows)
+        for other_path in _best_and_last(run_dir) if run_dir is not None else []:
+            other = load(other_path)
+            if other.step != model.step:
+                data.nlls[_weights(other_path)] = split_nlls(other.network, windows)
     except UserError as error:
         data.problems.append(str(error))
     return data
+
+
+def _best_and_last(run_dir: Path) -> list[Path]:
+    return [*checkpoints_of(run_dir, best=True)[-1:], *checkpoints_of(run_dir)[-1:]]
+
+
+def _weights(path: Path) -> str:
+    """Describe the weights of a checkpoint of a run, or outside a run."""
+    step = f"step {read(path)[RECORD_KEY]['step']:,}"
+    return f"best by validation, {step}" if path.name.startswith("best-") else step
 
 
 def _read_run_dir(data: RunData, run_dir: Path) -> None:

@@ -20,13 +20,14 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.checkpoints import newest_first
+from makemore.checkpoints import BEST, LAST, newest_first
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, one_of, real_number, true_or_false, whole_number
 from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
 from makemore.runs.outcome import Outcome
+from makemore.runs.planned_steps import planned
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.language_model import LanguageModel
@@ -47,7 +48,8 @@ logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)
 class Parts:
     """The parts of a training run; nothing of it is written yet."""
 
-    cfg: DictConfig  # conf/train.yaml, composed
+    composed: DictConfig  # conf/train.yaml, composed
+    cfg: DictConfig  # the same, with the numbers of steps that it leaves to the text
     run_dir: Path
     data: TextDataModule
     model: LanguageModel  # with initial weights
@@ -136,8 +138,11 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     check_arguments(cfg.trainer)
     if cfg.trainer.get("detect_anomaly") and cfg.compile:
         raise UserError("trainer.detect_anomaly=true watches steps that are not compiled; use compile=false")
-    data = data or _data(cfg)
-    model = make_model(cfg, data.corpus.vocabulary)
+    composed, data = cfg, data or _data(cfg)
+    corpus = data.corpus
+    cfg = planned(composed, lines=len(corpus.lengths) * corpus.size("train") / len(corpus.tokens))
+    data.val_every = whole_number("val_every", cfg.val_every, at_least=1)
+    model = make_model(cfg, corpus.vocabulary)
     callbacks = _named(cfg.callbacks, "callbacks", CALLBACKS)
     for name, callback in callbacks.items():
         if not isinstance(callback, L.Callback):
@@ -155,9 +160,15 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
         except (TypeError, ValueError) as error:
             needs = "each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
             raise UserError(f"logger: {error}; {needs}") from error
-    checkpoints = Checkpoints(every=cfg.checkpoint_every)
+    # which earlier versions did not have
+    result = one_of("result", cfg.get("result", LAST), (BEST, LAST))
+    patience = cfg.get("patience")
+    if patience is not None:
+        whole_number("patience", patience, at_least=1)
+    checkpoints = Checkpoints(cfg.checkpoint_every, result, patience)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
-    return Parts(cfg, run_dir, data, model, watchers, list(callbacks.values()), make_loggers, checkpoints, outcome)
+    of_run = watchers, list(callbacks.values()), make_loggers, checkpoints, outcome
+    return Parts(composed, cfg, run_dir, data, model, *of_run)
 
 
 # keys of the optimizer group that are not the optimiser's own
@@ -165,7 +176,7 @@ _OF_THE_STEP = ("clip_norm", "decay_vectors", "ema_decay")
 
 
 def _data(cfg: DictConfig) -> TextDataModule:
-    shared = {key: cfg[key] for key in ("seed", "steps_per_execution", "val_every", "checkpoint_every")}
+    shared = {key: cfg[key] for key in ("seed", "steps_per_execution", "checkpoint_every")}
     data = instantiate(cfg.data, "data", **shared)
     if not isinstance(data, TextDataModule):
         raise UserError("data._target_ must be makemore.data.datamodule.TextDataModule; see conf/data/base.yaml")

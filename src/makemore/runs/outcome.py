@@ -14,7 +14,7 @@ import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from makemore.checkpoints import step_of
+from makemore.checkpoints import BEST, LAST, step_of
 from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
@@ -33,17 +33,36 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Weights that a run has kept: its last, or the best by validation NLL."""
+
+    which: str
+    checkpoint: Path
+    nlls: dict[str, NLL]  # by split
+
+    def __str__(self) -> str:
+        """Describe them for a table's title."""
+        if self.which == LAST:
+            return "the final weights"
+        return f"the best weights by validation, of step {step_of(self.checkpoint):,}"
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """The result of a run."""
 
     run_dir: Path
-    checkpoint: Path  # of the final weights
-    nlls: dict[str, NLL]  # of the final weights, by split
-    best: tuple[Path, dict[str, NLL]] | None  # by validation NLL; None where it is the final one, or no longer whole
+    weights: Weights  # that it hands on
+    other: Weights | None  # the last or the best, if those are others than it hands on and whole
     names: list[str]  # sampled items
     seconds: float  # in training
     reference: ReferenceRow  # of the same splits
     corpus: Corpus
+
+    @property
+    def nlls(self) -> dict[str, NLL]:
+        """The NLLs of the weights that it hands on, by split."""
+        return self.weights.nlls
 
     @property
     def objective(self) -> float:
@@ -52,7 +71,7 @@ class TrainingResult:
 
 
 class Outcome(L.Callback):
-    """Evaluates the final weights, while the loggers are still open, and writes `metrics.json` and `samples.txt`."""
+    """Evaluates the weights of a run, while loggers are still open, and writes `metrics.json` and `samples.txt`."""
 
     def __init__(self, cfg: DictConfig, checkpoints: Checkpoints, names: SampledNames, run_dir: Path) -> None:
         self.cfg = cfg
@@ -72,6 +91,10 @@ class Outcome(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
+        self.stop_clock()
+
+    def stop_clock(self) -> None:
+        """Keep the time in training as it is now."""
         self.seconds = self._seconds_in_training()
         self.started = None
 
@@ -93,29 +116,34 @@ class Outcome(L.Callback):
         self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
 
     def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
-        """Evaluate the newest checkpoint and write the results; raise `UserError` where its NLL is not finite."""
+        """Evaluate the last and the best weights and write the results; raise `UserError` where the last diverged."""
         assert self.checkpoints.newest is not None
-        # it has the final weights; so the results are those that evaluating the checkpoint gives later
+        # the results are those that evaluating the checkpoint gives later
         model = load(self.checkpoints.newest)
+        steps = model.step
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
-        nlls = split_nlls(model.network, windows)
-        if not isinstance(model.network, Counted) and not math.isfinite(nlls["train"].nats):
-            raise DivergedError(f"the NLL of the final weights is {nlls['train'].nats}; lower optimizer.lr")
+        weights, other = Weights(LAST, self.checkpoints.newest, split_nlls(model.network, windows)), None
+        if not isinstance(model.network, Counted) and not math.isfinite(weights.nlls["train"].nats):
+            raise DivergedError(f"the NLL of the final weights is {weights.nlls['train'].nats}; lower optimizer.lr")
+        path = self.checkpoints.best
+        if path is not None and step_of(path) != steps:
+            try:
+                best = load(path)
+                other = Weights(BEST, path, split_nlls(best.network, windows))
+            except UserError as error:
+                log.warning("the best checkpoint is left out: %s", error)
+        if other is not None:
+            _log_overfitting(weights, other)
+            if self.checkpoints.result == BEST:
+                model, weights, other = best, other, weights
         names = self.names.at(model.step, model.network, model.vocabulary)
         with replacing(self.run_dir / "samples.txt") as file:
             file.write("".join(f"{name}\n" for name in names).encode())
         reference = reference_row(data.corpus, windows)
-        metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds} | reference.as_dict()
-        _write_metrics(self.run_dir, metrics)
-        self._log_hyperparameters(loggers, nlls)
-        best, path = None, self.checkpoints.best
-        if path is not None and step_of(path) != model.step:
-            try:
-                best = path, split_nlls(load(path).network, windows)
-            except UserError as error:
-                log.warning("the best checkpoint is left out: %s", error)
-        newest = self.checkpoints.newest
-        self.result = TrainingResult(self.run_dir, newest, nlls, best, names, self.seconds, reference, data.corpus)
+        metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
+        _write_metrics(self.run_dir, metrics | reference.as_dict())
+        self._log_hyperparameters(loggers, weights.nlls)
+        self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
 
     def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
         """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""
@@ -133,6 +161,19 @@ class Outcome(L.Callback):
         for logger in loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(parameters, metrics)
+
+
+# nats a character by which the validation NLL rises before a run is said to learn its text by heart
+_OVERFITTED = 0.01
+
+
+def _log_overfitting(last: Weights, best: Weights) -> None:
+    """Say so where training has gone on from the best weights to fit the training split alone."""
+    train, val = (f"from {best.nlls[split].nats:.4f} to {last.nlls[split].nats:.4f}" for split in ("train", "val"))
+    risen = last.nlls["val"].nats - best.nlls["val"].nats
+    if risen > _OVERFITTED and last.nlls["train"].nats < best.nlls["train"].nats:
+        what = f"the training NLL fell {train}, and the validation NLL rose {val}"
+        log.info("the model began to learn its text by heart: after step %s %s", f"{step_of(best.checkpoint):,}", what)
 
 
 def add_metrics(run_dir: Path, metrics: Mapping[str, float]) -> None:

@@ -77,6 +77,8 @@ def _replace(config: DictConfig, saved: DictConfig, run_dir: Path) -> None:
     # a run that began before there were these keys
     saved.setdefault("mixture", False)
     saved.setdefault("name", None)
+    saved.setdefault("result", checkpoints.LAST)
+    saved.setdefault("patience", None)
     _leave_out_what_does_not_act(saved)
     if missing := [str(key) for key in config if key != "hydra" and key not in saved]:
         raise UserError(f"{saved_config_of(run_dir)}: is not whole, it has no {missing[0]}; start the run anew")
@@ -131,7 +133,7 @@ def checkpoint_to_resume(parts: Parts) -> Path | None:
     return named
 
 
-def keep_max_steps(run_dir: Path, max_steps: int) -> None:
+def keep_max_steps(run_dir: Path, max_steps: int | str) -> None:
     """Write a changed number of steps into the saved config, for the next resume."""
     saved = load_saved_config(run_dir)
     if saved.trainer.max_steps != max_steps:

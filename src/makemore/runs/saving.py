@@ -1,5 +1,6 @@
 """Write checkpoints: each whole or not at all; the last two and the best by validation NLL are kept."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
 from makemore import signals
-from makemore.checkpoints import checkpoints_of, directory_of, path_of
+from makemore.checkpoints import LAST, RESULT, checkpoints_of, directory_of, path_of, step_of
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
 from makemore.training.module import CountingLanguageModel
 from makemore.training.own_trainer import SealedCheckpointIO
+
+log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(SealedCheckpointIO):
@@ -55,15 +58,19 @@ class RunSnapshot:
 
 
 class Checkpoints(Checkpoint):
-    """Keeps the last two checkpoints and the best by validation NLL, named after their steps.
+    """Keeps the last two checkpoints and the best by validation NLL, named after their steps, and ends training.
 
     The checkpoint of step s is written once all that belongs to s is done: its validation, its log, and the states of
     other callbacks. So a run resumed from it is the run that was never interrupted. There is one at each multiple of
-    `every` steps, and at the end of training.
+    `every` steps, and at the end of training. After `patience` validations that are not the best, training ends; None
+    is no limit. `result` names the weights that the run hands on, "best" or "last"; checkpoints say which.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, result: str = LAST, patience: int | None = None) -> None:
         self.every = every
+        self.result = result
+        self.patience = patience
+        self.waited = 0  # validations since the best
         self.newest: Path | None = None
         self.best: Path | None = None
         self.best_nll = math.inf
@@ -72,15 +79,18 @@ class Checkpoints(Checkpoint):
         self._max_steps = -1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best checkpoint, its NLL, and whether training has stopped early."""
+        """Return the best checkpoint, its NLL, the validations since, and whether training has stopped early."""
         best = self.best and self.best.name
-        return {"best": best, "best_nll": self.best_nll, "stopped_early": self.stopped_early}
+        state = {"best": best, "best_nll": self.best_nll, "stopped_early": self.stopped_early}
+        return state | {"waited": self.waited, RESULT: self.result}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of the resumed run."""
         self.best = state_dict["best"] and Path(state_dict["best"])
         self.best_nll = state_dict["best_nll"]
         self.stopped_early = state_dict["stopped_early"]
+        # earlier versions had no patience
+        self.waited = state_dict.get("waited", 0)
 
     def locate(self, snapshot: RunSnapshot, unfinished: bool) -> None:
         """Locate the checkpoints of a resumed run in its directory; an `unfinished` step will be saved anew."""
@@ -96,14 +106,25 @@ class Checkpoints(Checkpoint):
                 old.unlink()
 
     def keep_best(self, snapshot: RunSnapshot, nll: float) -> None:
-        """Save a snapshot as the best, where its validation NLL is lower than all before."""
+        """Save a snapshot as the best, where its validation NLL is lower than all before; else count the validation.
+
+        Where that exhausts the patience, the run has stopped early, and this is logged.
+        """
         if nll < self.best_nll:
-            self.best_nll = nll
+            self.best_nll, self.waited = nll, 0
             # before it is saved, as the checkpoint says which one is the best
             self.best = snapshot.path(best=True)
             snapshot.save(best=True)
             for old in set(checkpoints_of(snapshot.run_dir, best=True)) - {self.best}:
                 old.unlink()
+        elif nll < math.inf:
+            self.waited += 1
+            if self.waited == self.patience:
+                self.stopped_early = True
+                assert self.best is not None
+                lowest = f"lowest, {self.best_nll:.4f}, at step {step_of(self.best):,}"
+                what = f"for {self.patience} validations, and was {lowest}"
+                log.info("stopped early at step %s: the validation NLL has not fallen %s", f"{snapshot.step:,}", what)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Locate the checkpoints of a resumed run, and stop again where it had stopped early."""
@@ -136,6 +157,7 @@ class Checkpoints(Checkpoint):
         """Save after the validation that ends a Lightning epoch: the best first, as the newest records it."""
         self.stopped_early = trainer.should_stop
         self.save_best(trainer)
+        trainer.should_stop = trainer.should_stop or self.stopped_early
         self._save_when_due(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

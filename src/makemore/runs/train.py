@@ -82,7 +82,7 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"logger: {first_line(error)}") from error
     if parts.cfg.resume is not None:
-        resuming.keep_max_steps(parts.run_dir, parts.cfg.trainer.max_steps)
+        resuming.keep_max_steps(parts.run_dir, parts.composed.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"]))
     return loggers, checkpoint

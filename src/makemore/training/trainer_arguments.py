@@ -53,9 +53,9 @@ ARGUMENTS = {
     "callbacks": Argument((None,), "callbacks have names in the config: callbacks.NAME, as in conf/callbacks"),
     "fast_dev_run": Argument((False,), "trainer.max_steps=1 goes once through all of a run"),
     "max_epochs": Argument((None, -1), _STEPS),
-    "min_epochs": Argument((None,), f"{_STEPS}; callbacks.early_stopping.patience is how long it waits"),
+    "min_epochs": Argument((None,), f"{_STEPS}; patience is how many validations it waits"),
     "max_steps": Argument(None, "the length of a run, in optimiser steps, at least 1", acts=True),
-    "min_steps": Argument((None,), f"{_STEPS}; callbacks.early_stopping.patience is how long it waits"),
+    "min_steps": Argument((None,), f"{_STEPS}; patience is how many validations it waits"),
     "max_time": Argument(
         (None,), f"{_STEPS}; the command `timeout 600 makemore train ...` saves after that many seconds"
     ),

@@ -31,8 +31,8 @@ from makemore.training.own_trainer import advance_steps
 class Group(L.LightningModule):
     """The LightningModule of members at the same step, whose runs differ in MEMBER_KEYS alone.
 
-    A member whose loss is no longer finite has ended: nothing of it is logged or saved any more. Its row of the stack
-    is still computed, without effect on the others. All share their data.
+    A member whose loss is no longer finite, or which has stopped early, has ended: nothing of it is logged or saved
+    any more. Its row of the stack is still computed, without effect on the others. All share their data.
 
     Args:
         members: that are trained.
@@ -54,8 +54,16 @@ class Group(L.LightningModule):
         return self.members[0].model.network
 
     def alive(self) -> Iterator[Member]:
-        """Yield the members that have not failed."""
-        yield from (member for member in self.members if member.error is None)
+        """Yield the members that have not ended."""
+        yield from (member for member in self.members if not member.ended)
+
+    def end_stopped(self) -> None:
+        """End the members that have stopped early, and the training if none is left."""
+        step = self.trainer.global_step
+        for member in self.alive():
+            if member.parts.checkpoints.stopped_early:
+                member.end(step)
+        self.trainer.should_stop = not any(self.alive())
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return no optimisers, as each member has its own."""
@@ -108,7 +116,7 @@ class Group(L.LightningModule):
         by_row = [losses.reshape(taken, self.layout.total).T for losses in (nlls, penalties)]
         columns = [losses[self.layout.own].tolist() for losses in by_row]
         for member, *columns_of_member in zip(self.members, rates, *columns, strict=True):
-            if member.error is None:
+            if not member.ended:
                 member.account(block.first_step, *columns_of_member)
         self.trainer.should_stop = not any(self.alive())
         return {"nlls": nlls.tolist()}
@@ -142,6 +150,11 @@ class GroupCheckpoints(Checkpoints):
         for member, snapshot in self._snapshots(trainer):
             member.parts.checkpoints.locate(snapshot, unfinished)
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Locate the checkpoints, and end the members that had stopped early before a resume."""
+        super().on_fit_start(trainer, pl_module)
+        self.group.end_stopped()
+
     def save_newest(self, trainer: L.Trainer) -> None:
         """Save each member at its current step."""
         for member, snapshot in self._snapshots(trainer):
@@ -154,6 +167,9 @@ class GroupCheckpoints(Checkpoints):
             with member.isolating_errors(snapshot.step):
                 # rounded to float32, as the Trainer rounds that of a single run
                 member.parts.checkpoints.keep_best(snapshot, float(torch.tensor(member.val_nll)))
+                if member.parts.checkpoints.stopped_early:
+                    member.parts.checkpoints.keep_newest(snapshot)
+        self.group.end_stopped()
 
     def _snapshots(self, trainer: L.Trainer) -> Iterator[tuple[Member, RunSnapshot]]:
         for member in self.group.alive():
@@ -179,7 +195,7 @@ class GroupOutcome(Callback):
         """Observe each member before a block of steps."""
         for row, member in zip(self.group.layout.own, self.group.members, strict=True):
             assert not isinstance(block, PackedBatches)
-            if member.error is None and len(block):
+            if not member.ended and len(block):
                 with member.isolating_errors(trainer.global_step):
                     member.observe(trainer.global_step, block.of_member(row))
 
@@ -203,13 +219,10 @@ class GroupOutcome(Callback):
             member.parts.outcome.on_train_end(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Observe, evaluate and sample each member that has not failed, and write its results."""
+        """End each member that has not ended before."""
+        check_steps(trainer)
         for member in self.group.alive():
-            with member.isolating_errors(trainer.global_step):
-                member.observe(trainer.global_step, None)
-                check_steps(trainer)
-                member.parts.outcome.write(member.parts.data, member.loggers)
-                member.close("success")
+            member.end(trainer.global_step)
 
 
 def train_group(members: Sequence[Member], size: int | None = None) -> None:

@@ -58,6 +58,19 @@ class Member:
                 self.validation_due = saved["TextDataModule"]["validation_due"]
                 self.step = saved[RECORD_KEY]["step"]
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has failed, or has its result."""
+        return self.error is not None or self.parts.outcome.result is not None
+
+    def end(self, step: int) -> None:
+        """Observe it a last time, at its newest checkpoint; evaluate, sample and write its results."""
+        with self.isolating_errors(step):
+            self.observe(step, None)
+            self.parts.outcome.stop_clock()
+            self.parts.outcome.write(self.parts.data, self.loggers)
+            self.close("success")
+
     def checkpoint(self, step: int) -> dict[str, Any]:
         """Return its part of a checkpoint: all but the states of the Trainer's loops and of its data."""
         own = {

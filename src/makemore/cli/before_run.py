@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from makemore.cli.command import exit_on_error, exit_stack
 from makemore.cli.own_models import import_own_models
@@ -75,6 +76,10 @@ def _check(config: DictConfig, run_dir: Path) -> None:
         for path in options.paths.values():
             locate(path)
     make_paths_absolute(config.data)
+    # Hydra sets it when the run starts
+    runtime = HydraConfig.get().runtime
+    with read_write(runtime), open_dict(runtime):
+        runtime.output_dir = str(run_dir.absolute())
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]

@@ -1,18 +1,16 @@
-"""Evaluate a run at its end: NLLs, samples and hyperparameters, in files, in TensorBoard and as a value."""
+"""Evaluate a run at its end: NLLs and samples, in files, for its loggers and as a value."""
 
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
 
 from makemore.checkpoints import step_of
 from makemore.data.corpus import Corpus
@@ -25,7 +23,7 @@ from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
-from makemore.runs.saved_config import flat
+from makemore.runs.log_media import hyperparameters, log_outcome
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
 
@@ -107,7 +105,8 @@ class Outcome(L.Callback):
         reference = reference_row(data.corpus, windows)
         metrics = metrics_dict(nlls) | {"steps": model.step, "seconds": self.seconds} | reference.as_dict()
         _write_metrics(self.run_dir, metrics)
-        self._log_hyperparameters(loggers, nlls)
+        finals = {split: nll.nats for split, nll in nlls.items()}
+        log_outcome(loggers, hyperparameters(self.cfg), finals, model.step)
         best, path = None, self.checkpoints.best
         if path is not None and step_of(path) != model.step:
             try:
@@ -116,23 +115,6 @@ class Outcome(L.Callback):
                 log.warning("the best checkpoint is left out: %s", error)
         newest = self.checkpoints.newest
         self.result = TrainingResult(self.run_dir, newest, nlls, best, names, self.seconds, reference, data.corpus)
-
-    def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
-        """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""
-        keys = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
-        config: Any = OmegaConf.to_container(self.cfg, resolve=True)
-        values = flat({key: config[key] for key in keys})
-        # without Hydra's own; whole numbers beyond floats become text
-        parameters = {
-            key: str(value) if isinstance(value, int) and abs(value) > sys.float_info.max else value
-            for key, value in values.items()
-            if not key.endswith(("_partial_", "_target_"))
-        }
-        # a name of its own: as `val/nll` it would add a point at step 0 to that curve
-        metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
-        for logger in loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(parameters, metrics)
 
 
 def add_metrics(run_dir: Path, metrics: Mapping[str, float]) -> None:

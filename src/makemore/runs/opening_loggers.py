@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from makemore.errors import UserError, first_line
 from makemore.files import replacing
@@ -78,7 +78,14 @@ def _entries(config: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
         for place, each in enumerate(config):
             yield from _entries(each, f"{key}.{place}")
     elif isinstance(config, DictConfig) and "_target_" in config:
-        yield key, config
+        # where Hydra merges the file of one logger with files that name theirs, as in logger=[csv,mine]
+        others = [name for name in config if key == "logger" and "_target_" in (config[name] or "")]
+        alone = config.copy()
+        with open_dict(alone):
+            for name in others:
+                del alone[name]
+                yield from _entries(config[name], f"{key}.{name}")
+        yield key, alone
     elif isinstance(config, DictConfig):
         for name in config:
             yield from _entries(config[name], f"{key}.{name}")

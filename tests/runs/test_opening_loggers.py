@@ -143,6 +143,13 @@ def test_one_that_cannot_be_opened_ends_a_start_and_not_a_resume(
     assert caplog.messages == ["logger.x: no server; the run goes on without it"]
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"logger.x": 3}'])
+def test_a_damaged_record_of_their_runs_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "loggers.json").write_text(content)
+    with pytest.raises(UserError, match=r"loggers\.json: is damaged; delete it"):
+        open_loggers([], tmp_path, {}, resumed=True)
+
+
 # --- W&B and MLflow
 
 

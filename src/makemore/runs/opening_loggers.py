@@ -31,8 +31,9 @@ logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
 
 # the package that a logger needs, which the extra of the same name installs
 _NEEDS = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
-# in a run's directory: the arguments by which its loggers resume their runs of W&B and MLflow, by their keys
+# in a run's directory: by the keys of its loggers, the arguments by which W&B and MLflow resume their runs
 KEPT = "loggers.json"
+_KEPT_ARGUMENTS = ("version", "name", "group", "run_id", "tracking_uri")
 # no request to anyone but the tracking server; no connection is inherited by processes that are forked
 _MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -123,7 +124,7 @@ def open_loggers(
     `UserError`; in a resumed run it is left out, with a warning.
     """
     path = run_dir / KEPT
-    kept: dict[str, Any] = json.loads(path.read_text()) if resumed and path.exists() else {}
+    kept = _read_kept(path) if resumed else {}
     loggers = []
     for maker in makers:
         if maker.is_own:
@@ -143,7 +144,17 @@ def open_loggers(
     return loggers
 
 
-def _open(maker: LoggerMaker, run_dir: Path, parameters: Mapping[str, Any], kept: dict[str, Any]) -> Logger:
+def _read_kept(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    try:
+        kept = json.loads(path.read_text())
+        return {key: {name: each[name] for name in _KEPT_ARGUMENTS if name in each} for key, each in kept.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: is damaged; delete it, and the loggers begin new runs") from error
+
+
+def _open(maker: LoggerMaker, run_dir: Path, parameters: Mapping[str, Any], kept: dict[str, dict[str, Any]]) -> Logger:
     """Open a logger, and keep the arguments by which it is resumed."""
     goes_on = maker.key in kept
     arguments = _defaults(maker, run_dir) | maker.arguments | kept.get(maker.key, {})

@@ -80,7 +80,8 @@ def _entries(config: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _entries(each, f"{key}.{place}")
     elif isinstance(config, DictConfig) and "_target_" in config:
         # where Hydra merges the file of one logger with files that name theirs, as in logger=[csv,mine]
-        others = [name for name in config if key == "logger" and "_target_" in (config[name] or "")]
+        parts = {name: part for name, part in config.items() if isinstance(part, DictConfig)}
+        others = [name for name, part in parts.items() if key == "logger" and "_target_" in part]
         alone = config.copy()
         with open_dict(alone):
             for name in others:

@@ -213,6 +213,13 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
     assert not (tmp_path / "logs").exists()
 
 
+def test_a_logger_whose_package_is_missing(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.runs.opening_loggers.find_spec", lambda name: None)
+    says = "logger.wandb: wandb is not installed; it comes with pip install -e '.[wandb]'"
+    assert says in command("train", "model=mlp", "logger=wandb").error
+    assert not (tmp_path / "logs").exists()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [*CHECKPOINT, *(pytest.param(*case, marks=pytest.mark.full) for case in CHECKPOINT_ALIKE)],

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
 
 # the package that a logger needs, which the extra of the same name installs
-_NEEDS = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+_NEEDS: dict[type[Logger], str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
 # in a run's directory: by the keys of its loggers, the arguments by which W&B and MLflow resume their runs
 KEPT = "loggers.json"
 _KEPT_ARGUMENTS = ("version", "name", "group", "run_id", "tracking_uri")
@@ -48,7 +48,7 @@ class LoggerMaker:
 
     key: str  # in the config
     kind: type[Logger]
-    arguments: Mapping[str, Any]
+    arguments: dict[str, Any]
 
     @property
     def is_own(self) -> bool:
@@ -86,11 +86,11 @@ def _entries(config: Any, key: str) -> Iterator[tuple[str, DictConfig]]:
         with open_dict(alone):
             for name in others:
                 del alone[name]
-                yield from _entries(config[name], f"{key}.{name}")
+                yield from _entries(config[name], f"{key}.{name!s}")
         yield key, alone
     elif isinstance(config, DictConfig):
         for name in config:
-            yield from _entries(config[name], f"{key}.{name}")
+            yield from _entries(config[name], f"{key}.{name!s}")
     elif config is not None:
         raise UserError(f"{key} must be a logger with its _target_, not {config!r}; see conf/logger/default.yaml")
 

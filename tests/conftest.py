@@ -60,6 +60,7 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither tests nor the commands that they start read or leave anything in the caches of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
+        patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("wandb")))
         # compiling takes long: once for all worker processes
         of_worker = tmp_path_factory.getbasetemp()
         of_all = of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker

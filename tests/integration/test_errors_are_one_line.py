@@ -62,7 +62,15 @@ TRAIN = [
     ("model._target_=makemore.models.mlp.MLP", "model._target_ must be a language model"),
     ("optimizer._target_=torch.optim.Nothing", "optimizer: "),
     ("+callbacks.mine._target_=nowhere.Thing", "callbacks: "),
-    ("+logger.mine._target_=lightning.pytorch.loggers.CSVLogger", "logger: "),
+    ("+logger.mine._target_=lightning.pytorch.Trainer", "logger.mine._target_ must be a logger of Lightning"),
+    (
+        "+logger.mine._target_=lightning.pytorch.loggers.CSVLogger +logger.mine.depth=1",
+        "logger.mine: got an unexpected",
+    ),
+    (
+        "+logger.mine._target_=lightning.pytorch.loggers.WandbLogger +logger.mine.log_model=all",
+        "logger.mine.log_model must be false; checkpoints stay in the directory of the run",
+    ),
     ("~model", "Missing key model"),
     ("model=null", "a group takes the name of one of its files"),
     ("hydra.run.dir=two.txt", "two.txt: cannot be written: Not a directory; mend that or choose another"),
@@ -151,7 +159,8 @@ TRAIN_ALIKE = [
     ("trainer._target_=builtins.dict", "trainer._target_ must be lightning.pytorch.Trainer"),
     ("+trainer.precision=64", "trainer.precision must be null, 32, 32-true or bf16-mixed, not 64"),
     ("+callbacks.mine.patience=1", "callbacks: each must be a callback of Lightning"),
-    ("+logger.csv.depth=1", "has incorrect arguments; each must have _partial_: true, and takes save_dir"),
+    ("+logger.csv.depth=1", "logger.csv: got an unexpected keyword argument 'depth'"),
+    ("logger.csv=3", "logger.csv must be a logger with its _target_, not 3"),
 ]
 CHECKPOINT = [
     ("evaluate", "", "ckpt_path must be given"),
@@ -201,6 +210,13 @@ def test_train(arguments: str, says: str, command: Command, tmp_path: Path) -> N
         (tmp_path / name).write_bytes(content)
     # a later model= of the arguments counts
     assert says in command("train", "model=mlp", *arguments.split()).error
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_logger_whose_package_is_missing(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.runs.opening_loggers.find_spec", lambda name: None)
+    says = "logger.wandb: wandb is not installed; it comes with pip install -e '.[wandb]'"
+    assert says in command("train", "model=mlp", "logger=wandb").error
     assert not (tmp_path / "logs").exists()
 
 

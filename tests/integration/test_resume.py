@@ -119,8 +119,8 @@ POINTS = [
     ("makemore.runs.outcome:split_nlls", 1),
     ("makemore.runs.outcome:load", 1),
     ("makemore.runs.outcome:metrics_dict", 1),
-    ("makemore.runs.outcome:Outcome._log_hyperparameters", 1),
-    ("makemore.runs.outcome:Outcome._best", 1),
+    ("makemore.runs.outcome:log_outcome", 1),
+    ("makemore.runs.outcome:reference_row", 1),
     ("makemore.training.loggers:MetricsCsv.finalize", 1),
     ("makemore.training.loggers:TensorBoardLogger.finalize", 1),
 ]

@@ -30,6 +30,7 @@ from trials import (
     statuses,
     table,
 )
+from wandb_files import offline_runs
 
 GRID = ("optimizer.lr=0.003,0.01", "seed=0,1", "model.l2=0.1")
 # all in the launching process, where signals can be aimed at a step
@@ -436,3 +437,27 @@ def test_many_jobs_are_as_many_runs(jobs: int, text: Path, tmp_path: Path) -> No
     assert len({(path / "samples.txt").read_text() for path in found.values()}) > 1
     assert all(list(path.glob("events.out.tfevents.*")) for path in found.values())
     assert all(list((path / "checkpoints").glob("step-00000005.ckpt")) for path in found.values())
+
+
+@pytest.mark.full
+def test_each_member_has_runs_of_wandb_and_mlflow_which_know_the_sweep(sweeps: Sweeps, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    outcome = sweeps.run(
+        tmp_path, "seed=0,1", *INSIDE, *QUIET[1:], "logger=[wandb,mlflow]", "logger.wandb.mode=offline"
+    )
+    assert outcome.code == 0, outcome.err
+    client = MlflowClient(f"sqlite:///{tmp_path / 'logs' / 'mlflow' / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name == "makemore"]
+    of_mlflow = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    jobs = job_dirs(tmp_path / "S")
+    assert len(jobs) == len(of_mlflow) == 2
+    for name, run_dir in jobs.items():
+        (of_wandb,) = offline_runs(run_dir)
+        assert (of_wandb.name, of_wandb.group, of_wandb.exit_code) == (name, "S", 0)
+        assert of_mlflow[name].data.tags["sweep"] == "S"
+        expected = json.loads((run_dir / "metrics.json").read_text())["val/nll"]
+        (final,) = of_wandb.points("final/val/nll").values()
+        assert final == of_mlflow[name].data.metrics["final/val/nll"] == expected
+        seed = json.loads((run_dir / "job.json").read_text())["differs"]["seed"]
+        assert of_wandb.config["seed"] == int(of_mlflow[name].data.params["seed"]) == seed

@@ -96,6 +96,7 @@ def test_a_target_within_a_list_is_refused_too(tmp_path: Path) -> None:
         "${oc.create:{_target_:os.system}}",
         "${now:%Y}",
         "${hydra:job.num}",
+        "${hydra:runtime.output_dir}/x",
         "${ oc.env:HOME }",
         "${eval:1}",
         "\\${oc.env:HOME}",
@@ -112,6 +113,11 @@ def test_nothing_outside_the_file_is_read(value: str, tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="asks for something outside the file") as caught:
         read_saved_config(saved(tmp_path, content))
     assert "secret" not in str(caught.value)
+
+
+def test_a_value_may_be_the_directory_of_the_run(tmp_path: Path) -> None:
+    content = OmegaConf.to_yaml({"trainer": {"max_steps": 1}, "data": {"path": "${hydra:runtime.output_dir}"}})
+    assert read_saved_config(saved(tmp_path, content)).trainer.max_steps == 1
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${a:b}"])

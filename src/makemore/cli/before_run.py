@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from makemore.cli.command import exit_on_error, exit_stack
 from makemore.cli.own_models import import_own_models
@@ -77,6 +78,10 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     make_paths_absolute(config.data)
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
+    with read_write(cfg.hydra.runtime):
+        cfg.hydra.runtime.output_dir = str(run_dir.absolute())
+    # as Hydra does when a run starts: values may refer to its part, such as to the run's directory
+    HydraConfig.instance().set_config(cfg)
     del cfg["hydra"]
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 

@@ -3,18 +3,15 @@
 The check before a run, the run itself and the vectorised launcher all begin with `assemble`, which writes nothing.
 """
 
-import inspect
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import lightning as L
 import torch
-from hydra.errors import InstantiationException
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
@@ -26,6 +23,8 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line, one_of, real_number, true_or_false, whole_number
 from makemore.overrides import set_threads
 from makemore.runs.directory import check_writable
+from makemore.runs.instantiating import instantiate
+from makemore.runs.opening_loggers import LoggerMaker, makers_of
 from makemore.runs.outcome import Outcome
 from makemore.runs.planned_steps import planned
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
@@ -55,7 +54,7 @@ class Parts:
     model: LanguageModel  # with initial weights
     watchers: Watchers
     callbacks: list[L.Callback]  # those of cfg.callbacks
-    make_loggers: list[Callable[..., Logger]]  # each opens its files in `save_dir`
+    loggers: list[LoggerMaker]
     checkpoints: Checkpoints
     outcome: Outcome
 
@@ -153,13 +152,7 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     # configs saved by earlier versions have neither `mixture` nor `watch`
     true_or_false("mixture", cfg.get("mixture", False))
     watchers = Watchers(list(_named(cfg.get("watch") or {}, "watch").values()), names)
-    make_loggers = list(_named(cfg.logger, "logger").values())
-    for make in make_loggers:
-        try:
-            inspect.signature(make).bind(save_dir=str(run_dir))
-        except (TypeError, ValueError) as error:
-            needs = "each must have _partial_: true, and takes save_dir; see conf/logger/default.yaml"
-            raise UserError(f"logger: {error}; {needs}") from error
+    loggers = makers_of(cfg.logger)
     # which earlier versions did not have
     result = one_of("result", cfg.get("result", LAST), (BEST, LAST))
     patience = cfg.get("patience")
@@ -167,7 +160,7 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
         whole_number("patience", patience, at_least=1)
     checkpoints = Checkpoints(cfg.checkpoint_every, result, patience)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
-    of_run = watchers, list(callbacks.values()), make_loggers, checkpoints, outcome
+    of_run = watchers, list(callbacks.values()), loggers, checkpoints, outcome
     return Parts(composed, cfg, run_dir, data, model, *of_run)
 
 
@@ -220,15 +213,3 @@ def _named(config: Any, key: str, known: Mapping[str, Part] | None = None) -> di
     if not isinstance(group, dict):
         raise UserError(f"{key} must be things by name, not {group!r}; see conf/{key}/default.yaml")
     return {name: made for name, made in group.items() if made is not None}
-
-
-def instantiate(config: Any, key: str, **arguments: Any) -> Any:
-    """Instantiate a config group; an error of its target becomes a `UserError`."""
-    try:
-        return hydra.utils.instantiate(config, **arguments, _convert_="all")
-    except (InstantiationException, TypeError) as error:
-        # a TypeError is of a `_partial_` or `_recursive_` that is neither true nor false
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise UserError(f"{key}: {first_line(cause)}") from error

@@ -17,9 +17,10 @@ from makemore.inference.trained_model import load
 from makemore.models.network import Counted
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
-from makemore.pictures.picture import Picture, add_to_tensorboard, save
+from makemore.pictures.picture import Picture, save
+from makemore.runs.log_media import log_pictures
 from makemore.training.language_model import LanguageModel
-from makemore.training.loggers import MetricsCsv, tensorboards
+from makemore.training.loggers import MetricsCsv
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class LearningRateRangePlot(L.Callback):
         self.rates, self.nlls = (state_dict[name].tolist() for name in ("rates", "nlls"))
 
     def on_fit_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Draw the picture into the run's directory and TensorBoard."""
+        """Draw the picture into the run's directory, for its loggers too."""
         _show(trainer, [range_test_picture(self.rates, self.nlls)], Path(trainer.default_root_dir))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
@@ -116,10 +117,9 @@ class Pictures(L.Callback):
 
 
 def _show(trainer: L.Trainer, pictures: Sequence[Picture], directory: Path) -> None:
-    """Write pictures into a directory and into the run's TensorBoard."""
+    """Write pictures into a directory, and give them to the run's loggers."""
     paths = save(pictures, directory)
-    for writer in tensorboards(trainer.loggers):
-        add_to_tensorboard(writer, pictures, trainer.global_step)
+    log_pictures(trainer.loggers, pictures, directory, trainer.global_step)
     log.info("%s: %s", "picture" if len(pictures) == 1 else "pictures", paths[0] if len(pictures) == 1 else directory)
 
 

@@ -1,18 +1,16 @@
-"""Evaluate a run at its end: NLLs, samples and hyperparameters, in files, in TensorBoard and as a value."""
+"""Evaluate a run at its end: NLLs and samples, in files, for its loggers and as a value."""
 
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
 
 from makemore.checkpoints import BEST, LAST, step_of
 from makemore.data.corpus import Corpus
@@ -25,7 +23,7 @@ from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
-from makemore.runs.saved_config import flat
+from makemore.runs.log_media import hyperparameters, log_outcome
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
 
@@ -142,25 +140,9 @@ class Outcome(L.Callback):
         reference = reference_row(data.corpus, windows)
         metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
         _write_metrics(self.run_dir, metrics | reference.as_dict())
-        self._log_hyperparameters(loggers, weights.nlls)
+        finals = {split: nll.nats for split, nll in weights.nlls.items()}
+        log_outcome(loggers, hyperparameters(self.cfg), finals, steps)
         self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
-
-    def _log_hyperparameters(self, loggers: Sequence[Logger], nlls: dict[str, NLL]) -> None:
-        """Fill TensorBoard's HPARAMS tab: the config beside the final NLLs."""
-        keys = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
-        config: Any = OmegaConf.to_container(self.cfg, resolve=True)
-        values = flat({key: config[key] for key in keys})
-        # without Hydra's own; whole numbers beyond floats become text
-        parameters = {
-            key: str(value) if isinstance(value, int) and abs(value) > sys.float_info.max else value
-            for key, value in values.items()
-            if not key.endswith(("_partial_", "_target_"))
-        }
-        # a name of its own: as `val/nll` it would add a point at step 0 to that curve
-        metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
-        for logger in loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(parameters, metrics)
 
 
 # nats a character by which the validation NLL rises before a run is said to learn its text by heart

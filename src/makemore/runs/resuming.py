@@ -53,7 +53,9 @@ def take_over(config: DictConfig) -> None:
 
 def refuse_links(run_dir: Path) -> None:
     """Raise `UserError` where a file of a run is a symbolic link: a resume would write to wherever it leads."""
-    if links := [path for path in run_dir.rglob("*") if path.is_symlink()]:
+    # W&B makes links between its own files, and writes through none
+    of_wandb = run_dir / "wandb"
+    if links := [path for path in run_dir.rglob("*") if path.is_symlink() and of_wandb not in path.parents]:
         raise UserError(f"{links[0]}: is a symbolic link, through which resume does not write; put the file there")
 
 

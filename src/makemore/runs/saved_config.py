@@ -28,8 +28,9 @@ _MOVED = {
     "makemore.watching.numbers": "makemore.runs.watching.health",
     "makemore.watching.pages": "makemore.runs.watching.dashboards",
 }
-# ${a.b} alone: no resolver, which could read the environment, and no text that interpolation could turn into one
-_REFERENCE = re.compile(r"\$\{[\w.]+\}")
+# ${a.b} alone: no resolver, which could read the environment, and no text that interpolation could turn into one; but
+# for the directory of the run, as loggers name it
+_REFERENCE = re.compile(r"\$\{([\w.]+|hydra:runtime\.output_dir)\}")
 
 
 def saved_config_of(run_dir: Path) -> Path:

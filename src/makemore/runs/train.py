@@ -19,6 +19,8 @@ from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
 from makemore.runs.directory import sole_writer
+from makemore.runs.log_media import hyperparameters
+from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
 from makemore.training.loggers import rewind
@@ -77,10 +79,7 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     """
     checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)
-    try:
-        loggers = [make(save_dir=str(parts.run_dir)) for make in parts.make_loggers]
-    except (ImportError, TypeError, ValueError) as error:
-        raise UserError(f"logger: {first_line(error)}") from error
+    loggers = open_loggers(parts.loggers, parts.run_dir, hyperparameters(parts.cfg), parts.cfg.resume is not None)
     if parts.cfg.resume is not None:
         resuming.keep_max_steps(parts.run_dir, parts.composed.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):

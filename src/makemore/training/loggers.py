@@ -1,19 +1,20 @@
-"""Loggers of a run's metrics: TensorBoard, and `metrics.csv` with one row a logged step."""
+"""Loggers of a run's metrics: TensorBoard, `metrics.csv` with one row a logged step, and any other beside them."""
 
 import csv
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from lightning.fabric.utilities.logger import _convert_params
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
+from makemore.errors import first_line
 from makemore.files import PICTURES_SUFFIX
 
 log = logging.getLogger(__name__)
@@ -166,3 +167,38 @@ class MetricsCsv(Logger):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class Spared(Logger):
+    """Mixin of a logger beside the run's own files: what it fails at is a warning, and the run goes on without it."""
+
+    key: str  # in the config
+    failed = False
+
+    def attempt(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Call, unless an earlier call has failed."""
+        if self.failed:
+            return
+        try:
+            call(*arguments, **named)
+        except Exception as error:  # whatever a server, a database or a package raises
+            self.failed = True
+            log.warning("%s: %s; the run goes on without it", self.key, first_line(error))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics."""
+        self.attempt(super().log_metrics, metrics, step=step)  # type: ignore[safe-super]
+
+    def log_hyperparams(self, *arguments: Any, **named: Any) -> None:
+        """Log hyperparameters."""
+        self.attempt(super().log_hyperparams, *arguments, **named)  # type: ignore[safe-super]
+
+    def save(self) -> None:
+        """Save what is not saved yet."""
+        self.attempt(super().save)
+
+    def finalize(self, status: str) -> None:
+        """End the run there, which W&B's logger leaves to the end of the process."""
+        self.attempt(super().finalize, status)
+        if isinstance(self, WandbLogger):
+            self.attempt(lambda: self.experiment.finish(exit_code=int(status != "success")))

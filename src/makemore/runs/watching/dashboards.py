@@ -10,6 +10,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard._pytorch_graph import graph
 
 from makemore.models.network import Counted, build, trial_tokens
+from makemore.runs.log_media import log_samples
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import RunState, Watcher
 
@@ -46,10 +47,7 @@ class Names(Watcher):
         seen = state.data.corpus.lines_among(names)
         unseen = sum(name not in seen for name in names)
         repeated = len(names) - len(set(names))
-        # indented, Markdown shows names verbatim
-        shown = "\n".join(f"    {name}" for name in names)
-        for writer in state.writers:
-            writer.add_text("samples", shown, state.step)
+        log_samples(state.loggers, names, state.step)
         if names:
             state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # 1: not sealed, for inference only; 2: sealed, can be resumed
 FORMAT_VERSION = 2
 RECORD_KEY = RECORD
+# the tensors of an exported model, see `makemore.inference.exported`
+EXPORTED_WEIGHTS = "model.safetensors"
 _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
@@ -33,7 +35,8 @@ class DamagedCheckpointError(UserError):
 
     def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
         self.what = f"{path}: is {state} ({cause})"
-        super().__init__(f"{self.what}; use another one of the run")
+        exported = path.suffix in (".safetensors", ".json")
+        super().__init__(f"{self.what}; {'export the run again' if exported else 'use another one of the run'}")
 
 
 def record_of(
@@ -146,11 +149,17 @@ def find_newest(run_dir: str | Path) -> Path | None:
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint at `path`, or the newest intact one of the run there; raise `UserError` where none is."""
+    """Return the checkpoint at `path`, the newest intact one of the run there, or the weights of the export there.
+
+    Raises:
+        UserError: there is none of these.
+    """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
         run_dir = run_dir_of(path)
         if not newest_first(run_dir):
+            if (path / EXPORTED_WEIGHTS).is_file():
+                return path / EXPORTED_WEIGHTS
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         if (newest := find_newest(run_dir)) is None:
             raise UserError(f"{path}: none of its checkpoints is whole; train again")

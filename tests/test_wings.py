@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "makemore"
 # the lowest first; a module or a folder may import what stands before it
 ORDER = [
     *("errors", "files", "signals", "console", "overrides"),
-    *("data", "models", "checkpoints", "inference", "pictures", "training", "runs", "sweeps", "report", "export", "cli"),
+    *("data", "models", "checkpoints", "inference", "pictures", "training", "runs", "sweeps"),
+    *("report", "export", "cli"),
 ]
 MODULES = {
     path: ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")

@@ -147,7 +147,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _searchsorted(ordered: Any, values: Any, **_: Any) -> Any:
-    """Translate torch.searchsorted, for which ONNX has no operator, to a binary search of as many steps as it needs."""
+    """Translate torch.searchsorted, for which ONNX has no operator, to the steps of a binary search."""
     from onnxscript import opset18 as op
 
     # the place before the one that is sought, which is one of the `rest` places from here on, or their end

@@ -24,7 +24,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "transformer": {"embedding_dim": 8, "num_layers": 1, "num_heads": 2, "positions": "rotary", "tied": True},
     "wavenet": _SIZES | {"block_size": 4},
 }
-SMALL["mixture"] = {"parts": [{"architecture": name, "arguments": SMALL[name]} for name in SMALL]}
+_PARTS = ("kneser_ney", "bow", "transformer")
+SMALL["mixture"] = {"parts": [{"architecture": name, "arguments": SMALL[name]} for name in _PARTS]}
 # others that an export must not confuse
 MORE: dict[str, tuple[str, dict[str, Any]]] = {
     "learned positions": ("transformer", {"embedding_dim": 8, "num_layers": 2, "num_heads": 2, "block_size": 9}),
@@ -52,11 +53,14 @@ def network(architecture: str, text: Path, boundary: str = "shared", more: str |
     return built
 
 
-def checkpoint(run_dir: Path, text: Path, architecture: str, more: str | None = None) -> Path:
+def checkpoint(
+    run_dir: Path, text: Path, architecture: str, more: str | None = None, boundary: str = "shared"
+) -> Path:
     """Write the checkpoint of such a network into the directory of a run, and return its path."""
-    corpus = read_corpus(options(text))
+    corpus = read_corpus(options(text, boundary))
     arguments = SMALL[architecture] if more is None else MORE[more][1]
-    state = {f"network.{name}": tensor for name, tensor in network(architecture, text, more=more).state_dict().items()}
+    tensors = network(architecture, text, boundary, more).state_dict()
+    state = {f"network.{name}": tensor for name, tensor in tensors.items()}
     record = record_of(architecture, arguments, corpus.vocabulary, corpus.options, corpus.sha256, 7)
     files.write_sealed({"state_dict": state, RECORD_KEY: record}, path := path_of(run_dir, 7))
     return path

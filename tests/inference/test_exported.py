@@ -35,15 +35,13 @@ def exported(text: Path, tmp_path: Path) -> Path:
     return export(every_model.checkpoint(tmp_path / "run", text, "ngram"), tmp_path / "exported")
 
 
-# a mixture has all others
+_ALL = [(name, None) for name in every_model.SMALL] + [(name, more) for more, (name, _) in every_model.MORE.items()]
+
+
 @pytest.mark.parametrize(
     ("architecture", "more"),
-    [("mixture", None), ("transformer", None)]
-    + [
-        pytest.param(name, more, marks=pytest.mark.full)
-        for name, more in [(name, None) for name in every_model.SMALL if name not in ("mixture", "transformer")]
-        + [(name, more) for more, (name, _) in every_model.MORE.items()]
-    ],
+    # a mixture has three of them
+    [pytest.param(*each, marks=[] if each[0] in ("mixture", "ngram") else pytest.mark.full) for each in _ALL],
 )
 def test_every_model_comes_back_to_the_bit(architecture: str, more: str | None, text: Path, tmp_path: Path) -> None:
     checkpoint = every_model.checkpoint(tmp_path / "run", text, architecture, more)

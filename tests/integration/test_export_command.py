@@ -1,4 +1,4 @@
-"""Checks scripts/export.py: it takes what the other commands take, they take what it leaves, and errors are one line."""
+"""Checks scripts/export.py: what it takes, that other commands take what it leaves, errors in one line."""
 
 import importlib.util
 import json

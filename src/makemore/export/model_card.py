@@ -21,32 +21,27 @@ import makemore
 model = makemore.load(".")  # this directory
 model.nll(["emma"])  # nats a character
 model.sample(10, seed=1)"""
-_WINDOWS = """\
+_SESSION = """\
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-use = json.load(open("config.json", encoding="utf-8"))["onnx"]
+use = json.loads(Path("config.json").read_text(encoding="utf-8"))["onnx"]
 session = onnxruntime.InferenceSession("model.onnx")
 rng = np.random.default_rng(1)
+"""
+_WINDOWS = """\
 context, item = [use["start"]] * use["block_size"], ""
 while True:
-    (log_probs,) = session.run(None, {"contexts": np.array([context], dtype=np.int64).reshape(1, -1)})
+    (log_probs,) = session.run(None, {"contexts": np.array([context], dtype=np.int64)})
     token = int(np.argmax(log_probs[0] + rng.gumbel(size=log_probs.shape[1])))  # a draw from the distribution
     if token == use["end"]:
         break
     context, item = [*context, token][1:], item + use["tokens"][token]
 print(item)"""
 _STEPS = """\
-import json
-
-import numpy as np
-import onnxruntime
-
-use = json.load(open("config.json", encoding="utf-8"))["onnx"]
-session = onnxruntime.InferenceSession("model.onnx")
-rng = np.random.default_rng(1)
 states = [np.full((1, *each["shape"]), each["fill"], dtype=each["dtype"]) for each in use["states"]]
 token, item = use["start"], ""
 for _ in range(use["block_size"]):
@@ -91,7 +86,7 @@ def model_card(data: RunData, form: OnnxForm | None, license_id: str | None) -> 
         parts += [
             f"`model.onnx` takes {what}, and needs onnxruntime alone. It was compared with the checkpoint on "
             f"{NUM_CONTEXTS:,} contexts.",
-            _code(_STEPS if form.states else _WINDOWS, "python"),
+            _code(_SESSION + (_STEPS if form.states else _WINDOWS), "python"),
         ]
     return "\n\n".join(parts) + "\n"
 

@@ -24,6 +24,8 @@ def checked(text: Path, architecture: str, boundary: str = "shared", more: str |
     form = onnx_form(network, vocabulary)
     assert greatest_difference(form, network, vocabulary) <= TOLERANCE
     onnx.checker.check_model(form.content)
+    # nor where the code is
+    assert b".py" not in form.content
     return form
 
 

@@ -47,6 +47,7 @@ def test_an_export_of_the_best_checkpoint(trained: Path, command: Command, tmp_p
     )
 
 
+@pytest.mark.usefixtures("without_onnx")
 def test_errors_are_one_line_and_leave_nothing(
     trained: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,9 +59,8 @@ def test_errors_are_one_line_and_leave_nothing(
         ((trained, "output=out", "license=My own"), "license=My own is not an identifier"),
         ((trained, f"output={trained}"), "holds other things, such as "),
         ((trained, f"output={trained / 'metrics.json'}"), "is there already and no directory"),
-        ((trained, f"output={trained / 'metrics.json' / 'out'}"), "cannot be written: Not a directory"),
+        ((trained, f"output={trained / 'metrics.json' / 'out'}"), "cannot be written: "),
     ):
-        monkeypatch.setattr("makemore.export.write_export._checked_form", lambda _model: (None, None))
         assert says in command("export", *arguments).error
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(

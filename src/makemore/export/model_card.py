@@ -36,6 +36,8 @@ _WINDOWS = """\
 context, item = [use["start"]] * use["block_size"], ""
 while True:
     (log_probs,) = session.run(None, {"contexts": np.array([context], dtype=np.int64)})
+    if use["start"] != use["end"]:
+        log_probs[:, use["start"]] = -np.inf  # stands in no item
     token = int(np.argmax(log_probs[0] + rng.gumbel(size=log_probs.shape[1])))  # a draw from the distribution
     if token == use["end"]:
         break
@@ -47,6 +49,8 @@ token, item = use["start"], ""
 for _ in range(use["block_size"]):
     named = {f"state_{number}": state for number, state in enumerate(states)}
     log_probs, *states = session.run(None, {"token": np.array([token]), **named})
+    if use["start"] != use["end"]:
+        log_probs[:, use["start"]] = -np.inf  # stands in no item
     token = int(np.argmax(log_probs[0] + rng.gumbel(size=log_probs.shape[1])))  # a draw from the distribution
     if token == use["end"]:
         break
@@ -84,8 +88,8 @@ def model_card(data: RunData, form: OnnxForm | None, license_id: str | None) -> 
     if form is not None:
         what = "a step of a line, with its state" if form.states else "contexts"
         parts += [
-            f"`model.onnx` takes {what}, and needs onnxruntime alone. It was compared with the checkpoint on "
-            f"{NUM_CONTEXTS:,} contexts.",
+            f"`model.onnx` takes {what}, and needs onnxruntime and numpy alone. It was compared with the checkpoint "
+            f"on {NUM_CONTEXTS:,} contexts.",
             _code(_SESSION + (_STEPS if form.states else _WINDOWS), "python"),
         ]
     return "\n\n".join(parts) + "\n"

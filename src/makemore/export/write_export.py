@@ -49,12 +49,14 @@ def write_export(checkpoint: Path, output: Path, license_id: str | None = None) 
     if checkpoint.name == EXPORTED_WEIGHTS:
         raise UserError(f"{checkpoint}: is an export already; copy it, or export the run that it comes from")
     data = read_run_data(checkpoint)
-    check_output(output, data.name)
+    # its name, and that of the directory it is in, as every mixture is called mixture
+    run = data.name if data.run_dir is None else "/".join(data.run_dir.resolve().parts[-2:])
+    check_output(output, run)
     model = data.model
     form, difference = _checked_form(model)
     with naming_damage(checkpoint):
         record = read(checkpoint)[RECORD_KEY]
-        facts = {"run": data.name, "onnx": None if form is None else _use(form, model)}
+        facts = {"run": run, "onnx": None if form is None else _use(form, model)}
         files = exported_files(model.network.state_dict(), record, **facts)
     if form is not None:
         files[ONNX] = form.content

@@ -103,11 +103,11 @@ class KneserNey(Counted):
 
     def _by_recursion(self, contexts: Tensor) -> Tensor:
         """Return the probabilities (B, V) as the class states them: more work, but no size depends on the contexts."""
-        size = self.vocab_size
-        tokens = torch.arange(size)
-        node = torch.zeros(contexts.shape[0], dtype=torch.int64)
+        size, rows, device = self.vocab_size, contexts.shape[0], contexts.device
+        tokens = torch.arange(size, device=device)
+        node = torch.zeros(rows, dtype=torch.int64, device=device)
         seen = node == 0
-        found = torch.full((contexts.shape[0], size), 1 / size, dtype=torch.float64)
+        found = torch.full((rows, size), 1 / size, dtype=torch.float64, device=device)
         for level in range(self.order):
             wanted = node.unsqueeze(1) * size + tokens
             pair = torch.searchsorted(self.pairs, wanted).clamp(max=len(self.pairs) - 1)

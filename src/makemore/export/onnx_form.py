@@ -130,9 +130,11 @@ def _traced(
         except torch.onnx.errors.OnnxExporterError as error:
             raise UserError(f"torch.onnx cannot translate the network: {first_line(error)}") from error
     assert program is not None
-    # where the code was on this machine, at each node
-    for each in (program.model.graph, *program.model.graph.all_nodes(), *program.model.functions.values()):
-        each.metadata_props.clear()
+    # where the code is on this machine
+    graph = program.model.graph
+    graph.metadata_props.clear()
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
     content: bytes = program.model_proto.SerializeToString()
     return content
 

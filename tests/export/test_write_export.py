@@ -81,7 +81,8 @@ def test_an_export_has_all_that_others_need(
 def test_the_card_of_a_network_over_lines_runs_too(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_export(run(tmp_path / "first", text, "transformer"), tmp_path / "out")
+    export = write_export(run(tmp_path / "first", text, "transformer"), tmp_path / "out")
+    assert export.difference is not None
     assert re.fullmatch(r"[a-z]*\n", run_card(tmp_path / "out", monkeypatch, capsys)[1])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line
 from makemore.export.onnx_form import OnnxForm
-from makemore.inference.sampling import samples
+from makemore.inference.sampling import SamplingOptions, samples
 from makemore.models.network import Network
 
 NUM_CONTEXTS = 1000
@@ -50,7 +50,8 @@ def trial_lines(network: Network, vocabulary: Vocabulary) -> Tensor:
     rows = -(-NUM_CONTEXTS // length)
     lines = torch.randint(vocabulary.size, (rows, length), generator=torch.Generator().manual_seed(0))
     lines[:, 0] = vocabulary.start
-    items = islice(samples(network, vocabulary, seed=0), len(lines[::2]))
+    options = SamplingOptions(max_length=max(length - 1, 1))
+    items = islice(samples(network, vocabulary, 0, options), len(lines[::2]))
     for line, item in zip(lines[::2], items, strict=True):
         tokens = [*vocabulary.encode(item), vocabulary.end][: length - 1]
         line[1 : len(tokens) + 1] = torch.tensor(tokens)

@@ -17,7 +17,8 @@ def load(path: str | Path, *, which: str = "last") -> "TrainedModel":
 
     Args:
         path: a checkpoint; the directory of a run; that of a sweep, for its best job; "latest", for the newest run
-            below `logs`; or a glob pattern of checkpoints or runs, for the newest of them.
+            below `logs`; a glob pattern of checkpoints or runs, for the newest of them; or the directory of an export
+            or its `model.safetensors`.
         which: of a run, "last" is its newest whole checkpoint, "best" the best by validation NLL.
 
     Raises:

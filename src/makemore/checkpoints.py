@@ -27,6 +27,8 @@ FORMAT_VERSION = 2
 RECORD_KEY = RECORD
 # which weights a run hands on, the best by validation NLL or the last: in the state of the callback that saves
 RESULT, BEST, LAST = "result", "best", "last"
+# the tensors of an exported model, see `makemore.inference.exported`
+EXPORTED_WEIGHTS = "model.safetensors"
 _NAME = re.compile(r"(best-)?step-(\d+)\.ckpt")
 
 
@@ -35,7 +37,8 @@ class DamagedCheckpointError(UserError):
 
     def __init__(self, path: Path, cause: str, state: str = "damaged") -> None:
         self.what = f"{path}: is {state} ({cause})"
-        super().__init__(f"{self.what}; use another one of the run")
+        exported = path.suffix in (".safetensors", ".json")
+        super().__init__(f"{self.what}; {'export the run again' if exported else 'use another one of the run'}")
 
 
 def record_of(
@@ -148,15 +151,20 @@ def find_newest(run_dir: str | Path) -> Path | None:
 
 
 def find(path: str | Path, which: str | None = None) -> Path:
-    """Return the checkpoint at `path`, or that of the run there; raise `UserError` where none is intact.
+    """Return the checkpoint at `path`, or that of the run there, or the weights of the export there.
 
     Of a run, "last" is the newest intact checkpoint, "best" the best by validation NLL, and None the one of these that
     the run hands on, by its config.
+
+    Raises:
+        UserError: there is none of these.
     """
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if path.is_dir():
         run_dir = run_dir_of(path)
         if not newest_first(run_dir):
+            if (path / EXPORTED_WEIGHTS).is_file():
+                return path / EXPORTED_WEIGHTS
             raise UserError(f"{path}: has no checkpoints/step-*.ckpt; name a run's directory or a checkpoint")
         if (newest := find_newest(run_dir)) is None:
             raise UserError(f"{path}: none of its checkpoints is whole; train again")

@@ -8,6 +8,7 @@ import hashlib
 import math
 import mmap
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -63,6 +64,32 @@ def replacing(path: Path) -> Iterator[BufferedRandom]:
                 os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Write a directory whole or not at all: yield a temporary one that takes the place of `path` at the end.
+
+    If the block raises, nothing is left behind, and what was at `path` stays.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (path.with_name(f".{path.name}.{uuid4().hex}.{kind}") for kind in ("tmp", "old"))
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        # two renamings: killed between them, it leaves the old one under its other name
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for directory in (temporary, old):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

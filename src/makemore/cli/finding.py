@@ -25,9 +25,9 @@ def find_checkpoint(path: str | Path, which: str | None = None) -> Path:
     """Return the checkpoint that a user names, and log which where there was a choice; raise `UserError` for none.
 
     `path` is a checkpoint; the directory of a run; that of a sweep, for its best job; `latest`, for the newest run
-    below `logs`; or a glob pattern of checkpoints or runs, for the newest of them. What exists under that very name
-    comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL, and None what its
-    config hands on.
+    below `logs`; a glob pattern of checkpoints or runs, for the newest of them; or an export. What exists under that
+    very name comes first. Of a run, "last" is the newest whole checkpoint, "best" the best by validation NLL, and None
+    what its config hands on.
     """
     one_of("which", which, (None, LAST, BEST))
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))

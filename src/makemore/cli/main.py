@@ -16,6 +16,7 @@ COMMANDS = {
     "sample": "new items, one a line",
     "report": "tables, charts and pictures of runs and sweeps, as one HTML file",
     "mix": "several trained models as one",
+    "export": "a trained model as files for others: safetensors, ONNX, a model card",
 }
 # those with overrides, which Hydra's shell completion knows
 HYDRA_COMMANDS = ("train", "evaluate", "score", "sample")

@@ -1,4 +1,4 @@
-"""Trained models, loaded from checkpoints.
+"""Trained models, loaded from checkpoints and exports.
 
 A checkpoint records the registered name and the arguments of the network, the vocabulary, the text and its split. Only
 the registry instantiates what it names.
@@ -12,12 +12,13 @@ from typing import Any
 
 from torch import Tensor
 
-from makemore.checkpoints import RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
+from makemore.checkpoints import EXPORTED_WEIGHTS, RECORD_KEY, DamagedCheckpointError, find, naming_damage, read
 from makemore.data.options import CorpusOptions
 from makemore.data.text import locate, normalized, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, true_or_false, whole_number
 from makemore.inference import sampling
+from makemore.inference.exported import read_exported
 from makemore.inference.sampling import SamplingOptions, samples
 from makemore.inference.scoring import score
 from makemore.models.network import Network, restore
@@ -120,13 +121,13 @@ def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load(path: str | Path) -> TrainedModel:
-    """Load a trained model from a checkpoint, or from the newest of a run's directory.
+    """Load a trained model from a checkpoint, from the newest of a run's directory, or from an export.
 
     Raises:
         UserError: a missing, truncated or foreign checkpoint, or one of a newer format.
     """
     path = find(path)
-    checkpoint = read(path)
+    checkpoint = read_exported(path) if path.name == EXPORTED_WEIGHTS else read(path)
     try:
         with naming_damage(path):
             own = checkpoint[RECORD_KEY]

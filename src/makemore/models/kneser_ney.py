@@ -70,6 +70,8 @@ class KneserNey(Counted):
 
     def forward(self, contexts: Tensor) -> Tensor:
         """Return float64 log-probabilities (B, V) for contexts (B, T); uniform before counting."""
+        if torch.compiler.is_exporting():
+            return self._by_recursion(contexts).log()
         size, device = self.vocab_size, contexts.device
         # the root is on the path of every context
         first = int(torch.searchsorted(self.pairs, size))
@@ -98,6 +100,24 @@ class KneserNey(Counted):
         probabilities = (left[0].unsqueeze(1) * unigrams).flatten()
         probabilities.index_add_(0, place, left[levels + 1, row][which] * self.shares[pair])
         return probabilities.log_().view(-1, size)
+
+    def _by_recursion(self, contexts: Tensor) -> Tensor:
+        """Return the probabilities (B, V) as the class states them: more work, but no size depends on the contexts."""
+        size, rows, device = self.vocab_size, contexts.shape[0], contexts.device
+        tokens = torch.arange(size, device=device)
+        node = torch.zeros(rows, dtype=torch.int64, device=device)
+        seen = node == 0
+        found = torch.full((rows, size), 1 / size, dtype=torch.float64, device=device)
+        for level in range(self.order):
+            wanted = node.unsqueeze(1) * size + tokens
+            pair = torch.searchsorted(self.pairs, wanted).clamp(max=len(self.pairs) - 1)
+            share = torch.where(self.pairs[pair] == wanted, self.shares[pair], 0.0)
+            found = torch.where(seen.unsqueeze(1), share + self.backoffs[node].unsqueeze(1) * found, found)
+            if level < self.block_size:
+                edge = node * size + contexts[:, self.block_size - 1 - level]
+                node = torch.searchsorted(self.edges, edge).clamp(max=len(self.edges) - 1)
+                seen = seen & (self.edges[node] == edge)
+        return found
 
     def most_common(self) -> list[tuple[tuple[int, ...], int]]:
         """See `Counted`."""

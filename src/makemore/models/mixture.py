@@ -40,7 +40,7 @@ class Mixture(SequenceNetwork):
             raise UserError(f"{what}, the most that another part sees; leave one of them out")
         self.register_buffer("weights", torch.full((len(built),), 1 / len(built), dtype=torch.float64))
         # tensors in the state of each part
-        self._sizes = [0] * len(built)
+        self.state_sizes = [0] * len(built)
 
     def forward(self, tokens: Tensor | PackedSequence, key: Tensor | None = None) -> Tensor:
         """Return the float64 log-probabilities (B, T, V) after each of padded tokens (B, T)."""
@@ -59,8 +59,8 @@ class Mixture(SequenceNetwork):
         """See `SequenceNetwork`; the state has those of the parts, and the last tokens (B, T) of each over windows."""
         found, new, first = [], list[Tensor](), 0
         for number, part in enumerate(self.parts):
-            before = None if state is None else state[first : first + self._sizes[number]]
-            first += self._sizes[number]
+            before = None if state is None else state[first : first + self.state_sizes[number]]
+            first += self.state_sizes[number]
             after: State
             if part.reads == "lines":
                 logits, after = part.step(tokens, before)
@@ -68,7 +68,7 @@ class Mixture(SequenceNetwork):
                 last = tokens.unsqueeze(1).expand(-1, part.block_size) if before is None else before[0]
                 contexts = torch.cat((last, tokens.unsqueeze(1)), 1)[:, 1 : part.block_size + 1]
                 logits, after = part(contexts), (contexts,)
-            self._sizes[number] = len(after)
+            self.state_sizes[number] = len(after)
             found.append(logits)
             new += after
         return self._mixed(found), tuple(new)

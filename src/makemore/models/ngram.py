@@ -63,7 +63,7 @@ class NGram(Counted):
 
     def _code(self, contexts: Tensor) -> Tensor:
         """Return the codes (B,) of contexts, in the same order as the contexts."""
-        code = torch.zeros(len(contexts), dtype=torch.int64, device=contexts.device)
+        code = torch.zeros(contexts.shape[0], dtype=torch.int64, device=contexts.device)
         for position in range(self.block_size):
             code = code * self.vocab_size + contexts[:, position]
         return code

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from makemore.checkpoints import RECORD_KEY, checkpoints_of, directory_of, find, read
+from makemore.checkpoints import checkpoints_of, directory_of, find
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
 from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
@@ -74,8 +74,7 @@ def read_run_data(path: Path) -> RunData:
     path = find(path)
     model = load(path)
     run_dir = path.parent.parent if path.parent.name == directory_of("").name else None
-    record = read(path)[RECORD_KEY]["model"]
-    data = RunData(model, record["architecture"], record["arguments"], run_dir)
+    data = RunData(model, model.architecture, model.arguments, run_dir)
     if run_dir is not None and not isinstance(model.network, Mixture):
         _read_run_dir(data, run_dir)
     try:

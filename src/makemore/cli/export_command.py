@@ -17,14 +17,14 @@ onnxruntime on 1,000 contexts; a model card in the form that model hubs take; of
 _EXAMPLES = """\
 keys:
   output=DIR     for the export; one of the same run is replaced, anything else is left alone
-  which=last     of a run: last is its newest checkpoint, best the one with the lowest validation NLL
+  which=null     of a run: null is what it hands on (its result=), best the lowest validation NLL, last the newest
   license=ID     of the text, as model hubs name it, for the card
 
 examples:
   makemore export logs/train/runs/first output=first
   makemore export latest output=newest                          the newest run below logs/
   makemore export logs/sweep_lr/multiruns/* output=best         the best job of a sweep
-  makemore export logs/train/runs/first which=best output=best license=cc0-1.0
+  makemore export logs/train/runs/first which=last output=last license=cc0-1.0
   makemore export logs/train/runs/first/mixture output=mixture  with Kneser-Ney
 
 From a checkout, python scripts/export.py is the same command. The rest is in docs/export.md."""
@@ -57,12 +57,12 @@ def _export(arguments: Namespace) -> None:
 
 
 def _parsed(arguments: list[str]) -> Namespace:
-    keys: dict[str, str | None] = {"which": "last", "output": None, "license": None}
+    keys: dict[str, str | None] = {"which": None, "output": None, "license": None}
     rest = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in keys:
-            keys[key] = value
+            keys[key] = None if value == "null" else value
         else:
             rest.append(argument.removeprefix("ckpt_path="))
     parser = ArgumentParser(description=_HELP, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter)

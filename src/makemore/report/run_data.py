@@ -86,11 +86,11 @@ def read_run_data(path: Path) -> RunData:
     windows = counted_splits(data.corpus, model.network)
     data.reference = reference_row(data.corpus, windows)
     try:
-        data.nlls[_weights(path)] = split_nlls(model.network, windows)
+        data.nlls[_weights(model)] = split_nlls(model.network, windows)
         for other_path in _best_and_last(run_dir) if run_dir is not None else []:
             other = load(other_path)
             if other.step != model.step:
-                data.nlls[_weights(other_path)] = split_nlls(other.network, windows)
+                data.nlls[_weights(other)] = split_nlls(other.network, windows)
     except UserError as error:
         data.problems.append(str(error))
     return data
@@ -100,10 +100,10 @@ def _best_and_last(run_dir: Path) -> list[Path]:
     return [*checkpoints_of(run_dir, best=True)[-1:], *checkpoints_of(run_dir)[-1:]]
 
 
-def _weights(path: Path) -> str:
-    """Describe the weights of a checkpoint of a run, or outside a run."""
-    step = f"step {read(path)[RECORD_KEY]['step']:,}"
-    return f"best by validation, {step}" if path.name.startswith("best-") else step
+def _weights(model: TrainedModel) -> str:
+    """Describe the weights of a checkpoint."""
+    step = f"step {model.step:,}"
+    return f"best by validation, {step}" if model.path.name.startswith("best-") else step
 
 
 def _read_run_dir(data: RunData, run_dir: Path) -> None:

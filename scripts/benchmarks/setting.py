@@ -169,7 +169,7 @@ class Setting:
         """The trained MLP of the lessons."""
         run_dir = Path(tempfile.mkdtemp(dir=self.directory))
         overrides = ["experiment=lessons/mlp", self.data, f"trainer.max_steps={self.sizes.steps}"]
-        return load(run(overrides, run_dir).checkpoint)
+        return load(run(overrides, run_dir).weights.checkpoint)
 
     @cached_property
     def trained(self) -> Parameters:

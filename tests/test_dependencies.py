@@ -51,8 +51,8 @@ def test_what_is_locked_is_locked_to_one_release() -> None:
 
 def test_the_launchers_and_the_sweeper_come_together_and_all_extras_are_tested() -> None:
     sweeps, *_ = EXTRAS["sweeps"]
-    assert Requirement(sweeps).extras == EXTRAS.keys() - {"sweeps", "xla", "dev"}
-    assert Requirement(EXTRAS["dev"][0]).extras == {"sweeps", "xla"}
+    assert Requirement(sweeps).extras == EXTRAS.keys() - {"sweeps", "xla", "playground", "dev"}
+    assert Requirement(EXTRAS["dev"][0]).extras == {"sweeps", "xla", "playground"}
 
 
 @pytest.mark.full

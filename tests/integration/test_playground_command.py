@@ -12,10 +12,10 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from served_page import serving
 from trials import ROOT
 
 import makemore
+from browser.playground import serving
 from makemore.playground.model_view import views_of
 
 Command = Callable[..., Any]
@@ -36,8 +36,8 @@ def test_what_is_no_model_is_one_line(command: Command, tmp_path: Path) -> None:
         ("top=9", "top must be a whole number from 1 to 4, not '9'"),
     ],
 )
-def test_a_wrong_key_is_one_line(key: str, error: str, command: Command, trained: Path) -> None:
-    assert error in command("playground", trained, key).error
+def test_a_wrong_key_is_one_line(key: str, error: str, command: Command) -> None:
+    assert error in command("playground", "latest", key).error
 
 
 def test_a_port_in_use_is_one_line(command: Command, trained: Path) -> None:

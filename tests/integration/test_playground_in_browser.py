@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from served_page import serving
 
 import makemore
 from browser.chromium import PATH, chromium
+from browser.playground import serving
 from makemore.playground.model_view import views_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
@@ -38,7 +38,7 @@ def url(trained: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Open]:
+def open_page(url: str, browser: Browser) -> Iterator[Open]:
     """Open the page, and see at the end that it was content and asked this machine alone."""
     complaints: list[str] = []
     requests: list[str] = []

@@ -39,13 +39,14 @@ def main() -> None:
 
 
 def _play(paths: list[str], top: str, port: str) -> None:
-    from makemore.cli.finding import load_models
+    most, number = _whole("top", top, 1, _MOST), _whole("port", port, 0, 65535)
+    from makemore.cli.finding import load_models  # seconds, which a wrong number need not wait for
     from makemore.cli.own_models import import_own_models
     from makemore.overrides import install, set_threads
 
     set_threads(1)
     import_own_models()
-    models = load_models(paths, _whole("top", top, 1, _MOST))
+    models = load_models(paths, most)
     if len(models) > _MOST:
         raise UserError(f"{len(models)} models are given; at most {_MOST} have room side by side, name fewer")
     try:
@@ -57,12 +58,14 @@ def _play(paths: list[str], top: str, port: str) -> None:
         ) from error
     from makemore.playground.model_view import views_of
 
-    listening = listen(_whole("port", port, 0, 65535))
+    listening = listen(number)
     views = views_of(models)
     app = application(views)
     for view in views:
         view.known.start()
     PageServer(app, listening, lambda url: print(f"{url} (Ctrl-C ends it)", flush=True)).serve_page()
+    for view in views:
+        view.known.stop()
 
 
 def _whole(key: str, value: str, at_least: int, at_most: int) -> int:

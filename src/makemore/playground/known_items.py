@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from makemore.inference.scoring import item_nlls
 from makemore.inference.trained_model import TrainedModel
 
 # items scored at once
-_CHUNK = 2000
+_CHUNK = 500
 # the most items that a word is ranked among, and compared with: evenly spaced, where the text has more
 _RANKED, _COMPARED = 50_000, 200_000
 # the most edits between a word and an item near it
@@ -46,6 +46,7 @@ class KnownItems:
         self.items: list[str] | None = None
         self.nlls: list[float] | None = None
         self._model = model
+        self._stopped = Event()
         self._thread = Thread(target=self._read_and_score, daemon=True)
 
     def start(self) -> None:
@@ -56,6 +57,11 @@ class KnownItems:
         """Wait until all is read and scored."""
         self._thread.join()
 
+    def stop(self) -> None:
+        """Leave it at what is done, for the process to end: torch cannot be interrupted in the middle."""
+        self._stopped.set()
+        self.wait()
+
     def _read_and_score(self) -> None:
         try:
             self.items = sorted(self._model.seen())
@@ -63,6 +69,8 @@ class KnownItems:
             nlls: list[float] = []
             # neighbours in a sorted list share prefixes, which a network over lines takes once
             for first in range(0, len(ranked), _CHUNK):
+                if self._stopped.is_set():
+                    return
                 chunk = ranked[first : first + _CHUNK]
                 nlls += item_nlls(self._model.network, self._model.vocabulary, chunk).tolist()
             self.nlls = sorted(nlls)

@@ -1,5 +1,6 @@
 """The page in Gradio: a box that answers every letter, and the controls of what is made up."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from html import escape
@@ -38,6 +39,11 @@ _POLICY = (
 
 def application(views: Sequence[ModelView]) -> FastAPI:
     """Return the page of models side by side, for a server on this machine."""
+    # where an event loop runs, Gradio makes none, which it would never close
+    return asyncio.run(_application(views))
+
+
+async def _application(views: Sequence[ModelView]) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # a page of another site cannot reach it by a name of its own for this machine
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])

@@ -1,4 +1,4 @@
-"""A playground served by a thread of the test."""
+"""A playground served by a thread of this process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -17,12 +17,18 @@ def serving(views: Sequence[ModelView]) -> Iterator[str]:
     for view in views:
         view.known.start()
         view.known.wait()
-    urls: Queue[str] = Queue()
-    server = PageServer(application(views), listen(0), urls.put)
-    thread = Thread(target=server.serve_page)
+    urls, servers = Queue[str](), Queue[PageServer]()
+
+    def serve() -> None:
+        # the main thread may run Playwright's event loop
+        server = PageServer(application(views), listen(0), urls.put)
+        servers.put(server)
+        server.serve_page()
+
+    thread = Thread(target=serve)
     thread.start()
     try:
-        yield urls.get(timeout=60)
+        yield urls.get(timeout=600)
     finally:
-        server.should_exit = True
+        servers.get(timeout=600).should_exit = True
         thread.join()

@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import makemore
-from browser.chromium import PATH, chromium
 from browser.playground import serving
 from makemore.playground.model_view import views_of
 
@@ -19,14 +18,6 @@ DESK = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 LOOKS = pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"])
 Open = Callable[[dict[str, Any]], Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if PATH is None:
-        pytest.skip("there is no Chromium or Chrome on this machine")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ class ModelView:
             return self.heading() + panels.error_line(str(error))
 
     def make_up(self, typed: str, n: int, seed: int, temperature: float, top_k: int, unseen: bool) -> str:
-        """Return items that begin with what is typed as HTML; `top_k` is the number of likeliest tokens, 0 for all."""
+        """Return items that begin with what is typed as HTML; `top_k` is 0 for all tokens."""
         found: list[str] = []
         try:
             beginning = self._accepted(typed)

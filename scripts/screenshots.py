@@ -1,21 +1,25 @@
-"""Take the README's screenshots in headless Chromium: python scripts/screenshots.py LOGS REPORT_HTML.
+"""Take the README's screenshots in headless Chromium: python scripts/screenshots.py LOGS REPORT_HTML MODEL...
 
-TensorBoard's Custom Scalars page over LOGS goes to docs/tensorboard.png, the top of the report to docs/report.png. It
-needs the dev extra and Chromium or Chrome.
+TensorBoard's Custom Scalars page over LOGS goes to docs/tensorboard.png, the top of the report to docs/report.png, the
+playground of the models to docs/playground.png. It needs the dev extra and Chromium or Chrome.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from makemore.cli.command import exit_on_error
 from makemore.errors import UserError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WIDTH, HEIGHT = 1280, 780
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Start TensorBoard and a browser, and take both screenshots."""
+    """Start TensorBoard, a playground and a browser, and take the screenshots."""
     from browser.chromium import chromium
     from browser.tensorboard import tensorboard
 
@@ -36,7 +40,26 @@ def main(arguments: argparse.Namespace) -> None:
         page.screenshot(
             path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 2000}, full_page=True
         )
-    print(DOCS / "tensorboard.png", DOCS / "report.png", sep="\n")
+        take_playground(browser, arguments.models)
+    print(*(DOCS / f"{name}.png" for name in ("tensorboard", "report", "playground")), sep="\n")
+
+
+def take_playground(browser: "Browser", models: list[str]) -> None:
+    """Type a beginning into the page of some models."""
+    from browser.playground import serving
+    from makemore.cli.finding import load_models
+    from makemore.playground.model_view import views_of
+
+    with serving(views_of(load_models(models, 1))) as url:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.goto(url)
+        page.locator(".bars").first.wait_for()
+        page.locator(".items").first.wait_for()
+        page.locator("#typed textarea").fill("emma")
+        page.locator(".cell").nth(4).wait_for()
+        page.get_by_role("button", name="Make up").click()
+        page.locator('.items [data-type^="emma"]').first.wait_for()
+        page.screenshot(path=DOCS / "playground.png", full_page=True)
 
 
 def parsed() -> argparse.Namespace:
@@ -44,6 +67,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", type=Path, metavar="LOGS", help="the directory that TensorBoard shows")
     parser.add_argument("report", type=Path, metavar="REPORT_HTML", help="a page written by scripts/report.py")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="the run of a model, or its checkpoint")
     return parser.parse_args()
 
 

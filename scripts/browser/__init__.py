@@ -1,1 +1,1 @@
-"""Headless Chromium and a TensorBoard to visit with it, for screenshots.py and the tests of reports."""
+"""Headless Chromium, and a TensorBoard and a playground to visit with it, for screenshots.py and tests."""

@@ -3,13 +3,17 @@
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trials
 from trials import ROOT, Outcome
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 Command = Callable[..., Outcome]
 
@@ -65,3 +69,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.l2=0.01",
     )
     return trials.train(tmp_path_factory.mktemp("trained") / "cwd", *short)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Headless Chromium or Chrome; where there is none, its tests are skipped."""
+    from browser.chromium import PATH, chromium
+
+    if PATH is None:
+        pytest.skip("there is no Chromium or Chrome on this machine")
+    with chromium() as started:
+        yield started

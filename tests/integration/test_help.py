@@ -74,7 +74,7 @@ def test_help_has_five_examples_that_compose_and_keys_that_there_are(name: str) 
         assert meaning
 
 
-@pytest.mark.parametrize("name", ["export", "mix", "report"])
+@pytest.mark.parametrize("name", ["export", "mix", "playground", "report"])
 def test_help_of_the_others_has_five_examples_too(name: str, command: Command) -> None:
     assert command(name, "--help").out.count(f"\n  makemore {name} ") == 5
 

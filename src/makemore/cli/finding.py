@@ -90,7 +90,7 @@ def _finished_jobs(sweep_dir: Path) -> list["Job"]:
     return finished
 
 
-def models_to_mix(paths: Sequence[str], top: int) -> list["TrainedModel"]:
+def load_models(paths: Sequence[str], top: int) -> list["TrainedModel"]:
     """Load the models at some paths: each a checkpoint, a run, or a sweep, of which the `top` best jobs are taken.
 
     The same checkpoint counts once. Raises `UserError` as `find_checkpoint` does.

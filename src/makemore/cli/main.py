@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "tables, charts and pictures of runs and sweeps, as one HTML file",
     "mix": "several trained models as one",
     "export": "a trained model as files for others: safetensors, ONNX, a model card",
+    "playground": "a page that answers what is typed",
 }
 # those with overrides, which Hydra's shell completion knows
 HYDRA_COMMANDS = ("train", "evaluate", "score", "sample")
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def _usage() -> str:
-    lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:12}{what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
             "Train, compare and sample small character-level language models.",

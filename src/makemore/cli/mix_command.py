@@ -36,7 +36,7 @@ def main() -> None:
 
 def _mix(paths: list[str], top: str, output: str | None) -> None:
     from makemore.checkpoints import newest_first
-    from makemore.cli.finding import models_to_mix
+    from makemore.cli.finding import load_models
     from makemore.cli.own_models import import_own_models
     from makemore.inference.mixing import mix, print_mix
     from makemore.overrides import set_threads
@@ -48,7 +48,7 @@ def _mix(paths: list[str], top: str, output: str | None) -> None:
     directory = Path(output or f"logs/mixtures/{datetime.now():%Y-%m-%d_%H-%M-%S-%f}")
     if newest_first(directory):
         raise UserError(f"{directory}: holds checkpoints already; choose another output=")
-    found = mix(models_to_mix(paths, int(top)))
+    found = mix(load_models(paths, int(top)))
     print_mix(found)
     print(found.write(directory))
 

@@ -116,3 +116,15 @@ def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:
         here = replace(windows, positions=windows.positions[torch.from_numpy(places == place)])
         found.append(exact_nll(network, here.counted()) if len(here) else NLL(0.0, 0))
     return found
+
+
+def plane_of(vectors: Array) -> tuple[Array, Array | None]:
+    """Return vectors (V, E) as points (V, 2) of a plane, and the shares of the variance (2,) where E is not 2."""
+    if vectors.shape[1] == 2:
+        return vectors, None
+    centred = vectors - vectors.mean(0)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    points, variances = np.zeros((len(vectors), 2)), np.zeros(2)
+    kept = min(2, len(sizes))
+    points[:, :kept], variances[:kept] = centred @ directions[:kept].T, sizes[:kept] ** 2
+    return points, variances / max(float((sizes**2).sum()), 1e-30)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from makemore.inference.diagnosis import Array, Calibration, Diagnosis
+from makemore.inference.diagnosis import Array, Calibration, Diagnosis, plane_of
 from makemore.pictures.axes import escape_mathtext
 from makemore.pictures.curves import Curves, smoothed, suggested_rate
 
@@ -74,18 +74,6 @@ def embedding(vectors: Array, labels: Sequence[str]) -> Figure:
         axes.set(xlabel=f"first, {shares[0]:.0%} of the variance", ylabel=f"second, {shares[1]:.0%}")
     axes.grid(alpha=0.3)
     return figure
-
-
-def plane_of(vectors: Array) -> tuple[Array, Array | None]:
-    """Return vectors (V, E) as points (V, 2) of a plane, and the shares of the variance (2,) where E is not 2."""
-    if vectors.shape[1] == 2:
-        return vectors, None
-    centred = vectors - vectors.mean(0)
-    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
-    points, variances = np.zeros((len(vectors), 2)), np.zeros(2)
-    kept = min(2, len(sizes))
-    points[:, :kept], variances[:kept] = centred @ directions[:kept].T, sizes[:kept] ** 2
-    return points, variances / max(float((sizes**2).sum()), 1e-30)
 
 
 def loss_curve(curves: Curves) -> Figure:

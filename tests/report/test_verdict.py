@@ -38,7 +38,10 @@ def test_noise_is_not_taken_for_a_fall() -> None:
     generator = np.random.default_rng(0)
     steps = list(map(float, range(90)))
     noisy = (2.0 + generator.normal(0, 0.1, 90)).tolist()
-    assert verdict({"train/nll": (steps, noisy)}, {}).startswith("More training would hardly help: minibatch NLL")
+    assert "cannot be said: minibatch NLL is too noisy" in verdict({"train/nll": (steps, noisy)}, {})
+    # two validations are no noise, and tell more than minibatches
+    both = {"train/nll": (steps, noisy), "val/nll": ([60.0, 90.0], [2.2, 2.1])}
+    assert "probably help: validation NLL still fell by 0.1000" in verdict(both, {})
 
 
 def test_a_rate_that_has_fallen_to_nothing_leaves_the_end_open() -> None:
@@ -52,5 +55,5 @@ def test_a_rate_that_has_fallen_to_nothing_leaves_the_end_open() -> None:
 
 
 def test_of_few_points_nothing_is_said() -> None:
-    for curves in ({}, {"val/nll": line(3, 2, 2)}, {"train/nll": line(3, 2, 9)}):
+    for curves in ({}, {"val/nll": line(3, 2, 1)}, {"train/nll": line(3, 2, 9)}):
         assert "cannot be said" in verdict(curves, {})

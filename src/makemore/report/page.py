@@ -146,7 +146,7 @@ def _chart_json(figure: go.Figure) -> Markup:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell.replace(",", ""))
+        float(cell.replace(",", "").removesuffix("%"))
     except ValueError:
         return False
     return True

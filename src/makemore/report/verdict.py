@@ -1,9 +1,9 @@
 """Whether more training would help, in a sentence, from the end of a run's curves and the gap between its splits.
 
 The slope is that of a straight line through the last third of the curve of validation, or of minibatches where there
-are fewer than three validations. A fall within two standard errors of none, or of less than `NOTICEABLE` over a third
-of the run, counts as none. It says little where the schedule has lowered the rate to nearly 0, which flattens any
-curve.
+are fewer than two validations. A fall of less than `NOTICEABLE` over a third of the run counts as none; one within two
+standard errors of none is not known, unless these are less than that. The slope says little where the schedule has
+lowered the rate to nearly 0, which flattens any curve.
 """
 
 from collections.abc import Mapping
@@ -23,17 +23,21 @@ _SPENT = 0.1
 
 def verdict(curves: Curves, nlls: Mapping[str, NLL]) -> str:
     """Return the sentence, from the curves of a run and its exact final NLLs by split."""
-    validated = len(curves.get("val/nll", ([], []))[0]) >= 3
+    validated = len(curves.get("val/nll", ([], []))[0]) >= 2
     curve, what = (curves["val/nll"], "validation") if validated else (curves.get("train/nll", ([], [])), "minibatch")
-    if len(curve[0]) < (3 if validated else 10):
+    if len(curve[0]) < (2 if validated else 10):
         return "Whether more training would help cannot be said: there are too few points in its curve."
+    fall, error = _fall(curve)
     lowest = int(np.argmin(curve[1]))
     risen = curve[1][-1] - curve[1][lowest]
-    if validated and risen > 2 * NOTICEABLE and risen > 2 * _fall(curve)[1]:
+    if validated and risen > 2 * max(NOTICEABLE, error):
         at = f"step {curve[0][lowest]:,.0f}"
         return f"More training would not help: validation NLL was lowest at {at} and has risen by {risen:.4f} since."
-    fall, error = _fall(curve)
-    falling = fall > max(NOTICEABLE, 2 * error)
+    if abs(fall) < 2 * error > NOTICEABLE:
+        return (
+            f"Whether more training would help cannot be said: {what} NLL is too noisy; a lower val_every would tell."
+        )
+    falling = fall > NOTICEABLE
     seen = f"{what} NLL {f'still fell by {fall:.4f}' if falling else 'hardly fell'} in the last third of the steps"
     rates = curves.get("lr", ([], []))[1]
     if rates and rates[-1] < _SPENT * max(rates):
@@ -47,11 +51,11 @@ def verdict(curves: Curves, nlls: Mapping[str, NLL]) -> str:
 def _fall(curve: Curve) -> tuple[float, float]:
     """Return by how much a curve falls in a third of its steps, by a line through its end, and the standard error."""
     steps, nlls = map(np.asarray, curve)
-    third = (steps[-1] - steps[0]) / 3
-    tail = max(3, int(np.count_nonzero(steps >= steps[-1] - third)))
+    third = steps[-1] / 3
+    tail = max(2, int(np.count_nonzero(steps >= steps[-1] - third)))
     x, y = (steps[-tail:] - steps[-tail:].mean()) / third, nlls[-tail:]
     slope = float(x @ y / (x @ x))
-    # one degree of freedom tells nothing
+    # one degree of freedom tells nothing of the noise
     noise = float(np.square(y - y.mean() - slope * x).sum() / (tail - 2)) if tail > 3 else 0.0
     return -slope, float(np.sqrt(noise / (x @ x)))
 

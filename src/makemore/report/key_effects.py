@@ -1,5 +1,6 @@
 """How much each swept key mattered: its importance to a random forest, and the spread of NLLs between its values."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def _shares(keys: Sequence[str], jobs: Sequence[Job], nlls: Sequence[float]) -> 
             values[key] = [float(scale.index(job.differs[key])) for job in jobs]
             distributions[key] = real(0.0, float(len(scale.values) - 1))
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
     with warnings.catch_warnings():
         # Optuna 2 calls what it has kept since "experimental"
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -57,3 +57,8 @@ def test_a_rate_that_has_fallen_to_nothing_leaves_the_end_open() -> None:
 def test_of_few_points_nothing_is_said() -> None:
     for curves in ({}, {"val/nll": line(3, 2, 1)}, {"train/nll": line(3, 2, 9)}):
         assert "cannot be said" in verdict(curves, {})
+
+
+def test_two_validations_close_together_at_the_end_do_not_hide_a_fall() -> None:
+    said = verdict({"val/nll": ([250.0, 500.0, 750.0, 800.0], [2.09, 2.027, 2.0047, 2.0043])}, {})
+    assert said.startswith("More training would probably help: validation NLL still fell by 0.02")

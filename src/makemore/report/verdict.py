@@ -30,7 +30,8 @@ def verdict(curves: Curves, nlls: Mapping[str, NLL]) -> str:
     fall, error = _fall(curve)
     lowest = int(np.argmin(curve[1]))
     risen = curve[1][-1] - curve[1][lowest]
-    if validated and risen > 2 * max(NOTICEABLE, error):
+    # one validation that is worse may be chance
+    if validated and risen > 2 * NOTICEABLE and curve[1][-2] - curve[1][lowest] > NOTICEABLE:
         at = f"step {curve[0][lowest]:,.0f}"
         return f"More training would not help: validation NLL was lowest at {at} and has risen by {risen:.4f} since."
     if abs(fall) < 2 * error > NOTICEABLE:
@@ -52,7 +53,9 @@ def _fall(curve: Curve) -> tuple[float, float]:
     """Return by how much a curve falls in a third of its steps, by a line through its end, and the standard error."""
     steps, nlls = map(np.asarray, curve)
     third = steps[-1] / 3
-    tail = max(2, int(np.count_nonzero(steps >= steps[-1] - third)))
+    # from the point before, as few validations may lie close together at the end
+    begin = int(np.searchsorted(steps, steps[-1] - third, "right")) - 1
+    tail = len(steps) - min(max(begin, 0), len(steps) - 2)
     x, y = (steps[-tail:] - steps[-tail:].mean()) / third, nlls[-tail:]
     slope = float(x @ y / (x @ x))
     # one degree of freedom tells nothing of the noise

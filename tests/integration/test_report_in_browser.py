@@ -166,13 +166,13 @@ def test_a_run_on_a_phone(of_run: Path, open_page: Open) -> None:
     assert page.evaluate(width) == small
 
 
-def test_the_answer_is_on_the_first_screen(of_run: Path, open_page: Open) -> None:
-    for look in (DESK, PHONE):
-        page = open_page(of_run, look)
-        for part in (".headline", ".numbers", ".numbers + p", ".made li:last-child"):
-            box = page.locator(part).first.bounding_box()
-            assert box is not None
-            assert box["y"] + box["height"] <= look["viewport"]["height"]
+@pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_answer_is_on_the_first_screen(look: dict[str, Any], of_run: Path, open_page: Open) -> None:
+    page = open_page(of_run, look)
+    for part in (".headline", ".numbers", ".numbers + p", ".made li:last-child"):
+        box = page.locator(part).first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= look["viewport"]["height"]
 
 
 def test_no_button_sends_a_chart_away(of_run: Path, open_page: Open) -> None:

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from makemore.overrides import spelt
@@ -32,14 +33,15 @@ class KeyEffect:
 
 
 def key_effects(comparison: JobComparison) -> list[KeyEffect]:
-    """Return the effects of the keys that every finished job has, the greatest first.
+    """Return the effects of the keys that every finished job has and that differ, the greatest first.
 
     NLLs too high to be shown to scale count as the highest that is, as a diverged job would hide all else.
     """
     jobs = comparison.finite
-    keys = [key for key in comparison.keys if all(key in job.differs for job in jobs)]
     if len(jobs) < 2:
         return []
+    found = {key: [spelt(job.differs[key]) for job in jobs if key in job.differs] for key in comparison.keys}
+    keys = [key for key, values in found.items() if len(values) == len(jobs) and len(set(values)) > 1]
     top = highest_shown([job.nll for job in jobs])
     nlls = [min(job.nll, top) for job in jobs]
     shares = _shares(keys, jobs, nlls)
@@ -58,11 +60,21 @@ def _shares(keys: Sequence[str], jobs: Sequence[Job], nlls: Sequence[float]) -> 
     """
     if len(keys) < 2 or len(jobs) < _JOBS_A_KEY * len(keys) or min(nlls) == max(nlls):
         return {}
-    try:
-        import optuna
-        import sklearn  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError:
-        return {}
+    with warnings.catch_warnings():
+        # of what Optuna 2 imports, and of what it has called "experimental" since
+        warnings.simplefilter("ignore")
+        try:
+            import optuna
+            import sklearn  # type: ignore[import-untyped]  # noqa: F401
+        except ImportError:
+            return {}
+        return _importances(optuna, keys, jobs, nlls)
+
+
+def _importances(
+    optuna: ModuleType, keys: Sequence[str], jobs: Sequence[Job], nlls: Sequence[float]
+) -> dict[str, float]:
+    """Return the importances of keys from a study of the jobs."""
     kinds = optuna.distributions
     real = getattr(kinds, "FloatDistribution", None) or kinds.UniformDistribution
     values: dict[str, list[Any]] = {}
@@ -78,15 +90,12 @@ def _shares(keys: Sequence[str], jobs: Sequence[Job], nlls: Sequence[float]) -> 
             distributions[key] = real(0.0, float(len(scale.values) - 1))
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(logging.WARNING)
-    with warnings.catch_warnings():
-        # Optuna 2 calls what it has kept since "experimental"
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study()
-        rows = ({key: values[key][place] for key in keys} for place in range(len(jobs)))
-        for params, nll in zip(rows, nlls, strict=True):
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=nll))
-        # fANOVA of Optuna 2 fails with recent scikit-learn
-        forest = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
-        shares = dict(optuna.importance.get_param_importances(study, evaluator=forest))
+    study = optuna.create_study()
+    rows = ({key: values[key][place] for key in keys} for place in range(len(jobs)))
+    for params, nll in zip(rows, nlls, strict=True):
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=nll))
+    # fANOVA of Optuna 2 fails with recent scikit-learn
+    forest = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
+    shares = dict(optuna.importance.get_param_importances(study, evaluator=forest))
     optuna.logging.set_verbosity(verbosity)
     return shares

@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
         page.screenshot(path=DOCS / "tensorboard.png")
         page.goto(arguments.report.resolve().as_uri())
         page.locator(".chart .x2tick, .chart .xtick").first.wait_for(state="attached")
-        page.screenshot(path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 940}, full_page=True)
+        page.screenshot(path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 900}, full_page=True)
     print(DOCS / "tensorboard.png", DOCS / "report.png", sep="\n")
 
 

@@ -55,7 +55,7 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, command: Command) ->
         *(f">{name}</li>" for name in model.sample(20)),
         f"predicts names.txt (2,000 lines) at {val_nll:.4f} nats a character",
         "validation NLL in nats a character",
-        *("AdamW, betas", "learning rate</th><td>0.003", "batch size</th><td>32 windows"),
+        *("AdamW, betas", "learning rate</th><td>0.003", "batch size</th><td>128 windows"),
     ):
         assert expected in page
     (val,) = [line.split() for line in lines if line.startswith("val ")]

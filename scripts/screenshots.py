@@ -37,9 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
         page.screenshot(path=DOCS / "tensorboard.png")
         page.goto(arguments.report.resolve().as_uri())
         page.locator(".chart .x2tick, .chart .xtick").first.wait_for(state="attached")
-        page.screenshot(
-            path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 2000}, full_page=True
-        )
+        page.screenshot(path=DOCS / "report.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 900}, full_page=True)
         take_playground(browser, arguments.models)
     print(*(DOCS / f"{name}.png" for name in ("tensorboard", "report", "playground")), sep="\n")
 

@@ -239,7 +239,7 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
 
 
 def leave_svgs_empty() -> None:
-    """Leave out what takes half the time of a picture, and no page or TensorBoard shows."""
+    """Leave out what takes half the time of a picture, and TensorBoard does not show."""
     from makemore.pictures.picture import Picture
 
     rendered = Picture.rendered

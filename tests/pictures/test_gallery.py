@@ -97,7 +97,7 @@ def test_any_model_has_its_pictures(
         network.count(corpus.windows("train", network.block_size).counted())
     pictures = list(pictures_of_model(model_of(tmp_path, corpus, network), corpus))
     assert {picture.name for picture in pictures} == OF_EVERY_MODEL | ({"embedding"} if has_embedding else set())
-    assert "val split" in pictures[0].caption
+    assert "the whole text" in pictures[0].caption
     for made in pictures:
         assert made.png.startswith(b"\x89PNG")
 
@@ -108,7 +108,7 @@ def test_a_text_without_validation_is_seen_on_training(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path, ["a"], splits=(1, 0, 0))
     network = build("bigram", corpus.vocabulary.size, {}, 0)
     pictures = list(pictures_of_model(model_of(tmp_path, corpus, network), corpus))
-    assert "train split" in pictures[0].caption
+    assert "train split" in pictures[1].figure.get_suptitle()
     paths = save(pictures, tmp_path / "pictures")
     assert len(paths) == 2 * len(OF_EVERY_MODEL)
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(path.name for path in paths)

@@ -31,6 +31,7 @@ from makemore.pictures.plots import (
     nll_by_place_and_character,
     plane_of,
 )
+from makemore.pictures.style import INK
 
 RATES = [0.001, 0.01, 0.1, 1.0]
 LOSSES = [3.3, 3.0, 2.5, 9.0]
@@ -88,11 +89,14 @@ def test_the_bigram_matrix_shows_what_the_lessons_shows_cell_for_cell(
     (image,) = axes.get_images()
     assert isinstance(image, AxesImage)
     assert (np.asarray(image.get_array()) == found.counted).all()
-    assert image.get_cmap().name == "Blues"
+    assert image.get_cmap().name == "heat"
     # (-0.5, 26.5, 26.5, -0.5) in the lesson: the first row on top
     assert (*axes.get_xlim(), *axes.get_ylim()) == (-0.5, 26.5, 26.5, -0.5)
     assert not axes.axison
-    assert {(text.get_horizontalalignment(), text.get_color()) for text in axes.texts} == {("center", "gray")}
+    assert {text.get_horizontalalignment() for text in axes.texts} == {"center"}
+    # words are white on the strongest cells
+    ink = {text.get_text(): text.get_color() for text in axes.texts}
+    assert (ink["n."], ink["6763"], ink["zw"]) == ("white", "white", INK)
     assert figure.get_size_inches() == pytest.approx([16, 16])
 
 
@@ -313,7 +317,7 @@ def test_calibration_is_drawn_where_something_was_predicted(tmp_path: Path) -> N
     figure = calibration(found, "val")
     curve, _ = figure.axes
     assert (list(curve.lines[1].get_xdata()), list(curve.lines[1].get_ydata())) == ([0.1, 0.9], [0.2, 0.5])
-    assert f"error {found.error:.4f}" in curve.get_title()
+    assert f"error {found.error:.4f}" in curve.get_title("left")
     assert is_drawn(figure, tmp_path)
 
 

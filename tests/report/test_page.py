@@ -12,7 +12,19 @@ from matplotlib.figure import Figure
 
 from makemore.errors import UserError
 from makemore.pictures.picture import Picture
-from makemore.report.page import Chart, CommandList, DataTable, Element, FactTable, NameList, Page, Paragraph, Section
+from makemore.pictures.style import INK
+from makemore.report.page import (
+    Chart,
+    CommandList,
+    DataTable,
+    Element,
+    FactTable,
+    Headline,
+    NameList,
+    Page,
+    Paragraph,
+    Section,
+)
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>'\"&\u2028"
 
@@ -40,13 +52,16 @@ class Tags(HTMLParser):
 
 def hostile_page() -> Page:
     figure = go.Figure(go.Scatter(x=[1], y=[2], name=HOSTILE, text=HOSTILE))
+    drawn = Figure(figsize=(1, 1))
+    drawn.text(0, 0, HOSTILE)
     elements: list[Element] = [
+        Headline(HOSTILE, [(HOSTILE, HOSTILE)], HOSTILE),
         Paragraph(HOSTILE, warning=True),
         FactTable([(HOSTILE, HOSTILE)], HOSTILE),
         DataTable([HOSTILE], [[HOSTILE]]),
         Chart(HOSTILE, figure),
-        Picture(HOSTILE, HOSTILE, Figure(figsize=(1, 1))),
-        NameList([(HOSTILE, True), (HOSTILE, False), (HOSTILE, None)]),
+        Picture(HOSTILE, HOSTILE, drawn),
+        NameList([(HOSTILE, True), (HOSTILE, False), (HOSTILE, None)], HOSTILE),
         CommandList([(HOSTILE, HOSTILE)]),
     ]
     return Page(HOSTILE, [Section(HOSTILE, elements, [Section(HOSTILE, elements)])])
@@ -59,7 +74,8 @@ def rendered() -> str:
 
 def test_what_it_is_given_is_text(rendered: str) -> None:
     elements = Tags(rendered)
-    assert {attributes.get("src", "data:")[:5] for tag, attributes in elements.found if tag == "img"} == {"data:"}
+    assert not [attributes for tag, attributes in elements.found if tag == "img"]
+    assert sum(tag == "svg" for tag, _ in elements.found) == 2
     assert not [attributes for _, attributes in elements.found if any(name.startswith("on") for name in attributes)]
     # a chart's JSON each, plotly, and what draws
     assert [attributes.get("type") for tag, attributes in elements.found if tag == "script"] == [
@@ -103,3 +119,20 @@ def test_a_page_that_cannot_be_written_is_an_error_of_the_users(tmp_path: Path) 
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match="taken: cannot be written: "):
         Page("t", []).write(tmp_path / "taken")
+
+
+def test_a_picture_is_in_the_ink_of_the_page_and_without_its_paper() -> None:
+    figure = Figure(figsize=(1, 1))
+    figure.text(0, 0, "words", color=INK)
+    page = Page("t", [Section("s", [Picture("p", "A caption.", figure)])]).render()
+    (svg,) = re.findall("<svg.*?</svg>", page.partition("plotly.js v")[0], re.DOTALL)
+    assert "currentColor" in svg
+    assert ">words</text>" in svg
+    assert not any(part in svg for part in (INK, "#ffffff", "<metadata", "<style", "patch_1"))
+
+
+def test_a_section_without_a_title_leads_and_is_not_in_the_list_of_sections() -> None:
+    page = Page("t", [Section("", [Headline("So good.", [("2.0", "nats")])]), Section("Rest", [])]).render()
+    page = page.partition("plotly.js v")[0]
+    assert page.index("So good.") < page.index("<nav>") < page.index(">Rest</h2>")
+    assert re.findall('<a href="#(.*?)">', page) == re.findall('<h2 id="(.*?)">', page) == ["part-2"]

@@ -1,7 +1,9 @@
 """Diagnosis of a model on a split, as the arrays that its pictures show."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +73,7 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     windows = corpus.windows(split, max(corpus.context_size(network), 1)).counted()
     size = corpus.vocabulary.size
     count = np.bincount(windows.pair_target, windows.pair_count, size)
-    common = Counter(dict(enumerate(count)))
-    tokens = sorted({corpus.vocabulary.start, *(token for token, count in common.most_common(TOKENS) if count)})
-    # the row of each token in the matrices; the other tokens share the row after the last
-    row_of = np.full(size, len(tokens))
-    row_of[tokens] = np.arange(len(tokens))
+    tokens, row_of = _rows(count, corpus.vocabulary.start)
     nll, counted = np.zeros(size), np.zeros((len(tokens) + 1, len(tokens) + 1))
     expected, confusion = np.zeros((2, len(tokens) + 1, len(tokens)))
     predicted, observed, weight = np.zeros((3, BINS))
@@ -100,6 +98,28 @@ def diagnose(network: Network, corpus: Corpus, split: str) -> Diagnosis:
     by_place = nll_by_place(network, corpus, split)
     mean = confusion[:-1] / np.maximum(count[tokens], 1)[:, None]
     return Diagnosis(split, tokens, by_token, by_place, counted[:-1, :-1], expected[:-1], mean, calibration)
+
+
+def bigram_counts(corpus: Corpus, splits: Sequence[str]) -> tuple[list[int], Array]:
+    """Return the tokens (S,) of a matrix of splits, as in `Diagnosis`, and how often each follows each (S, S)."""
+    parts = [corpus.windows(split, 1).counted() for split in splits if corpus.size(split)]
+    size = corpus.vocabulary.size
+    count = np.sum([np.bincount(part.pair_target, part.pair_count, size) for part in parts], axis=0)
+    tokens, row_of = _rows(count, corpus.vocabulary.start)
+    counts = np.zeros((len(tokens) + 1, len(tokens) + 1))
+    for part in parts:
+        before = part.contexts[part.pair_context, -1].numpy()
+        np.add.at(counts, (row_of[before], row_of[part.pair_target]), part.pair_count.numpy())
+    return tokens, counts[:-1, :-1]
+
+
+def _rows(count: npt.NDArray[Any], start: int) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """Return the tokens of matrices, by the counts (V,), and each one's row (V,); the others' is after the last."""
+    common = Counter(dict(enumerate(count)))
+    tokens = sorted({start, *(token for token, count in common.most_common(TOKENS) if count)})
+    row_of = np.full(len(count), len(tokens))
+    row_of[tokens] = np.arange(len(tokens))
+    return tokens, row_of
 
 
 def nll_by_place(network: Network, corpus: Corpus, split: str) -> list[NLL]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from makemore.data.corpus import Corpus
-from makemore.data.vocabulary import Vocabulary
-from makemore.inference.diagnosis import Diagnosis, diagnose
+from makemore.data.options import SPLITS
+from makemore.inference.diagnosis import bigram_counts, diagnose
 from makemore.inference.trained_model import TrainedModel
 from makemore.pictures import plots
 from makemore.pictures.curves import Curves
@@ -17,10 +17,13 @@ _SAMPLES, _LONGEST, _CHARACTERS = 2000, 1000, 200_000
 _MAX_POINTS = 100
 
 
-def bigram_picture(found: Diagnosis, vocabulary: Vocabulary) -> Picture:
-    """Return the lessons' heat map of the bigram counts of a split."""
-    labels = [vocabulary.labels[token] for token in found.tokens]
-    return Picture("bigrams", f"Bigram counts, {found.split} split.", plots.bigram_matrix(found.counted, labels))
+def bigram_picture(corpus: Corpus, splits: Sequence[str] = SPLITS) -> Picture:
+    """Return the lessons' heat map of the bigram counts of a text, or of some of its splits."""
+    tokens, counts = bigram_counts(corpus, splits)
+    labels = [corpus.vocabulary.labels[token] for token in tokens]
+    where = "the whole text" if splits == SPLITS else f"the {' and '.join(splits)} split"
+    caption = f"Bigram counts of {where}: how often each character (row) is followed by each other one (column)."
+    return Picture("bigrams", caption, plots.bigram_matrix(counts, labels))
 
 
 def range_test_picture(rates: Sequence[float], losses: Sequence[float]) -> Picture:
@@ -30,21 +33,24 @@ def range_test_picture(rates: Sequence[float], losses: Sequence[float]) -> Pictu
 
 
 def pictures_of_model(model: TrainedModel, corpus: Corpus) -> Iterator[Picture]:
-    """Yield the pictures of a model on the validation split, or on the training split where that is empty."""
+    """Yield the pictures of a model on the validation split, or on the training split where that is empty.
+
+    The wide ones come first; the bigram counts are those of the whole text.
+    """
     split = "val" if corpus.size("val") else "train"
     found = diagnose(model.network, corpus, split)
     every = model.vocabulary.labels
     labels = [every[token] for token in found.tokens]
-    yield bigram_picture(found, model.vocabulary)
+    yield bigram_picture(corpus)
     caption = "Probability of each next character: as counted, and as the model predicts it for the same text."
     yield Picture("network_beside_counts", caption, plots.network_beside_counts(found, labels))
+    figure = plots.nll_by_place_and_character(found, dict(enumerate(every)))
+    yield Picture("nll_by_place_and_character", "NLL by position in the item and by character.", figure)
     if model.network.embedding is not None:
         vectors = model.network.embedding.detach().double().numpy()
         tokens = range(len(every)) if len(every) <= _MAX_POINTS else found.tokens
         figure = plots.embedding(vectors[tokens], [every[token] for token in tokens])
         yield Picture("embedding", "Embedding of the characters.", figure)
-    figure = plots.nll_by_place_and_character(found, dict(enumerate(every)))
-    yield Picture("nll_by_place_and_character", "NLL by position in the item and by character.", figure)
     caption = "How often the likeliest character was right, by its probability; the error is the mean gap."
     yield Picture("calibration", caption, plots.calibration(found.calibration, split))
     caption = "Mean probability of each character, by true character."

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
+from makemore.pictures.style import STYLE
 
 log = logging.getLogger(__name__)
 _DPI = 150
@@ -29,13 +31,24 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """The content of the PNG file, which pages and TensorBoard show too."""
+        """The content of the PNG file, which TensorBoard shows too."""
         return self.rendered("png")
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The content of the SVG file, which pages show too."""
+        return self.rendered("svg")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs the width of a page."""
+        return bool(self.figure.get_size_inches()[0] > 8)
 
     def rendered(self, file_format: str) -> bytes:
         """Return the content of a file in a format of matplotlib's."""
         file = io.BytesIO()
-        with warnings.catch_warnings():
+        # ticks are made now
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
             # a character that the font lacks is drawn as a box
             warnings.filterwarnings("ignore", "Glyph")
             self.figure.savefig(file, format=file_format, dpi=_DPI)
@@ -46,7 +59,7 @@ def save(pictures: Iterable[Picture], directory: Path) -> list[Path]:
     """Write PNG and SVG files, each whole or not at all; return their paths; raise `UserError` if one cannot be."""
     paths = []
     for picture in pictures:
-        for suffix, content in (("png", picture.png), ("svg", picture.rendered("svg"))):
+        for suffix, content in (("png", picture.png), ("svg", picture.svg)):
             path = directory / f"{picture.name}.{suffix}"
             with writing(path), replacing(path) as file:
                 file.write(content)

@@ -1,4 +1,4 @@
-// Draws the charts of a report from the JSON beside them.
+// Draws the charts of a report from the JSON beside them, and enlarges pictures.
 "use strict";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 // on a touch screen a drag scrolls the page, and the buttons above a chart zoom
@@ -28,7 +28,7 @@ for (const chart of charts) {
 
 function redraw(printed) {
   for (const chart of charts) {
-    const width = printed ? { width: paper } : { width: null, autosize: true };
+    const width = printed ? { width: Math.min(paper, chart.clientWidth || paper) } : { width: null, autosize: true };
     Plotly.relayout(chart, { "font.color": ink(printed), ...width });
   }
 }
@@ -36,3 +36,19 @@ function redraw(printed) {
 dark.addEventListener("change", () => redraw(false));
 addEventListener("beforeprint", () => redraw(true));
 addEventListener("afterprint", () => redraw(false));
+
+// a picture takes the whole window, where it can be scrolled, and returns at the next click or Escape
+function enlarge(picture, large) {
+  picture.classList.toggle("large", large);
+  picture.setAttribute("aria-expanded", large);
+  document.body.classList.toggle("covered", large);
+}
+
+for (const picture of document.querySelectorAll(".picture")) {
+  const toggle = () => enlarge(picture, !picture.classList.contains("large"));
+  picture.addEventListener("click", toggle);
+  picture.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") toggle();
+    if (event.key === "Escape") enlarge(picture, false);
+  });
+}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
-from makemore.overrides import spelt
+from makemore.overrides import short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
 
@@ -57,3 +57,36 @@ def medians(nlls: Iterable[tuple[Place, float]]) -> dict[Place, float]:
     for place, nll in nlls:
         at[place].append(nll)
     return {place: median(at[place]) for place in sorted(at)}
+
+
+def other_keys_differ(key: str, jobs: Sequence[Job]) -> bool:
+    """Return whether jobs differ in another key."""
+    others = [{other: value for other, value in job.differs.items() if other != key} for job in jobs]
+    return any(other != others[0] for other in others)
+
+
+def described(job: Job) -> str:
+    """Return the values in which a job differs, by short names, or the job's name."""
+    names = short_names(job.differs)
+    return ", ".join(f"{names[key]}={shown(value)}" for key, value in job.differs.items()) or job.name
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The jobs that differ in their seed alone: their name, their number, and the median and range of their NLLs."""
+
+    name: str
+    jobs: int
+    nll: float
+    spread: float
+
+
+def by_setting(jobs: Sequence[Job]) -> list[Setting]:
+    """Return the settings of jobs with finite NLLs, that of the first job first, then by their medians."""
+    found = defaultdict[str, list[Job]](list)
+    for job in jobs:
+        kept = {key: value for key, value in job.differs.items() if key != "seed"} or job.differs
+        found[described(replace(job, differs=kept))].append(job)
+    nlls = {name: [job.nll for job in alike] for name, alike in found.items()}
+    settings = [Setting(name, len(nlls[name]), median(nlls[name]), max(nlls[name]) - min(nlls[name])) for name in nlls]
+    return [settings[0], *sorted(settings[1:], key=lambda setting: setting.nll)] if settings else []

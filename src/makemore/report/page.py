@@ -1,12 +1,14 @@
 """The elements of a report's page, and the page as one HTML file that loads nothing from elsewhere.
 
-Everything that comes from a run (names, keys, messages, paths) is escaped by the template, the data of charts are JSON
-that no browser executes, and a Content-Security-Policy allows the page's own two scripts and nothing else.
+Everything that comes from a run (names, keys, messages, paths) is escaped by the template and, in pictures, by
+matplotlib; the data of charts are JSON that no browser executes, and a Content-Security-Policy allows the page's own
+two scripts and nothing else. Pictures are SVG in the page, so that their ink and their font are the page's.
 """
 
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +22,18 @@ from plotly.offline import get_plotlyjs
 
 from makemore.files import replacing, writing
 from makemore.pictures.picture import Picture
+from makemore.pictures.style import INK
 
 _TEMPLATES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer: a sentence, a few numbers with what they are, and a remark."""
+
+    sentence: str
+    numbers: Sequence[tuple[str, str]] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class Chart:
 
     caption: str
     figure: go.Figure
+    height: int = 440  # pixels
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class NameList:
     """Sampled items, each with whether the text contains it; None where the text is missing."""
 
     items: Sequence[tuple[str, bool | None]]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,12 +90,12 @@ class CommandList:
     rows: Sequence[tuple[str, str]]
 
 
-Element = Paragraph | FactTable | DataTable | Chart | Picture | NameList | CommandList
+Element = Headline | Paragraph | FactTable | DataTable | Chart | Picture | NameList | CommandList
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a page; its subsections follow its elements."""
+    """A section of a page; its subsections follow its elements. One without a title leads, with the answer."""
 
     title: str
     elements: Sequence[Element] = ()
@@ -99,7 +113,7 @@ class Page:
         """Return the page as HTML."""
         loader = jinja2.FileSystemLoader(_TEMPLATES)
         environment = jinja2.Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
-        environment.filters |= {"base64": _base64, "chart": _chart_json}
+        environment.filters |= {"svg": _inline_svg, "chart": _chart_json}
         scripts = [Markup(get_plotlyjs()), Markup((_TEMPLATES / "draw.js").read_text(encoding="utf-8"))]
         digests = [f"'sha256-{_base64(hashlib.sha256(script.encode()).digest())}'" for script in scripts]
         facts = {"now": datetime.now().astimezone(), "version": version("makemore-lightning")}
@@ -118,6 +132,13 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
+def _inline_svg(picture: Picture) -> Markup:
+    """Return the SVG of a picture without what is meant for a file, its paper among it, and in the ink of the page."""
+    svg = picture.svg.decode()
+    svg = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>|<g id="patch_1">.*?</g>', "", svg, flags=re.DOTALL)
+    return Markup(svg[max(svg.find("<svg"), 0) :].replace(INK, "currentColor"))
+
+
 def _chart_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON in which nothing ends the script element around it."""
     return jinja2.utils.htmlsafe_json_dumps(json.loads(figure.to_json(engine="json")), separators=(",", ":"))
@@ -125,7 +146,7 @@ def _chart_json(figure: go.Figure) -> Markup:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell.replace(",", ""))
+        float(cell.replace(",", "").removesuffix("%"))
     except ValueError:
         return False
     return True

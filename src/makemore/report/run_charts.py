@@ -17,9 +17,9 @@ from plotly.subplots import make_subplots
 from makemore.inference.reference import ReferenceRow
 from makemore.pictures.axes import highest_shown, shortened
 from makemore.pictures.curves import Curve, Curves, smoothed
+from makemore.pictures.style import ACCENT, GREY
 from makemore.report.page import Chart
 
-BLUE, ORANGE, GREEN, RED = "#1f77b4", "#e8710a", "#2ca02c", "#d62728"
 NLL_TITLE = "NLL (nats a character)"
 # the most points that a browser draws quickly: of a curve, and of all curves of a chart
 MAX_POINTS = 4000
@@ -44,24 +44,33 @@ def training_chart(name: str, curves: Curves, reference: ReferenceRow | None = N
     def add(curve: Curve, name: str, mode: str = "lines", row: int = 1, **look: Any) -> None:
         figure.add_scatter(**_points(curve), name=name, mode=mode, row=row, col=1, **look)
 
+    shown: list[float] = []
     if "train/nll" in drawn:
         steps, nlls = drawn["train/nll"]
-        add((steps, nlls), "minibatch", opacity=0.45, line={"color": BLUE, "width": 1})
-        add((steps, smoothed(nlls).tolist()), "minibatch, smoothed", line={"color": BLUE, "width": 2})
+        add((steps, nlls), "minibatch", opacity=0.4, line={"color": GREY, "width": 1})
+        add((steps, means := smoothed(nlls).tolist()), "minibatch, smoothed", line={"color": GREY, "width": 2})
+        shown += means[len(means) // 10 :]
     if "val/nll" in drawn:
-        add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line={"color": ORANGE, "width": 2})
+        add(drawn["val/nll"], "validation", "lines+markers", marker_size=5, line={"color": ACCENT, "width": 2.5})
+        shown += drawn["val/nll"][1]
     if reference is not None and "val" in reference.nlls:
         steps = [step for curve in drawn.values() for step in curve[0]]
         level = ([min(steps), max(steps)], [reference.nlls["val"].nats] * 2)
-        add(level, "Kneser-Ney, validation", line={"color": RED, "width": 1, "dash": "dash"})
+        add(level, "counting alone (Kneser-Ney), validation", line={"color": GREY, "width": 1.5, "dash": "dash"})
+        shown.append(level[1][0])
     if "lr" in drawn:
-        add(drawn["lr"], "learning rate", row=2, line={"color": GREEN, "shape": "hv"})
-        figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero")
-    figure.update_yaxes(title=NLL_TITLE, row=1, col=1)
+        add(drawn["lr"], "learning rate", row=2, showlegend=False, line={"color": GREY, "shape": "hv"})
+        figure.update_yaxes(title="rate", row=2, col=1, rangemode="tozero", tickformat="~g", nticks=3)
+    # the fall of the first steps must not squash the rest
+    low, high = min(shown), highest_shown(shown)
+    room = 0.08 * (high - low) or 0.1
+    figure.update_yaxes(title=NLL_TITLE, row=1, col=1, range=[low - room, high + room])
     figure.update_xaxes(title="step", row=rows, col=1)
     # the values of a step in both subplots, wherever the pointer is
     styled(figure, hovermode="x unified", hoversubplots="axis")
-    return Chart(f"Training of {name}.{omission_note(list(drawn.values()))}", figure)
+    note = " Higher values are above the range; double-click to show them."
+    above = note if max(nll for key in drawn if key != "lr" for nll in drawn[key][1]) > high + room else ""
+    return Chart(f"Training of {name}.{above}{omission_note(list(drawn.values()))}", figure, height=420)
 
 
 def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
@@ -77,13 +86,14 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
     if not curves:
         return None
     most = max(min(MAX_POINTS, _MAX_POINTS_OF_ALL // len(curves)), 20)
-    colours = sample_colorscale("viridis", np.linspace(0, 0.9, len(curves)).tolist())
-    look = {"line_width": 1.5, "marker_size": 4, "opacity": 0.8, "hovertemplate": _HOVER}
-    lines = []
+    colours = sample_colorscale([ACCENT, GREY], np.linspace(0, 1, len(curves)).tolist())
+    look = {"marker_size": 4, "hovertemplate": _HOVER}
+    lines: list[go.Scatter] = []
     for (name, curve), colour in zip(curves, colours, strict=True):
         texts = {"name": label(name), "meta": [escape_html(name)]}
         mode = "lines+markers" if len(curve[0]) <= 40 else "lines"
-        lines.append(go.Scatter(**_points(curve, most), mode=mode, line_color=colour, **texts, **look))
+        line = {"color": colour, "width": 1.2 if lines else 3}
+        lines.append(go.Scatter(**_points(curve, most), mode=mode, line=line, **texts, **look))
     # the best on top; all in one call, as each call copies the figure
     figure = go.Figure(lines[::-1])
     last = [nlls[-1] for _, (_, nlls) in curves]
@@ -94,7 +104,7 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
     styled(figure, xaxis_title="step", yaxis_title=NLL_TITLE, legend_traceorder="reversed")
     figure.update_layout(showlegend=len(curves) <= _MAX_IN_LEGEND)
     missing = f" {len(runs) - len(curves):,} more have none." if len(curves) < len(runs) else ""
-    which = f"{split} of {len(curves):,} runs, the best in the darkest colour; double-click to show all of it."
+    which = f"{split} of {len(curves):,} runs, the best in blue; double-click to show all of it."
     return Chart(f"{which}{missing}{omission_note([curve for _, curve in curves], most)}", figure)
 
 
@@ -144,7 +154,7 @@ def styled(figure: go.Figure, **layout: Any) -> go.Figure:
         "margin": {"l": 56, "r": 12, "t": 36, "b": 44},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         "hoverlabel": {"namelength": -1, "bgcolor": "#fff", "font": {"color": "#1c1e21"}},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": BLUE},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#888", "activecolor": ACCENT},
     }
     figure.update_layout(style | layout)
     return figure.update_xaxes(_GRID).update_yaxes(_GRID)

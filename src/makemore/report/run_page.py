@@ -2,21 +2,29 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 
 from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
+from makemore.inference.likelihood import NLL
 from makemore.models.mixture import Mixture
 from makemore.models.network import Counted
 from makemore.overrides import as_typed, override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
-from makemore.report.page import CommandList, DataTable, Element, FactTable, NameList, Paragraph, Section
+from makemore.report.page import CommandList, DataTable, Element, FactTable, Headline, NameList, Paragraph, Section
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
+from makemore.report.verdict import verdict
 
-_NUM_SAMPLES = 40
+_NUM_SAMPLES = 20
+# of which the share of unseen ones is
+_MANY_SAMPLES = 500
+_ACRONYMS = ("gru", "lstm", "mlp", "rnn")
+# neither said nor worth saying of an optimiser or a schedule
+_HIDDEN = ("_target_", "_partial_", "fused")
 
 
 def pictures_of_run(data: RunData) -> Iterator[Picture]:
@@ -26,33 +34,114 @@ def pictures_of_run(data: RunData) -> Iterator[Picture]:
 
 
 def run_sections(data: RunData, pictures: Sequence[Picture]) -> list[Section]:
-    """Return the sections on a run or a checkpoint, of which `pictures` are; empty ones are left out."""
+    """Return the sections on a run or a checkpoint, of which `pictures` are, the answer first.
+
+    Empty ones are left out. The picture of the loss is left out too, as its chart is there.
+    """
     chart = training_chart(data.name, data.curves, data.reference)
+    problems = [Paragraph(problem, warning=True) for problem in data.problems]
+    config = [(key, shown(value)) for key, value in data.config.items() if key.rpartition(".")[2] not in _HIDDEN[:2]]
     sections = [
-        Section("Model", [*(Paragraph(problem, warning=True) for problem in data.problems), *_model(data)]),
+        Section("", [headline(data), *problems, *_samples(data), *([] if chart is None else [chart])]),
+        Section("NLL of each split", _nlls(data)),
+        Section(
+            "What was run", [FactTable(_model(data)), *([FactTable(config, "The whole config")] if config else [])]
+        ),
         Section("Text", _text(data)),
-        Section("NLL", _nlls(data)),
-        Section("Training curves", [] if chart is None else [chart]),
-        Section("Samples", _samples(data)),
-        Section("Pictures", pictures),
+        Section("Pictures", [picture for picture in pictures if picture.name != "loss"]),
         Section("Commands", [CommandList(_commands(data))]),
     ]
     return [section for section in sections if section.elements]
 
 
-def _model(data: RunData) -> list[Element]:
-    parameters = sum(parameter.numel() for parameter in data.model.network.parameters())
-    rows = [
+def headline(data: RunData) -> Headline:
+    """Return what was trained, how good it is, and whether more training would help."""
+    name = data.architecture.upper() if data.architecture in _ACRONYMS else data.architecture.replace("_", " ")
+    counted, mixed = isinstance(data.model.network, Counted), isinstance(data.model.network, Mixture)
+    trained = " of counts" if counted else "" if mixed else f", trained for {data.model.step:,} steps,"
+    files = " and ".join(Path(path).name for path in data.model.options.paths.values())
+    lines = "" if data.corpus is None else f" ({len(data.corpus.lengths):,} lines)"
+    numbers = [(f"{parameters_of(data):,}", "parameters")]
+    if data.seconds is not None:
+        numbers.append((f"{data.seconds:,.1f}", "seconds in training"))
+    nlls = next(iter(data.nlls.values()), {})
+    if not nlls or data.reference is None:
+        sentence = f"The {name}{trained} on {files}{lines}: how well it predicts is not known here."
+        return Headline(sentence.replace(", on", " on"), numbers)
+    split = "val" if "val" in nlls else "train"
+    which = "validation" if split == "val" else "training"
+    nll, counting = nlls[split].nats, data.reference.nlls[split].nats
+    better = difference(nll, counting)
+    sentence = f"The {name}{trained} predicts {files}{lines} at {nll:.4f} nats a character, {better} counting alone."
+    perplexity = f"as good as {nlls[split].perplexity:.2f} equally likely characters"
+    numbers = [
+        (f"{nll:.4f}", f"{which} NLL in nats a character: {perplexity}"),
+        (f"{abs(nll - counting):.4f}", f"{better.split(' ', 1)[-1]} counting alone (Kneser-Ney: {counting:.4f})"),
+        *numbers,
+    ]
+    return Headline(sentence, numbers, _more_training(data, nlls))
+
+
+def difference(nll: float, other: float) -> str:
+    """Return by how much an NLL is below or above another one, in words."""
+    if math.isinf(nll):
+        return "infinitely above"
+    return (
+        "as much as"
+        if f"{nll:.4f}" == f"{other:.4f}"
+        else f"{abs(nll - other):.4f} {'below' if nll < other else 'above'}"
+    )
+
+
+def _more_training(data: RunData, nlls: Mapping[str, NLL]) -> str:
+    if isinstance(data.model.network, Counted):
+        return "Counting takes no steps: more training would change nothing; another order, or more text, would."
+    if isinstance(data.model.network, Mixture):
+        return "A mixture is not trained: better parts would make it better."
+    planned = data.config.get("trainer.max_steps")
+    if isinstance(planned, int) and data.model.step < planned:
+        return f"It has made {data.model.step:,} of {planned:,} steps: resume it before it is judged."
+    return verdict(data.curves, nlls)
+
+
+def parameters_of(data: RunData) -> int:
+    """Return the number of trained numbers."""
+    return sum(parameter.numel() for parameter in data.model.network.parameters())
+
+
+def _model(data: RunData) -> list[tuple[str, str]]:
+    return [
         ("model", data.architecture),
         *_arguments(data),
-        ("parameters", f"{parameters:,}"),
+        ("parameters", f"{parameters_of(data):,}"),
+        *([] if isinstance(data.model.network, Counted | Mixture) else _training(data)),
         ("optimiser steps", f"{data.model.step:,}"),
         *([] if data.seconds is None else [("seconds in training", f"{data.seconds:,.1f}")]),
         ("checkpoint", str(data.model.path)),
     ]
-    hidden = ("_target_", "_partial_")
-    config = [(key, shown(value)) for key, value in data.config.items() if key.rpartition(".")[2] not in hidden]
-    return [FactTable(rows), *([FactTable(config, "The whole config")] if config else [])]
+
+
+def _training(data: RunData) -> list[tuple[str, str]]:
+    """Return the optimiser, the learning rate with its schedule, the batch size and the seed, as far as known."""
+    config, rows = data.config, []
+    for what, group in (("optimiser", "optimizer"), ("learning-rate schedule", "scheduler")):
+        if target := config.get(f"{group}._target_"):
+            found = {
+                key.removeprefix(f"{group}."): value for key, value in config.items() if key.startswith(f"{group}.")
+            }
+            said = (
+                f"{key} {shown(value)}"
+                for key, value in found.items()
+                if key not in (*_HIDDEN, "lr") and value not in (None, []) and "${" not in str(value)
+            )
+            rows.append((what, ", ".join([str(target).rpartition(".")[2], *said])))
+    if "optimizer.lr" in config:
+        rows.insert(1, ("learning rate", shown(config["optimizer.lr"])))
+    if "data.batch_size" in config:
+        unit = "lines" if data.model.network.reads == "lines" else "windows"
+        size = config["data.batch_size"]
+        rows.append(("batch size", f"all {unit}" if size is None else f"{shown(size)} {unit}"))
+    return [*rows, *([("seed", shown(config["seed"]))] if "seed" in config else [])]
 
 
 def _arguments(data: RunData) -> list[tuple[str, str]]:
@@ -88,20 +177,32 @@ def _nlls(data: RunData) -> list[Element]:
     note = "inf: the split contains what was never seen in training; model.fake_count=1 gives it a probability."
     rows = [*data.nll_rows, *(["Kneser-Ney", *cells] for cells in nll_rows(data.reference.nlls))]
     notes = [f"{data.reference}.", *([note] if infinite else [])]
-    return [DataTable(["weights", *NLL_HEADINGS], rows), *map(Paragraph, notes)]
+    return [nll_table(["weights", *NLL_HEADINGS], rows), *map(Paragraph, notes)]
+
+
+def nll_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> DataTable:
+    """Return a table of NLLs with the number of characters at its end, so that a narrow page shows the NLL."""
+
+    def ordered(cells: Sequence[str]) -> list[str]:
+        return [*cells[:-4], *cells[-3:], cells[-4]]
+
+    return DataTable(ordered(headings), list(map(ordered, rows)))
 
 
 def _samples(data: RunData) -> list[Element]:
     try:
         names = data.model.sample(_NUM_SAMPLES)
+        if data.corpus is None:
+            return [NameList([(name, None) for name in names], f"{len(names)} made-up items.")]
+        # a model that has learnt little ends few of its items
+        longest = 2 * int(data.corpus.lengths.max()) + 10
+        many = data.model.sample(_MANY_SAMPLES, max_length=longest)
     except UserError as error:
         return [Paragraph(str(error), warning=True)]
-    if data.corpus is None:
-        return [NameList([(name, None) for name in names])]
     seen = data.model.seen()
-    new = sum(name not in seen for name in names)
-    note = f"{new} of {len(names)} are not in the text; they are green and in bold."
-    return [NameList([(name, name in seen) for name in names]), Paragraph(note)]
+    share = sum(name not in seen for name in many) / len(many)
+    caption = f"Made-up items; those with a dot are not in the text, as are {share:.0%} of {len(many)}."
+    return [NameList([(name, name in seen) for name in names], caption)]
 
 
 def _commands(data: RunData) -> list[tuple[str, str]]:

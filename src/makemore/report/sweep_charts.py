@@ -4,23 +4,34 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from makemore.overrides import shown
 from makemore.pictures.axes import Scale, highest_shown, scale_of
-from makemore.report.job_comparison import compared_split, medians
+from makemore.pictures.style import ACCENT, GREY
+from makemore.report.job_comparison import compared_split, medians, other_keys_differ
 from makemore.report.page import Chart
-from makemore.report.run_charts import BLUE, GREEN, NLL_TITLE, ORANGE, RED, escape_html, label, styled
+from makemore.report.run_charts import NLL_TITLE, escape_html, label, styled
 from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.table import known_figure
 
-# the most labels of an axis of the parallel coordinates
+# the most values that have a tick each
 _MAX_LABELS = 9
+# of a label, as a share of an axis of the parallel coordinates
+_LABEL_HEIGHT = 0.055
 
 
-def key_chart(key: str, jobs: Sequence[Job], reference: Reference | None = None) -> Chart:
+def nll_range(jobs: Sequence[Job]) -> tuple[float, float]:
+    """Return the range of the NLLs to show, with room, which charts share; the jobs are as below."""
+    low, top = min(nll for job in jobs for nll in job.nlls.values()), highest_shown([job.nll for job in jobs])
+    height = (top - low) or 0.1
+    return low - 0.06 * height, top + 0.1 * height
+
+
+def key_chart(
+    key: str, jobs: Sequence[Job], nll_range: tuple[float, float], reference: Reference | None = None
+) -> Chart:
     """Return the chart of the NLL by a swept key, with known figures and their metric where there is a reference.
 
     The jobs are finished, the best first, each with the key and a finite NLL.
@@ -44,50 +55,54 @@ def key_chart(key: str, jobs: Sequence[Job], reference: Reference | None = None)
     dash = {"symbol": "line-ew-open"}
     if compared_split(jobs) == "validation":
         train = [job.nlls.get("train", math.nan) for job in jobs]
-        add("training", train, 0.6, color=ORANGE, size=14, line={"width": 2}, **dash)
-    add(compared_split(jobs), nlls, 0.7, color=BLUE, size=8)
-    if not scale.continuous:
-        found = medians((scale.position(job.differs[key]), job.nll) for job in jobs)
+        add("training", train, 1.0, color=GREY, size=14, line={"width": 2}, **dash)
+    add(compared_split(jobs), nlls, 0.7, color=ACCENT, size=8)
+    found = medians((scale.position(job.differs[key]), job.nll) for job in jobs)
+    are_medians = len(found) < len(jobs) and not scale.continuous
+    if are_medians or (scale.kind != "category" and not other_keys_differ(key, jobs)):
         at = {scale.position(value): place(value) for value in scale.values}
         mode = "markers" if scale.kind == "category" else "lines"
-        look = {"mode": mode, "marker": {"color": BLUE, "size": 30} | dash, "line": {"color": BLUE, "width": 1.5}}
-        figure.add_scatter(x=[at[position] for position in found], y=list(found.values()), name="median", **look)
+        look = {"mode": mode, "marker": {"color": ACCENT, "size": 30} | dash, "line": {"color": ACCENT, "width": 1.5}}
+        named = {"name": "median", "showlegend": are_medians, "hoverinfo": None if are_medians else "skip"}
+        figure.add_scatter(x=[at[position] for position in found], y=list(found.values()), **named, **look)
     if reference is not None:
         ours = [job.last.get(reference.metric) for job in jobs]
-        add(escape_html(reference.metric), ours, color=GREEN, symbol="square-open", size=9)
+        add(escape_html(reference.metric), ours, color=GREY, symbol="square-open", size=9)
         theirs = [known_figure(reference, job) for job in jobs]
-        add(escape_html(reference.title), theirs, color=GREEN, symbol="diamond", size=9)
-    add("best", nlls[:1], color=RED, symbol="star", size=15, line={"color": "white", "width": 1})
+        add(escape_html(reference.title), theirs, color=GREY, symbol="diamond", size=9)
+    add("best", nlls[:1], color=ACCENT, symbol="star", size=16, line={"color": "white", "width": 1})
     if by_name:
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=[place(v) for v in scale.values])
     else:
-        figure.update_xaxes(type=scale.kind)
-    top = highest_shown(nlls)
-    above = sum(nll > top for nll in nlls)
-    if above:
-        height, low = (top - nlls[0]) or 0.1, min(nll for job in jobs for nll in job.nlls.values())
-        figure.update_yaxes(range=[low - 0.06 * height, top + 0.1 * height])
+        # plotly would write 0.0008 as 800µ
+        figure.update_xaxes(type=scale.kind, tickformat="~g")
+        if len(scale.values) <= _MAX_LABELS:
+            ticks = list(map(scale.position, scale.values))
+            figure.update_xaxes(tickvals=ticks, ticktext=[shown(value) for value in scale.values])
+    low, high = nll_range
+    above = sum(nll > high for nll in nlls)
+    figure.update_yaxes(range=[low, high])
     styled(figure, xaxis_title=escape_html(key), yaxis_title=NLL_TITLE)
     note = f" {above:,} lie above the range; double-click to show them." if above else ""
-    return Chart(f"NLL by {key}, {len(jobs):,} jobs.{note}", figure)
+    return Chart(f"NLL by {key}, {len(jobs):,} jobs.{note}", figure, height=380)
 
 
 def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     """Return the chart of a line for each job through its value of each key to its NLL.
 
-    The best is red; the higher the NLL, the lighter. NLLs too high to be shown to scale are at the upper edge. The
+    The best is thick; the higher the NLL, the greyer. NLLs too high to be shown to scale are at the upper edge. The
     jobs are finished, the best first, each with a finite NLL; without a value of a key, a line is broken.
     """
     top, best = highest_shown([job.nll for job in jobs]), jobs[0].nll
     spread = (top - best) or 1
     scales = [scale_of(key, [job.differs[key] for job in jobs if key in job.differs]) for key in keys]
     heights = [min((job.nll - best) / spread, 1.0) for job in jobs]
-    colours = sample_colorscale("viridis", [0.9 * height for height in heights])
-    others = {"line_width": 1.2, "opacity": 0.6}
+    colours = sample_colorscale([ACCENT, GREY], heights)
+    others = {"line_width": 1.2, "opacity": 0.5}
     lines = []
     for job, nll, colour in zip(jobs, heights, colours, strict=True):
         places = [_height(scale, job.differs[scale.key]) if scale.key in job.differs else None for scale in scales]
-        look = {"line": {"color": RED, "width": 4}} if job is jobs[0] else {"line_color": colour} | others
+        look = {"line": {"color": ACCENT, "width": 4}} if job is jobs[0] else {"line_color": colour} | others
         hover = {"meta": [f"NLL {job.nll:.7f}<br>{_describe(job)}"], "hovertemplate": "%{meta[0]}<extra></extra>"}
         lines.append(go.Scatter(x=list(range(len(keys) + 1)), y=[*places, nll], mode="lines", **look, **hover))
     # the best on top; all in one call, as each call copies the figure
@@ -95,24 +110,27 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     for index in range(len(keys) + 1):
         figure.add_vline(index, line={"color": "gray", "width": 1})
     for index, scale in enumerate(scales):
-        few = np.linspace(0, len(scale.values) - 1, min(_MAX_LABELS, len(scale.values))).round().astype(int)
-        for value in [scale.values[number] for number in np.unique(few)]:
-            _add_label(figure, index, _height(scale, value), label(shown(value)))
-    for share in np.linspace(0, 1, 5).tolist():
-        above = "≥ " if share == 1 and jobs[-1].nll > top else ""
-        _add_label(figure, len(keys), share, f"{above}{best + share * spread:.4f}")
+        _add_labels(figure, index, [(_height(scale, value), label(shown(value))) for value in scale.values])
+    above = "≥ " if jobs[-1].nll > top else ""
+    marks = [(share, f"{above if share == 1 else ''}{best + share * spread:.4f}") for share in (0, 0.25, 0.5, 0.75, 1)]
+    _add_labels(figure, len(keys), marks)
     names = [*(label(key) for key in keys), "NLL"]
     styled(figure, showlegend=False, margin={"l": 12, "r": 12, "t": 36, "b": 44})
     ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     figure.update_xaxes(ticks, range=[-0.4, len(keys) + 0.2], showgrid=False)
     figure.update_yaxes(visible=False, range=[-0.06, 1.06])
-    return Chart(f"A line for each of {len(jobs):,} jobs, through its values to its NLL; the best is red.", figure)
+    return Chart(f"A line for each of {len(jobs):,} jobs, through its values to its NLL; the best is thick.", figure)
 
 
-def _add_label(figure: go.Figure, axis: int, height: float, text: str) -> None:
+def _add_labels(figure: go.Figure, axis: int, labels: Sequence[tuple[float, str]]) -> None:
+    """Label heights of an axis, ascending, but for those that would cover the label below."""
     # dark on light, on a dark page too, as lines cross it
-    look = {"bgcolor": "rgba(255,255,255,0.75)", "font": {"size": 11, "color": "#1c1e21"}, "borderpad": 0}
-    figure.add_annotation(x=axis, y=height, text=text, showarrow=False, xanchor="right", xshift=-4, **look)
+    look = {"bgcolor": "rgba(255,255,255,0.85)", "font": {"size": 11, "color": "#1c1e21"}, "borderpad": 0}
+    below = -math.inf
+    for height, text in labels:
+        if height - below >= _LABEL_HEIGHT:
+            figure.add_annotation(x=axis, y=height, text=text, showarrow=False, xanchor="right", xshift=-4, **look)
+            below = height
 
 
 def _height(scale: Scale, value: Any) -> float:

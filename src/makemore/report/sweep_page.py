@@ -5,17 +5,19 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from statistics import median
 
 from makemore.errors import UserError
-from makemore.overrides import as_typed, override
+from makemore.overrides import as_typed, override, shown
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
-from makemore.report.job_comparison import JobComparison
-from makemore.report.page import CommandList, DataTable, Element, FactTable, Paragraph, Section
+from makemore.report.job_comparison import JobComparison, Setting, by_setting, described
+from makemore.report.key_effects import key_effects
+from makemore.report.page import CommandList, DataTable, Element, FactTable, Headline, Paragraph, Section
 from makemore.report.run_charts import comparison_chart
-from makemore.report.run_data import read_run_data
+from makemore.report.run_data import RunData, read_run_data
 from makemore.report.run_page import pictures_of_run, run_sections
-from makemore.report.sweep_charts import key_chart, parallel_coordinates
+from makemore.report.sweep_charts import key_chart, nll_range, parallel_coordinates
 from makemore.report.sweep_plots import key_plot, pair_plot, seed_histogram
 from makemore.sweeps.records import Job
 from makemore.sweeps.table import Sweep, Table
@@ -53,18 +55,78 @@ def sweep_sections(
         facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
     finite = comparison.finite
     several = len(finite) > 1
-    curves = comparison_chart([(job.name, _curves_of(job)) for job in finite]) if several else None
+    curves = comparison_chart([(described(job), _curves_of(job)) for job in finite]) if several else None
+    best, of_best = _best(table.jobs[0])
     sections = [
-        Section("Sweep", [FactTable(facts)]),
-        Section("Jobs", [DataTable(*table.cells()), *map(Paragraph, table.notes())]),
+        Section("", [*_answer(comparison, best), *_effects(comparison)]),
         Section("NLL by key", _key_charts(comparison)),
+        Section("Jobs", [DataTable(*table.cells()), *map(Paragraph, table.notes())]),
         Section("All keys", [parallel_coordinates(comparison.keys, finite)] if several and comparison.keys else []),
         Section("Training curves", [] if curves is None else [curves]),
         Section("Pictures", pictures),
-        Section("Commands", [CommandList(_commands(sweeps))]),
-        _best(table.jobs[0]),
+        of_best,
+        Section("Sweep", [CommandList(_commands(sweeps)), FactTable(facts, "The sweep's directory and keys")]),
     ]
     return [section for section in sections if section.elements or section.subsections]
+
+
+def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
+    """Return the best job, by how much, and what of that may be the seed's doing."""
+    finite = comparison.finite
+    if not finite:
+        return [Headline("No job has a finite NLL.")]
+    name = finite[0].objective_name
+    sentence = f"The best of {len(finite):,} jobs has {described(finite[0])}: {name} {finite[0].nll:.4f}"
+    numbers = [(f"{finite[0].nll:.4f}", f"{name} of the best, in nats a character")]
+    settings = by_setting(finite)
+    remark = ""
+    if len(settings) > 1:
+        first, second = settings[:2]
+        lead = second.nll - first.nll
+        sentence += f", {lead:.4f} below the next setting"
+        numbers.append((f"{lead:.4f}", f"below the next: {second.name}"))
+        remark = _seeds_remark(settings)
+    reference = None if best is None else best.reference
+    split = "val" if "val" in finite[0].nlls else "train"
+    if reference is not None and split in reference.nlls:
+        counting = reference.nlls[split].nats
+        side = "above" if finite[0].nll > counting else "below"
+        numbers.append((f"{abs(finite[0].nll - counting):.4f}", f"{side} counting alone (Kneser-Ney: {counting:.4f})"))
+    ended = len(comparison.jobs) - len(finite)
+    numbers.append((f"{len(finite):,}", f"jobs{f'; {ended:,} more failed or have an infinite NLL' if ended else ''}"))
+    return [Headline(f"{sentence}.", numbers, remark)]
+
+
+def _seeds_remark(settings: Sequence[Setting]) -> str:
+    """Return what the difference between the two best settings is worth, given what seeds differ by."""
+    spreads = [setting.spread for setting in settings if setting.jobs > 1]
+    if not spreads:
+        return "Each setting was tried once: what another seed would change is not known (sweep=seeds tells)."
+    spread, lead = median(spreads), settings[1].nll - settings[0].nll
+    worth = "more than" if lead > spread else "no more than"
+    seeds = f"Settings are compared by their medians, that of the best over {settings[0].jobs} seeds"
+    return f"{seeds}; the best leads by {worth} the seeds of a setting differ by, {spread:.4f}."
+
+
+def _effects(comparison: JobComparison) -> list[Element]:
+    """Return which key mattered: a sentence and a table."""
+    effects = key_effects(comparison)
+    if not effects:
+        return []
+    first, shares = effects[0], any(effect.share is not None for effect in effects)
+    rows = [
+        [
+            effect.key,
+            shown(effect.best),
+            f"{effect.spread:.4f}",
+            *([f"{effect.share:.0%}" if effect.share is not None else ""] if shares else []),
+        ]
+        for effect in effects
+    ]
+    headings = ["key", "best value", "spread of medians (nats)", *(["share of the variance"] if shares else [])]
+    how = f"{first.share:.0%} of what a random forest explains" if first.share is not None else "the widest spread"
+    mattered = f"{first.key} mattered most: {how}; the medians of its values span {first.spread:.4f} nats."
+    return [*([Paragraph(mattered)] if len(effects) > 1 else []), DataTable(headings, rows)]
 
 
 def _key_charts(comparison: JobComparison) -> list[Element]:
@@ -72,7 +134,8 @@ def _key_charts(comparison: JobComparison) -> list[Element]:
     for key in comparison.keys:
         jobs = [job for job in comparison.finite if key in job.differs]
         if len(jobs) > 1:
-            charts.append(key_chart(key, jobs, comparison.references.get(key)))
+            # small multiples share their axis of NLLs
+            charts.append(key_chart(key, jobs, nll_range(comparison.finite), comparison.references.get(key)))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
     if charts and infinite:
         charts.append(Paragraph(f"{infinite:,} jobs with an infinite NLL are not in the charts."))
@@ -99,10 +162,11 @@ def _commands(sweeps: Sequence[Sweep]) -> list[tuple[str, str]]:
     return [*rows, ("Write this report again:", f"{as_typed('report')} {paths}")]
 
 
-def _best(job: Job) -> Section:
-    title = f"Best run: {job.name}"
+def _best(job: Job) -> tuple[RunData | None, Section]:
+    """Return the data of the best job, where it can be read, and its section."""
+    title = f"Best run: {described(job)}"
     try:
         data = read_run_data(job.run_dir)
-        return Section(title, subsections=run_sections(data, list(pictures_of_run(data))))
+        return data, Section(title, subsections=run_sections(data, list(pictures_of_run(data))))
     except UserError as error:
-        return Section(title, [Paragraph(str(error), warning=True)])
+        return None, Section(title, [Paragraph(str(error), warning=True)])

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import product
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -14,16 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from makemore.pictures.axes import Scale, escape_mathtext, highest_shown, scale_of, set_ticks
-from makemore.report.job_comparison import compared_split, medians
+from makemore.pictures.style import ACCENT, GREY, HEAT, INK, ink_on, styled
+from makemore.report.job_comparison import compared_split, medians, other_keys_differ
 from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.table import known_figure, sorted_jobs
 
-_BEST = "tab:red"
-_COLOURS = matplotlib.colormaps["viridis"]
+# the lower an NLL, the stronger
+_COLOURS = HEAT.reversed()
 # the most cells side by side that have room for their numbers
 _MAX_NUMBERED = 20
 
 
+@styled
 def key_plot(key: str, jobs: Sequence[Job], reference: Reference | None = None) -> Figure:
     """Draw the NLL by a swept key: each finished job, the median at each value, and the best.
 
@@ -35,31 +36,33 @@ def key_plot(key: str, jobs: Sequence[Job], reference: Reference | None = None) 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     axes.set(ylabel="NLL (nats a character)", title=f"NLL by {escape_mathtext(key)}, {_count(finished)}")
-    axes.grid(alpha=0.3)
+    axes.grid()
     nlls = [job.nll for job in finished]
     positions = [scale.position(job.differs[key]) for job in finished]
     split = compared_split(finished)
     if split == "validation":
         train = [job.nlls.get("train", math.nan) for job in finished]
         # a dash, which is visible beside the point of validation when the two are close
-        axes.plot(positions, train, "_", color="tab:orange", alpha=0.6, markersize=16, label="training")
-    axes.plot(positions, nlls, "o", color="tab:blue", alpha=0.7, markersize=6, label=split)
+        axes.plot(positions, train, "_", color=GREY, alpha=0.6, markersize=16, label="training")
+    axes.plot(positions, nlls, "o", color=ACCENT, alpha=0.7, markersize=6, label=split)
     at = medians(zip(positions, nlls, strict=True))
-    if scale.kind == "category":
-        axes.plot(list(at), list(at.values()), "_", color="tab:blue", markersize=30, label="median")
-    elif not scale.continuous or not _other_keys_differ(key, finished):
-        axes.plot(list(at), list(at.values()), color="tab:blue", linewidth=1.2, label="median")
+    are_medians = len(at) < len(nlls) and not scale.continuous
+    if are_medians and scale.kind == "category":
+        axes.plot(list(at), list(at.values()), "_", color=ACCENT, markersize=30, label="median")
+    elif are_medians or (scale.kind != "category" and not other_keys_differ(key, finished)):
+        label = "median" if are_medians else "_line"
+        axes.plot(list(at), list(at.values()), color=ACCENT, linewidth=1.2, label=label)
     if reference is not None:
         _draw_reference(axes, scale, finished, reference)
     if finished and math.isfinite(nlls[0]):
         label = f"best: {_number(nlls[0])}"
-        axes.plot(positions[:1], nlls[:1], "*", color=_BEST, markersize=14, markeredgecolor="white", label=label)
+        axes.plot(positions[:1], nlls[:1], "*", color=ACCENT, markersize=14, markeredgecolor="white", label=label)
     _limit_to_scale(axes)
     _mark_above(axes, positions, nlls, numbered=not scale.continuous)
     if failed:
         where, edge = [scale.position(job.differs[key]) for job in failed], axes.get_xaxis_transform()
         label = f"{len(failed)} failed"
-        axes.plot(where, [1.0] * len(where), "x", color="black", transform=edge, clip_on=False, label=label)
+        axes.plot(where, [1.0] * len(where), "x", color=INK, transform=edge, clip_on=False, label=label)
     scale.draw(axes, "x")
     axes.margins(x=0.08)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
@@ -72,8 +75,8 @@ def _draw_reference(axes: Axes, scale: Scale, jobs: Sequence[Job], reference: Re
     positions = [scale.position(job.differs[scale.key]) for job, _ in known]
     metric, title = escape_mathtext(reference.metric), escape_mathtext(f"{reference.metric}: {reference.title}")
     ours = [job.last.get(reference.metric, math.nan) for job, _ in known]
-    axes.plot(positions, ours, "s", color="tab:green", fillstyle="none", markersize=9, label=metric)
-    axes.plot(positions, [figure for _, figure in known], "d", color="black", markersize=5, label=title)
+    axes.plot(positions, ours, "s", color=GREY, fillstyle="none", markersize=9, label=metric)
+    axes.plot(positions, [figure for _, figure in known], "d", color=INK, markersize=5, label=title)
 
 
 def _limit_to_scale(axes: Axes) -> None:
@@ -98,11 +101,12 @@ def _mark_above(axes: Axes, positions: Sequence[float], nlls: Sequence[float], n
     edge = axes.get_xaxis_transform()
     above = [nll for here in at.values() for nll in here]
     label = f"{len(above)} above: {_range(above)}"
-    axes.plot(list(at), [0.93] * len(at), "^", color="tab:blue", transform=edge, label=label)
+    axes.plot(list(at), [0.93] * len(at), "^", color=ACCENT, transform=edge, label=label)
     for position, here in at.items() if numbered else ():
         axes.text(position, 0.905, _range(here), transform=edge, ha="center", va="top", fontsize=8)
 
 
+@styled
 def pair_plot(x_key: str, y_key: str, jobs: Sequence[Job]) -> Figure:
     """Draw the NLL by a pair of swept keys, of jobs with both: a grid of medians, or the points of a search."""
     finished, failed = _ended(jobs, x_key, y_key)
@@ -138,16 +142,16 @@ def _draw_cells(axes: Axes, x: Scale, y: Scale, finished: Sequence[Job], failed:
     norm = _norm(nlls)
     for column, row in product(range(len(x.values)), range(len(y.values))):
         nll, count = at.get((column, row)), failures[column, row]
-        red, green, blue, _ = colour = (0.9, 0.9, 0.9, 1.0) if nll is None else _COLOURS(norm(nll))
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+        share = 0.0 if nll is None else 1 - float(norm(nll))
+        colour = "none" if nll is None else HEAT(share)
+        axes.add_patch(Rectangle((column - 0.49, row - 0.49), 0.98, 0.98, facecolor=colour, edgecolor="none"))
         lines = [*([] if nll is None else [_number(nll)]), *([f"{count} failed"] if count else [])]
-        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
         if len(x.values) <= _MAX_NUMBERED:
-            axes.text(column, row, "\n".join(lines) or "-", ha="center", va="center", color=ink, fontsize=9)
+            axes.text(column, row, "\n".join(lines) or "-", ha="center", va="center", color=ink_on(share), fontsize=9)
     if nlls and math.isfinite(least := min(nlls)):
         column, row = min(at, key=at.__getitem__)
         label, corner = f"best: {_number(least)}", (column - 0.46, row - 0.46)
-        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=_BEST, linewidth=2.5, label=label))
+        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=INK, linewidth=2.5, label=label))
     axes.set(xlabel=escape_mathtext(x.key), xlim=(-0.5, len(x.values) - 0.5))
     axes.set(ylabel=escape_mathtext(y.key), ylim=(-0.5, len(y.values) - 0.5))
     set_ticks(axes, "x", x.values, range(len(x.values)))
@@ -164,33 +168,34 @@ def _draw_points(axes: Axes, x: Scale, y: Scale, finished: Sequence[Job], failed
     nlls = [job.nll for job in finished]
     # the best on top
     colours = _COLOURS(_norm(nlls)(nlls[::-1]))
-    axes.scatter(*places(finished[::-1]), c=colours, s=45, edgecolors="0.3", linewidths=0.5)
+    axes.scatter(*places(finished[::-1]), c=colours, s=45, edgecolors=GREY, linewidths=0.5)
     if failed:
-        axes.plot(*places(failed), "x", color="black", label=f"{len(failed)} failed")
+        axes.plot(*places(failed), "x", color=INK, label=f"{len(failed)} failed")
     if finished:
         ring, label = places(finished[:1]), f"best: {_number(nlls[0])}"
-        axes.plot(*ring, "o", color=_BEST, fillstyle="none", markersize=15, markeredgewidth=2, label=label)
+        axes.plot(*ring, "o", color=ACCENT, fillstyle="none", markersize=15, markeredgewidth=2, label=label)
     x.draw(axes, "x")
     y.draw(axes, "y")
     axes.margins(0.08)
-    axes.grid(alpha=0.3)
+    axes.grid()
     return nlls
 
 
+@styled
 def seed_histogram(jobs: Sequence[Job]) -> Figure:
     """Draw a histogram of the finite NLLs of two or more jobs, with their median and the middle nine tenths."""
     nlls = np.array([job.nll for job in jobs])
     low, middle, high = np.quantile(nlls, [0.05, 0.5, 0.95])
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    axes.hist(nlls, bins="auto", color="tab:blue", alpha=0.7)
-    axes.axvspan(low, high, color="tab:orange", alpha=0.15, label=f"nine of ten: {low:.4f} to {high:.4f}")
-    axes.axvline(middle, color="tab:orange", label=f"median: {middle:.4f}")
+    axes.hist(nlls, bins="auto", color=ACCENT, alpha=0.7)
+    axes.axvspan(low, high, color=ACCENT, alpha=0.15, label=f"nine of ten: {low:.4f} to {high:.4f}")
+    axes.axvline(middle, color=ACCENT, label=f"median: {middle:.4f}")
     title = f"final NLL of {len(jobs):,} seeds: mean {nlls.mean():.4f}, standard deviation {nlls.std(ddof=1):.4f}"
     axes.set(xlabel=f"{compared_split(jobs)} NLL (nats a character)", ylabel="seeds", title=title)
     # tick labels with all their digits, as NLLs are close to each other
     axes.ticklabel_format(axis="x", useOffset=False)
-    axes.grid(alpha=0.3)
+    axes.grid()
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -205,11 +210,6 @@ def _norm(nlls: Sequence[float]) -> Normalize:
     """Return the range of the colours: from the best NLL to the highest that is shown to scale."""
     top = highest_shown(nlls)
     return Normalize(min(nlls), top, clip=True) if math.isfinite(top) else Normalize(0, 1, clip=True)
-
-
-def _other_keys_differ(key: str, jobs: Sequence[Job]) -> bool:
-    others = [{other: value for other, value in job.differs.items() if other != key} for job in jobs]
-    return any(other != others[0] for other in others)
 
 
 def _count(jobs: Sequence[Job]) -> str:

@@ -10,10 +10,10 @@ from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, print_nlls
 from makemore.pictures.picture import save, show_in_tensorboard
 from makemore.report.job_comparison import compare_jobs
-from makemore.report.page import DataTable, Element, Page, Section
+from makemore.report.page import Element, Page, Section
 from makemore.report.run_charts import comparison_chart
 from makemore.report.run_data import RunData, read_run_data
-from makemore.report.run_page import pictures_of_run, run_sections
+from makemore.report.run_page import nll_table, pictures_of_run, run_sections
 from makemore.report.sweep_page import pictures_of_keys, pictures_of_pairs, sweep_sections
 from makemore.sweeps.records import read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, table_of
@@ -109,7 +109,7 @@ def _comparison(names: Sequence[str], runs: Sequence[RunData]) -> list[Element]:
     ordered = sorted(zip(names, runs, strict=True), key=lambda pair: pair[1].objective)
     rows = [[name, *cells] for name, data in ordered for cells in data.nll_rows]
     chart = comparison_chart([(name, data.curves) for name, data in ordered])
-    table = DataTable(["run", "weights", *NLL_HEADINGS], rows) if rows else None
+    table = nll_table(["run", "weights", *NLL_HEADINGS], rows) if rows else None
     return [element for element in (table, chart) if element is not None]
 
 

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from makemore.console import MESSAGES
 from makemore.errors import DivergedError
-from makemore.inference.diagnosis import diagnose
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
 from makemore.pictures.curves import Curves, read_curves
@@ -94,10 +93,8 @@ class BigramMatrix(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Draw the heat map after all else is written."""
-        run_dir = Path(trainer.default_root_dir)
-        model = load(run_dir)
-        found = diagnose(model.network, trainer.datamodule.corpus, "train")  # type: ignore[attr-defined]
-        _show(trainer, [bigram_picture(found, model.vocabulary)], run_dir)
+        picture = bigram_picture(trainer.datamodule.corpus, ["train"])  # type: ignore[attr-defined]
+        _show(trainer, [picture], Path(trainer.default_root_dir))
 
 
 class Pictures(L.Callback):

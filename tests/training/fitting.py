@@ -18,10 +18,11 @@ def fit(
     directory: Path | None = None,
     loggers: Sequence[Logger] = (),
     resume: Path | None = None,
+    accelerator: str = "cpu",
 ) -> L.Trainer:
     """Fit a model and return the Trainer; with a `Checkpoints` among the callbacks, checkpoints go to `directory`."""
     trainer = L.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
         devices=1,
         max_steps=max_steps,
         max_epochs=-1,

@@ -15,6 +15,7 @@ from makemore.cli.own_models import import_own_models
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
 
@@ -77,6 +78,9 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     make_paths_absolute(config.data)
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
+    if is_elsewhere(config.hydra.launcher):
+        # where the job runs, it says itself what is missing
+        cfg.trainer.accelerator = "cpu"
     del cfg["hydra"]
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 

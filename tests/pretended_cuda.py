@@ -104,10 +104,13 @@ class PretendedCuda(TorchDispatchMode):
         same = {id(number): value for number, value in zip(numbers, given, strict=True) if isinstance(number, Tensor)}
         found = self.known[key]
         for place, result in enumerate(results):
-            if id(result) in same:
-                results[place] = same[id(result)]
-            elif isinstance(result, Tensor) and found[min(place, len(found) - 1)]:
-                results[place] = CudaTensor(result)
+            if isinstance(result, Tensor):
+                shared = same.get(id(result))
+                if found[min(place, len(found) - 1)]:
+                    results[place] = CudaTensor(result) if shared is None else shared
+                elif isinstance(shared, CudaTensor):
+                    # moved to the CPU, where the numbers were already
+                    results[place] = result.clone()
         return tree_unflatten(results, form)
 
     def _are_on_the_device(self, func: Any, given: list[Any], form: Any) -> list[bool]:
@@ -167,6 +170,7 @@ def pretended_cuda() -> Iterator[None]:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "set_device", lambda _device: None)
+        patch.setattr(torch.cuda, "mem_get_info", lambda _device: (2**30, 2**30))
         patch.setattr(torch.cuda, "default_generators", (generator,))
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: generator.get_state())
         patch.setattr(torch.cuda, "set_rng_state", lambda state, *_: generator.set_state(state))

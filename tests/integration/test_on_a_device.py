@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +16,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from pretended_cuda import CUDA, pretended_cuda
 from torch import Tensor, nn
 
-import makemore
 from makemore.data.batches import Minibatches
 from makemore.data.datamodule import TextDataModule
 from makemore.inference.likelihood import exact_nll
@@ -30,10 +29,12 @@ from makemore.runs.watching import dashboards, health
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.sweeps.vectorized.group import train_group
 from makemore.sweeps.vectorized.member import Member
+from makemore.sweeps.vectorized.memory import most_members
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.steps import Objective, eager_steps, whole_steps
 from makemore.training.substitutes import OPTIMIZERS
+from pretended_cuda import CUDA, pretended_cuda
 
 CONF = Path(__file__).parents[2] / "conf"
 STEPS = 3
@@ -71,8 +72,7 @@ def device_of(cuda: bool) -> torch.device:
 
 
 def numbers_of(module: nn.Module) -> list[float]:
-    tensors = (tensor for tensor in module.state_dict().values() if tensor.is_floating_point())
-    return torch.cat([tensor.detach().cpu().double().flatten() for tensor in tensors]).tolist()  # type: ignore[no-any-return]
+    return [number for tensor in module.state_dict().values() for number in tensor.detach().flatten().tolist()]
 
 
 def data_of(text: Path, **options: Any) -> TextDataModule:
@@ -94,13 +94,14 @@ def fitted(cuda: bool, model: Any, data: TextDataModule, *callbacks: Any, **opti
     return [float(trainer.callback_metrics["val/nll"]), *numbers_of(model)]
 
 
-def every_model_is_trained(architecture: str, cuda: bool, text: Path, _directory: Path) -> Figures:
+def every_model_is_trained(architecture: str, cuda: bool, text: Path, directory: Path) -> Figures:
     # lines whose targets are partly of other splits, too
-    data = data_of(text, by="example")
+    data = data_of(text, by="example", draw="permutation")
     if architecture in ("ngram", "kneser_ney"):
         model: Any = CountingLanguageModel(architecture, data.corpus.vocabulary, **MODELS[architecture])
         return [*fitted(cuda, model, data), model.network.most_common()[:3]]
-    return fitted(cuda, model_of(architecture, data), data)
+    watching = Watchers([health.Activations()], SampledNames(1, seed=0))
+    return fitted(cuda, model_of(architecture, data), data, watching, directory=directory)
 
 
 for name in MODELS:
@@ -142,6 +143,9 @@ def a_model_is_evaluated(cuda: bool, text: Path, _directory: Path) -> Figures:
         data = data_of(text)
         model = model_of(architecture, data)
         trainer = fitting.trainer_of(data, STEPS, accelerator="gpu" if cuda else "cpu")
+        for loop in (trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
+            # in which the pretended device makes no tensors
+            loop.inference_mode = False
         for evaluate in (trainer.validate, trainer.test):
             found += [*evaluate(model, data, verbose=False)[0].values()]
         found += torch.cat(trainer.predict(model, data)).tolist()
@@ -164,7 +168,8 @@ def steps_are_taken_as_if_compiled(cuda: bool, text: Path, _directory: Path) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "compile", lambda function, **_: function)
         data = data_of(text)
-        model = model_of("mlp", data, compile=True, ema_decay=0.9)
+        # the rule of torch.optim that is compiled runs on CUDA alone otherwise
+        model = model_of("mlp", data, compile=cuda, ema_decay=0.9)
         return fitted(cuda, model, data)
 
 
@@ -197,6 +202,10 @@ def every_optimiser_takes_steps(cuda: bool, _text: Path, _directory: Path) -> Fi
         optimizer = getattr(torch.optim, name)(network.parameters(), lr=0.01)
         take = whole_steps(eager_steps(Objective(network, 0.1), optimizer), optimizer, network)
         found.append([take(block, [0.01] * STEPS)[:2], numbers_of(network)])
+        if name == "SGD":
+            # the steps up to a loss that is not finite are taken again
+            *_, diverged = take(block, [math.nan] * STEPS)
+            assert diverged is not None
     return found
 
 
@@ -213,6 +222,7 @@ def grouped(cuda: bool, text: Path, directory: Path, *overrides: str) -> Figures
             config = compose("train", [*given, accelerator, f"seed={seed}", *overrides])
         OmegaConf.set_struct(config, False)
         members.append(Member(assemble(config, run_dir, members[0].parts.data if members else None), seed))
+    assert most_members(members[0], device_of(cuda), processes=1) > 1
     train_group(members, len(members))
     assert [member.error for member in members] == [None, None]
     return [[member.val_nll, *numbers_of(member.model)] for member in members]
@@ -226,15 +236,15 @@ def a_group_over_windows(cuda: bool, text: Path, directory: Path) -> Figures:
 
 @exercise
 def a_group_over_lines(cuda: bool, text: Path, directory: Path) -> Figures:
-    return grouped(
-        cuda, text, directory, "model=bow", "model.hidden_dim=8", "model.dropout=0.1", "data.batch_size=4"
-    )
+    return grouped(cuda, text, directory, "model=bow", "model.hidden_dim=8", "model.dropout=0.1", "data.batch_size=4")
 
 
 @exercise
 def a_group_over_a_whole_split(cuda: bool, text: Path, directory: Path) -> Figures:
     given = ("model=bigram", "data.batch_size=null", "optimizer=sgd", "optimizer.momentum=0.9", "model.l2=0.1")
-    return grouped(cuda, text, directory, *given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda function, **_: function)
+        return grouped(cuda, text, directory, *given, "compile=true")
 
 
 # --- what is compared
@@ -251,3 +261,109 @@ def flat(figures: Any) -> Iterator[Any]:
 def run(name: str, cuda: bool, text: Path, directory: Path) -> list[Any]:
     directory.mkdir()
     return list(flat(EXERCISES[name](cuda, text, directory)))
+
+
+# --- whether that is all there is
+
+WINGS = ("data", "models", "inference", "training", "runs", "sweeps.vectorized")
+# functions of theirs that no exercise calls, by module or by name in it, and why
+_ON_THE_CPU = "a model that is loaded from a checkpoint is on the CPU"
+_NO_TENSORS = "computes nothing on the device: the text, configs, processes, the terminal"
+LEFT_OUT: dict[str, str] = {
+    "data.batches.FullBatches.steps": "slices of its tensors, as those of Minibatches are",
+    "data.batches.PackedBatches.steps": "slices of its tensors, as those of Minibatches are",
+    "data.corpus": _NO_TENSORS,
+    "data.splits": _NO_TENSORS,
+    "data.windows.padded": _NO_TENSORS,
+    "inference.diagnosis": _ON_THE_CPU,
+    "inference.mixing": _ON_THE_CPU,
+    "inference.sampling.unseen": _NO_TENSORS,
+    "inference.scoring.WordScore": _NO_TENSORS,
+    "inference.scoring.print_scores": _NO_TENSORS,
+    "inference.scoring.read_words": _NO_TENSORS,
+    "inference.scoring.score": _ON_THE_CPU,
+    "inference.trained_model.TrainedModel": _ON_THE_CPU,
+    "models.network.Counted.count": "that of the base",
+    "models.network.Counted.most_common": "that of the base",
+    "models.network.Network.embedding": "that of the base",
+    "models.network.register": _NO_TENSORS,
+    "models.sequence.EmbeddedSequenceNetwork.embedding": "a parameter, as that of the MLP is",
+    "models.wavenet.WaveNet.embedding": "a parameter, as that of the MLP is",
+    "runs.assemble.check": _NO_TENSORS,
+    "runs.callbacks": _ON_THE_CPU,
+    "sweeps.vectorized.composing": _NO_TENSORS,
+    "sweeps.vectorized.memory.keep_freed_memory": _NO_TENSORS,
+    "sweeps.vectorized.workers": _NO_TENSORS,
+    "training.aten": "XLA was tried on CPUs alone",
+    "training.compiling.automatic": _NO_TENSORS,
+    "training.language_model.LanguageModel.block_size": _NO_TENSORS,
+    "training.language_model.LanguageModel.forward": "calls the network",
+    "training.language_model.LanguageModel.load_from_checkpoint": _ON_THE_CPU,
+    "training.module_loading": _ON_THE_CPU,
+    "training.xla": "XLA was tried on CPUs alone",
+}
+
+
+def code_of(value: Any) -> CodeType | None:
+    """Return the code of a function, a method or a property as it was written."""
+    if isinstance(value, staticmethod | classmethod):
+        value = value.__func__
+    if isinstance(value, property):
+        value = value.fget
+    if isinstance(value, cached_property):
+        value = value.func
+    return getattr(inspect.unwrap(value), "__code__", None) if callable(value) else None
+
+
+def public_functions() -> dict[str, CodeType]:
+    """Return the code of the public functions and methods of all modules with tensors, by name."""
+    found = {}
+    for wing in WINGS:
+        package = importlib.import_module(f"makemore.{wing}")
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(info.name)
+            if not {"torch", "Tensor"} & vars(module).keys():
+                continue
+            owners: list[Any] = [module, *(each for each in vars(module).values() if inspect.isclass(each))]
+            for owner in owners:
+                for name, value in vars(owner).items():
+                    code = code_of(value)
+                    abstract = getattr(value, "__isabstractmethod__", False)
+                    ours = code is not None and code.co_filename == module.__file__
+                    if ours and not abstract and not name.startswith("_"):
+                        found[f"{info.name.removeprefix('makemore.')}.{code.co_qualname}"] = code
+    return found
+
+
+def left_out(name: str) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for key in LEFT_OUT)
+
+
+def test_every_model_is_exercised() -> None:
+    assert MODELS.keys() | {"mixture"} == set(architectures())
+
+
+def test_all_runs_on_a_device_as_it_does_on_the_cpu(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{a}{b}{a}\n" for a in "abc" for b in "defgh"))
+    called: set[CodeType] = set()
+
+    def remember(frame: Any, event: str, _: Any) -> None:
+        if event == "call":
+            called.add(frame.f_code)
+
+    for name in EXERCISES:
+        expected = run(name, False, text, tmp_path / f"{name} cpu")
+        with pretended_cuda():
+            sys.setprofile(remember)
+            try:
+                found = run(name, True, text, tmp_path / f"{name} cuda")
+            finally:
+                sys.setprofile(None)
+        # attention and recurrent layers have other kernels on the CPU
+        assert found == [pytest.approx(figure, rel=1e-3, abs=1e-5) for figure in expected], name
+    functions = public_functions()
+    missed = {name for name, code in functions.items() if code not in called}
+    assert {name for name in missed if not left_out(name)} == set()
+    # and nothing is left out that runs, or is gone
+    assert {key for key in LEFT_OUT if not any(name == key or name.startswith(f"{key}.") for name in missed)} == set()

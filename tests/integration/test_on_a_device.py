@@ -343,9 +343,28 @@ def test_every_model_is_exercised() -> None:
     assert MODELS.keys() | {"mixture"} == set(architectures())
 
 
-def test_all_runs_on_a_device_as_it_does_on_the_cpu(tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("".join(f"{a}{b}{a}\n" for a in "abc" for b in "defgh"))
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{a}{b}{a}\n" for a in "abc" for b in "defgh"))
+    return path
+
+
+# attention and recurrent layers have other kernels on the CPU
+def alike(figures: list[Any]) -> list[Any]:
+    return [pytest.approx(figure, rel=1e-3, abs=1e-5) for figure in figures]
+
+
+@pytest.mark.parametrize("name", ["mlp is trained", "bow is trained", "steps_are_taken_as_if_compiled"])
+def test_it_runs_on_a_device_as_it_does_on_the_cpu(name: str, text: Path, tmp_path: Path) -> None:
+    expected = run(name, False, text, tmp_path / "cpu")
+    with pretended_cuda():
+        found = run(name, True, text, tmp_path / "cuda")
+    assert found == alike(expected)
+
+
+@pytest.mark.full
+def test_all_runs_on_a_device_as_it_does_on_the_cpu(text: Path, tmp_path: Path) -> None:
     called: set[CodeType] = set()
 
     def remember(frame: Any, event: str, _: Any) -> None:
@@ -360,8 +379,7 @@ def test_all_runs_on_a_device_as_it_does_on_the_cpu(tmp_path: Path) -> None:
                 found = run(name, True, text, tmp_path / f"{name} cuda")
             finally:
                 sys.setprofile(None)
-        # attention and recurrent layers have other kernels on the CPU
-        assert found == [pytest.approx(figure, rel=1e-3, abs=1e-5) for figure in expected], name
+        assert found == alike(expected), name
     functions = public_functions()
     missed = {name for name, code in functions.items() if code not in called}
     assert {name for name in missed if not left_out(name)} == set()

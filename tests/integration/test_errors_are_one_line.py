@@ -220,6 +220,15 @@ def test_a_logger_whose_package_is_missing(command: Command, tmp_path: Path, mon
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("launcher", [[], ["-m", "seed=0,1"], ["-m", "seed=0,1", "hydra/launcher=vectorized"]])
+def test_a_missing_gpu(launcher: list[str], command: Command, tmp_path: Path) -> None:
+    error = command("train", *launcher, "model=mlp", "trainer=gpu").error
+    assert "trainer.accelerator=gpu: " in error
+    assert error.endswith("; trainer=default trains on the CPU")
+    assert not (tmp_path / "logs").exists()
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [*CHECKPOINT, *(pytest.param(*case, marks=pytest.mark.full) for case in CHECKPOINT_ALIKE)],

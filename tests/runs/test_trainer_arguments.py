@@ -2,11 +2,12 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import lightning as L
 import pytest
 import torch
+from lightning.fabric.connector import _PRECISION_INPUT_INT, _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
 from omegaconf import DictConfig, OmegaConf
 from short_runs import assert_documented, compose_short, fit_short, given, names_a_key
 
@@ -172,6 +173,20 @@ def test_bfloat16_is_the_same_for_every_size_of_a_block(config: DictConfig, tmp_
         sized = OmegaConf.merge(config, {"steps_per_execution": steps, "val_every": 7})
         states.append(fit(sized, tmp_path / str(steps), precision="bf16-mixed").lightning_module.state_dict())
     assert all(torch.equal(state[name], states[0][name]) for state in states for name in state)
+
+
+def test_every_other_precision_is_refused(config: DictConfig, tmp_path: Path) -> None:
+    # 16-mixed would need its loss scaled
+    known = {
+        value
+        for kind in (_PRECISION_INPUT_STR, _PRECISION_INPUT_INT, _PRECISION_INPUT_STR_ALIAS)
+        for value in get_args(kind)
+    }
+    others = {*known} - {*(ARGUMENTS["precision"].accepts or ())}
+    assert {"16-mixed", "16-true", "bf16-true", "64-true", "transformer-engine"} < others
+    for value in others:
+        with pytest.raises(UserError, match=f"^trainer.precision must be .*, not {value}; bf16-mixed is"):
+            check_given(config, tmp_path, precision=value)
 
 
 def test_precision_acts(config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict, read_write
 
-from makemore.sweeps.launchers import set_defaults, study_of
+from makemore.sweeps.launchers import is_elsewhere, set_defaults, study_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SWEEP = Path("/sweeps/one")
@@ -75,3 +75,11 @@ def test_a_search_is_kept_in_its_directory_and_seeded() -> None:
         "sweep=optuna", "hydra.sweeper.storage=sqlite:///x.db", "hydra.sweeper.sampler.seed=9"
     ).hydra.sweeper
     assert (sweeper.storage, sweeper.sampler.seed) == ("sqlite:///x.db", 9)
+
+
+def test_jobs_on_other_machines_may_have_devices_that_this_one_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for launcher in ("basic", "joblib", "vectorized", "submitit_local", "ray"):
+        assert not is_elsewhere(composed(f"hydra/launcher={launcher}").hydra.launcher)
+    assert is_elsewhere(composed("hydra/launcher=submitit_slurm").hydra.launcher)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    assert is_elsewhere(composed("hydra/launcher=ray").hydra.launcher)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers.logger import Logger
@@ -15,13 +16,26 @@ def fit(
     data: TextDataModule,
     max_steps: int,
     *callbacks: L.Callback,
-    directory: Path | None = None,
-    loggers: Sequence[Logger] = (),
     resume: Path | None = None,
+    **options: Any,
 ) -> L.Trainer:
     """Fit a model and return the Trainer; with a `Checkpoints` among the callbacks, checkpoints go to `directory`."""
-    trainer = L.Trainer(
-        accelerator="cpu",
+    trainer = trainer_of(data, max_steps, *callbacks, **options)
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+    return trainer
+
+
+def trainer_of(
+    data: TextDataModule,
+    max_steps: int,
+    *callbacks: L.Callback,
+    directory: Path | None = None,
+    loggers: Sequence[Logger] = (),
+    accelerator: str = "cpu",
+) -> L.Trainer:
+    """Return a Trainer as `fit` has it."""
+    return L.Trainer(
+        accelerator=accelerator,
         devices=1,
         max_steps=max_steps,
         max_epochs=-1,
@@ -36,5 +50,3 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
-    return trainer

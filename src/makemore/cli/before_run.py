@@ -16,6 +16,7 @@ from makemore.cli.own_models import import_own_models
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
 
@@ -82,6 +83,9 @@ def _check(config: DictConfig, run_dir: Path) -> None:
         cfg.hydra.runtime.output_dir = str(run_dir.absolute())
     # as Hydra does when a run starts: values may refer to its part, such as to the run's directory
     HydraConfig.instance().set_config(cfg)
+    if is_elsewhere(config.hydra.launcher):
+        # where the job runs, it says itself what is missing
+        cfg.trainer.accelerator = "cpu"
     del cfg["hydra"]
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 

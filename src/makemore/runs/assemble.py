@@ -29,6 +29,7 @@ from makemore.runs.outcome import Outcome
 from makemore.runs.planned_steps import planned
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
+from makemore.training.devices import check_accelerator
 from makemore.training.language_model import LanguageModel
 from makemore.training.module import CountingLanguageModel
 from makemore.training.optimizers import parameters_of
@@ -135,6 +136,7 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     """
     set_threads(cfg.threads)
     check_arguments(cfg.trainer)
+    check_accelerator(cfg.trainer.get("accelerator"))
     if cfg.trainer.get("detect_anomaly") and cfg.compile:
         raise UserError("trainer.detect_anomaly=true watches steps that are not compiled; use compile=false")
     composed, data = cfg, data or _data(cfg)

@@ -53,7 +53,7 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
     """Set Ray's options: on a cluster, which has its own resources, none of those."""
     # each job has a log of its own
     init: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if (ray.init.get("address") or os.environ.get("RAY_ADDRESS")) not in (None, "local"):
+    if _is_cluster(ray):
         # Ray refuses a number there, which the plugin would set
         init["object_store_memory"] = None
     else:
@@ -62,6 +62,15 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
     ray.init = {**init, **ray.init}
     # a lost job is resumed with the sweep
     ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
+
+
+def _is_cluster(ray: DictConfig) -> bool:
+    return (ray.init.get("address") or os.environ.get("RAY_ADDRESS")) not in (None, "local")
+
+
+def is_elsewhere(launcher: DictConfig) -> bool:
+    """Return whether a launcher's jobs run on other machines, which may have devices that this one lacks."""
+    return launcher._target_.endswith(".SlurmLauncher") or ("ray" in launcher and _is_cluster(launcher.ray))
 
 
 def _cores() -> int:

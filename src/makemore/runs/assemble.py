@@ -196,6 +196,11 @@ def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     try:
         model: LanguageModel = make(**arguments)
         return model
+    except UserError as error:
+        if " takes no " not in str(error):
+            raise
+        # as where an experiment sets keys of a model that another has replaced
+        raise UserError(f"{error}; a key is taken out by ~model.KEY") from error
     except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"model: {first_line(error)}") from error
 

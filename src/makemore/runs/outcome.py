@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from makemore.models.network import Counted
 from makemore.runs.saved_config import flat
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
+from makemore.training.loggers import hyperparameters
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +122,10 @@ class Outcome(L.Callback):
         keys = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
         config: Any = OmegaConf.to_container(self.cfg, resolve=True)
         values = flat({key: config[key] for key in keys})
-        # without Hydra's own; whole numbers beyond floats become text
-        parameters = {
-            key: str(value) if isinstance(value, int) and abs(value) > sys.float_info.max else value
-            for key, value in values.items()
-            if not key.endswith(("_partial_", "_target_"))
-        }
+        # without Hydra's own
+        parameters = hyperparameters(
+            {key: value for key, value in values.items() if not key.endswith(("_partial_", "_target_"))}
+        )
         # a name of its own: as `val/nll` it would add a point at step 0 to that curve
         metrics = {f"hparam/{split}_nll": nll.nats for split, nll in nlls.items()}
         for logger in loggers:

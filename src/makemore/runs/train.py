@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from makemore import signals
 from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
-from makemore.overrides import as_typed, override
+from makemore.overrides import command, hydra_override, override
 from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
@@ -112,7 +112,7 @@ def _log_facts(parts: Parts) -> None:
 def log_stopped(stopped: signals.Stopped, run_dir: Path) -> None:
     """Log the last checkpoint of a run that a signal has stopped, and the command that resumes it."""
     log.warning("stopped by %s; %s", stopped, _last_checkpoint(run_dir))
-    log.warning("  %s %s # resumes it", as_typed("train"), override("resume", run_dir))
+    log.warning("  %s # resumes it", command("train", hydra_override("resume", run_dir)))
 
 
 def naming_last_checkpoint(error: DivergedError | OSError, run_dir: Path) -> UserError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra._internal.hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
@@ -68,15 +69,18 @@ class JobLoader(ConfigLoaderImpl):
     def _choices(self, given: Sequence[Override]) -> list[str]:
         """Return the overrides that choose, and Hydra's own."""
         return [
-            str(each.input_line)
-            for each in given
-            if each.is_hydra_override() or self.get_group_options(each.key_or_group)
+            str(each.input_line) for each in given if each.is_hydra_override() or is_group(self, each.key_or_group)
         ]
 
 
 def register() -> None:
     """Let Hydra compose by a `JobLoader` in this process; it has no hook for that."""
-    hydra._internal.hydra.ConfigLoaderImpl = JobLoader  # type: ignore[misc]
+    hydra._internal.hydra.ConfigLoaderImpl = JobLoader  # type: ignore[attr-defined]
+
+
+def is_group(loader: ConfigLoader, key: str) -> bool:
+    """Return whether a key is that of a group of configs, of files or of directories of them."""
+    return bool(loader.get_group_options(key, results_filter=None))
 
 
 def _lines(given: Sequence[Override], without: Sequence[Override] = ()) -> list[str]:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from makemore.errors import UserError
 from makemore.overrides import describe
-from makemore.sweeps.choices import REFUSAL
+from makemore.sweeps.choices import REFUSAL, is_group
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # the same for the vectorised launcher
@@ -57,7 +57,7 @@ def make_plan(config: DictConfig) -> Plan:
     by_key = {override.get_key_element(): override for override in overrides}
     swept = [override.key_or_group for override in by_key.values() if override.is_sweep_override()]
     fixed = [override.key_or_group for override in by_key.values() if not override.is_sweep_override()]
-    values = [_values(each, of_group=bool(loader.get_group_options(each.key_or_group))) for each in by_key.values()]
+    values = [_values(each, of_group=is_group(loader, each.key_or_group)) for each in by_key.values()]
     examples = [list(each) for each in product(*values)]
     if sweeper._target_ != BASIC_SWEEPER:
         return Plan(swept, fixed, None, sweeper.get("n_trials"), examples)
@@ -66,8 +66,8 @@ def make_plan(config: DictConfig) -> Plan:
     return Plan(swept, fixed, jobs, len(jobs), examples)
 
 
-def check_jobs(config: DictConfig, plan: Plan, check: Callable[[DictConfig], None]) -> None:
-    """Raise what a check finds wrong with the first job of a sweep, unless another job passes it.
+def check_jobs(config: DictConfig, plan: Plan, check: Callable[[DictConfig], list[str]]) -> list[str]:
+    """Raise what a check finds wrong with the first job of a sweep, unless another passes it; return what that gives.
 
     It takes the config of a job, or of an example for a search, as Hydra will compose it.
     """

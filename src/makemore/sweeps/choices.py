@@ -126,6 +126,10 @@ def _refusal(config: DictConfig, unfit: Override) -> str | None:
                 return f"{what} has {key} already; take out the +"
             present = [str(name) for name in config.get(group) or () if not str(name).startswith("_")]
             near = difflib.get_close_matches(key, present, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"it has {', '.join(present) or 'no keys'}"
+            mend = (
+                f"did you mean {'.'.join([*parts[:length], *near])}?"
+                if near
+                else f"it has {', '.join(present) or 'no keys'}"
+            )
             return f"{what} has no {key}; {mend}"
     return None

@@ -79,11 +79,11 @@ def hyperparameters(values: Mapping[str, Any]) -> dict[str, float | str]:
     """
     parameters: dict[str, float | str] = {}
     for key, value in values.items():
+        if value is None:
+            continue
         if isinstance(value, bool):
             parameters[key] = str(value).lower()
-        elif not isinstance(value, int | float):
-            parameters |= {} if value is None else {key: str(value)}
-        elif key in _TEXTS:
+        elif key in _TEXTS or not isinstance(value, int | float):
             parameters[key] = str(value)
         elif abs(value) <= sys.float_info.max:
             parameters[key] = value

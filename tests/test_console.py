@@ -10,10 +10,31 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore.console import ConsoleHandler, TableColumn, print_table
+from makemore.console import ConsoleHandler, TableColumn, print_table, visible
 from makemore.inference.evaluation import print_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.scoring import WordScore, print_scores
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("São Paulo\u00a0é 👩‍👧 می‌خواهم", "São Paulo\u00a0é 👩‍👧 می‌خواهم"),
+        ("a\tb", "a\\tb"),
+        ("a\u2028b\u202ec\ufeff", "a\\u2028b\\u202ec\\ufeff"),
+        ("\ue000", "\ue000"),
+    ],
+)
+def test_what_cannot_be_seen_is_escaped(text: str, seen: str) -> None:
+    assert visible(text) == seen
+
+
+def test_a_table_of_words_with_tabs_has_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores([WordScore("a\tb", ["a", "\t", "b", "."], [-1.0] * 4)])
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "a\\tb"
+    assert lines[2].split()[0] == "\\t"
+    assert "\t" not in "".join(lines)
 
 
 @pytest.fixture

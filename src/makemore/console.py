@@ -4,6 +4,7 @@ Where standard output is not a terminal, tables are plain lines, for files and f
 """
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,19 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record without wrapping, so that paths can be copied."""
         MESSAGES.print(Text(self.format(record)), soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """Return a text with escapes, as those of Python, for what cannot be seen: tabs, signs of direction.
+
+    Joiners, which emoji and Persian are written with, stay; so do all spaces.
+    """
+    unseen = {
+        character
+        for character in set(text)
+        if unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in "\u200c\u200d"
+    }
+    return "".join(each.encode("unicode_escape").decode() if each in unseen else each for each in text)
 
 
 @dataclass(frozen=True)

@@ -54,17 +54,44 @@ def install(extra: str) -> str:
     return f"pip install 'makemore-lightning[{extra}]'" if IS_INSTALLED else f"pip install -e '.[{extra}]'"
 
 
+def command(name: str, *arguments: str) -> str:
+    """Return a command of this project to paste into a shell, typed as this one was; arguments are quoted for it."""
+    return " ".join([as_typed(name), *map(shell_quoted, arguments)])
+
+
+def watch_command(logs: Path) -> str:
+    """Return the command to paste into a shell that shows some runs in TensorBoard."""
+    return f"tensorboard --logdir {shell_quoted(path_argument(logs))} --host 127.0.0.1"
+
+
+def path_argument(path: Path) -> str:
+    """Return a path as an argument that is neither taken for an option nor for somebody's home."""
+    return f"./{path}" if str(path).startswith(("-", "~")) else str(path)
+
+
+def shell_quoted(argument: str) -> str:
+    """Return an argument quoted for the shell where necessary, on one line."""
+    if re.search("[\x01-\x1f\x7f]", argument):
+        # bash, zsh and ksh know it; a tab as it is would complete the line
+        escapes = re.sub(r"[\x01-\x1f\x7f\\']", lambda found: f"\\x{ord(found[0]):02x}", argument)
+        return f"$'{escapes}'"
+    # within these quotes Hydra's own can be read
+    return f'"{argument}"' if "'" in argument and not set(argument) & set('"$`\\!') else shlex.quote(argument)
+
+
 def override(key: str, value: object) -> str:
     """Return KEY=VALUE to paste into a shell, quoted for Hydra and for the shell where necessary."""
-    return shlex.quote(hydra_override(key, value))
+    return shell_quoted(hydra_override(key, value))
 
 
 def hydra_override(key: str, value: object) -> str:
-    """Return KEY=VALUE, quoted for Hydra where necessary."""
-    if re.fullmatch(r"[\w./+-]+", str(value), re.ASCII):
-        return f"{key}={value}"
-    # Hydra takes a backslash as it is, unless a quote follows
-    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value))
+    """Return KEY=VALUE, quoted for Hydra where necessary; a path is one as `path_argument` gives it."""
+    text = path_argument(value) if isinstance(value, Path) else str(value)
+    if re.fullmatch(r"[\w./+-]+", text, re.ASCII):
+        return f"{key}={text}"
+    # Hydra and OmegaConf take a backslash as it is, unless a quote or an interpolation follows
+    marks = {"'": "\\'", "${": "\\${", "": ""}
+    quoted = re.sub(r"(\\*)('|\$\{|$)", lambda found: found[1] * 2 + marks[found[2]], text)
     return f"{key}='{quoted}'"
 
 
@@ -153,7 +180,8 @@ def _unreadable(override: str) -> str:
         return f"{override} is not KEY=VALUE; did you forget a key, such as ckpt_path=?"
     if value.startswith("["):
         return f"Hydra cannot read {override}; quote the items, and all of it for the shell: \"{key}=['...','...']\""
-    return f"Hydra cannot read {override}; quote the value, within quotes of the shell: \"{key}='{value}'\""
+    quoted = shell_quoted(hydra_override(key, value))
+    return f"Hydra cannot read {override}; quote the value, within quotes of the shell: {quoted}"
 
 
 def short_names(keys: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:

@@ -37,6 +37,11 @@ def write(directory: Path, raw: bytes) -> Path:
         pytest.param("emma\r\n\r\n", ["emma"], Cleaning(carriage_returns=2, blank_lines=1), id="blank line with CRLF"),
         pytest.param("em\u2028ma\nava\n", ["em\u2028ma", "ava"], Cleaning(), id="U+2028 ends no line"),
         pytest.param("em\u2029ma\n", ["em\u2029ma"], Cleaning(), id="U+2029 ends no line"),
+        pytest.param("item\t1\nitem\t2\n", ["item\t1", "item\t2"], Cleaning(), id="a tab is a character"),
+        pytest.param("a\tb\r\n\tc\t\n", ["a\tb", "c"], Cleaning(0, 1, 1), id="tabs at edges are spaces there"),
+        pytest.param("a\ufeffb\n\ufeffc\n", ["a\ufeffb", "\ufeffc"], Cleaning(), id="U+FEFF inside the file"),
+        pytest.param("\u05d0\u200f!\n\u202eb\n", ["\u05d0\u200f!", "\u202eb"], Cleaning(), id="signs of direction"),
+        pytest.param("\ue000\U000f0000\ufffe\n", ["\ue000\U000f0000\ufffe"], Cleaning(), id="private use"),
         pytest.param("👩‍👧\n🇫🇷a\n", ["👩‍👧", "🇫🇷a"], Cleaning(), id="emoji"),
         pytest.param("a.b\n.\n", ["a.b", "."], Cleaning(), id="a dot is a character"),
         pytest.param(
@@ -148,7 +153,6 @@ def test_spaces_that_normalisation_makes_are_stripped_too(tmp_path: Path) -> Non
         pytest.param("emma\nol\x1bvia\n", 2, "U+001B", id="escape"),
         pytest.param("emma\nol\x7fvia\n", 2, "U+007F", id="delete"),
         pytest.param("emma\nol\x85via\n", 2, "U+0085", id="next line"),
-        pytest.param("emma\nol\tvia\n", 2, "U+0009", id="inner tab"),
         pytest.param("emma\x0b\nava\n", 1, "U+000B", id="at a line's edge, where str.strip would drop it"),
         pytest.param("\x85emma\nava\n", 1, "U+0085", id="at the start"),
         pytest.param("emma\rolivia\rava\r", 1, "U+000D", id="lone carriage returns"),
@@ -165,6 +169,37 @@ def test_control_characters_are_errors_naming_the_line(tmp_path: Path, raw: str,
     assert f"line {line} " in message
     assert code in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("raw", "cause"),
+    [
+        pytest.param(
+            "emma\n".encode("utf-16-le"), "as UTF-16 and files that are no text have; save it as UTF-8", id="16"
+        ),
+        pytest.param(b"em\0ma\n", "or name another file", id="NUL"),
+        pytest.param(b"emma\rava\r", "as line ends of old Macs are; end lines with a newline", id="CR"),
+        pytest.param("l\x92eau\n".encode(), "as Windows-1252 read as Latin-1 has; save the original", id="C1"),
+        pytest.param(b"\x1b[31mred\n", "which no text has; is it a text file?", id="escape"),
+    ],
+)
+def test_a_control_character_says_where_it_may_come_from(raw: bytes, cause: str) -> None:
+    with pytest.raises(UserError, match="has the control character") as caught:
+        clean(raw, "it", "NFC")
+    assert cause in str(caught.value)
+
+
+OTHERS = (0x2028, 0x2029, 0xFEFF, 0xE000, 0x301, 0x200F, 0x202E)
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), *OTHERS])
+def test_of_control_characters_the_tab_alone_is_text(code: int) -> None:
+    raw = f"a{chr(code)}b\n".encode()
+    if code in OTHERS or chr(code) in "\t\n":
+        assert clean(raw, "it", None) == ([raw.decode()], Cleaning())
+    else:
+        with pytest.raises(UserError, match=rf"line 1 has the control character U\+{code:04X}, "):
+            clean(raw, "it", None)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +335,7 @@ def test_what_is_wrong_in_a_later_chunk_is_named_by_its_line_in_the_file(monkeyp
         clean(b"emma\n\n\nava\nm\xffa\nmia\n", "it", None)
 
 
-@given(raw=st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]) | st.just("\n"), min_size=1))
+@given(raw=st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), min_size=1))
 @settings(deadline=None)
 def test_clean_text_stays_as_it_is(raw: str) -> None:
     try:

@@ -92,6 +92,20 @@ def run_of(cwd: Path) -> Path:
             id="as they are",
             marks=pytest.mark.full,
         ),
+        pytest.param(
+            "".join(f"item\t{n}\n" for n in range(12)),
+            "",
+            [f"item\t{n}" for n in range(12)],
+            "text.txt: looks like a table (columns, with the same number of tabs in most lines)",
+            id="tabs",
+        ),
+        pytest.param(
+            '\ufeff"Name";"Year"\r\n' + "".join(f'"Anna{n}";"{1900 + n}"\r\n' for n in range(12)),
+            "",
+            ['"Name";"Year"', *(f'"Anna{n}";"{1900 + n}"' for n in range(12))],
+            "looks like a table (columns, with the same number of semicolons in most lines and fields in quotes)",
+            id="a spreadsheet's export",
+        ),
         pytest.param("👩‍👧a\n🇫🇷\n", "", ["👩‍👧a", "🇫🇷"], "2 lines of 2 to 4 characters", id="emoji"),
     ],
 )
@@ -111,7 +125,7 @@ def test_a_text_that_is_cleaned(
 @pytest.mark.parametrize(
     ("raw", "options", "says"),
     [
-        pytest.param("em\tma\n", "", "line 1 has the control character U+0009", id="tab in a line"),
+        pytest.param("em\0ma\n", "", "line 1 has the control character U+0000, as UTF-16", id="NUL"),
         pytest.param("emma\nav\x85a\n", "", "line 2 has the control character U+0085", id="next line"),
         pytest.param("emma\rava\r", "", "line 1 has the control character U+000D", id="lone carriage returns"),
         pytest.param("emma\nav\x1ba\n", "", "line 2 has the control character U+001B", id="escape"),

@@ -78,7 +78,7 @@ def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
     lines = out.splitlines()
     assert "4 finished, 1 failed, 2 not run" in lines
     assert f"logs/s/lr=10.0,l2=0: {fabricated.MESSAGE}" in lines
-    assert "  python scripts/evaluate.py 'ckpt_path='\"'\"'logs/s/lr=0.01,l2=0'\"'\"''" in lines
+    assert "  python scripts/evaluate.py \"ckpt_path='logs/s/lr=0.01,l2=0'\"" in lines
     assert set(lines[-8:]) == {f"logs/s/{name}" for name in WRITTEN}
 
 

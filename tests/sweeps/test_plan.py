@@ -31,7 +31,7 @@ def checked(config: DictConfig, plan: Plan) -> list[DictConfig]:
     """The configs that a check which none of them passes is given."""
     given: list[DictConfig] = []
 
-    def check(job: DictConfig) -> None:
+    def check(job: DictConfig) -> list[str]:
         given.append(job)
         raise UserError(f"job {len(given)}")
 
@@ -71,7 +71,9 @@ def test_a_search_has_an_example_of_first_values() -> None:
     )
     assert plan.jobs is None
     assert plan.total == 30
-    assert {"optimizer.lr=0.1", "seed=3", "num_samples=2", "sweep=optuna", "model.block_size=3"} <= set(plan.example)
+    assert {"optimizer.lr=0.1", "seed=3", "num_samples=2", "sweep=optuna", "model.block_size=3"} <= set(
+        plan.examples[0]
+    )
     (config,) = checked(multirun("sweep=optuna"), plan)
     assert config.optimizer.lr == 0.1
 

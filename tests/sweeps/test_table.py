@@ -184,8 +184,8 @@ def test_what_is_printed_is_what_one_compares(capsys: pytest.CaptureFixture[str]
     ]
     assert out.splitlines()[-3:] == [
         "best of 2: validation NLL 2.1000000 with optimizer.lr=0.1",
-        "  python scripts/evaluate.py 'ckpt_path='\"'\"'sweep/lr=0.1'\"'\"''",
-        "  python scripts/sample.py 'ckpt_path='\"'\"'sweep/lr=0.1'\"'\"''",
+        "  python scripts/evaluate.py \"ckpt_path='sweep/lr=0.1'\"",
+        "  python scripts/sample.py \"ckpt_path='sweep/lr=0.1'\"",
     ]
 
 

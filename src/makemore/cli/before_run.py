@@ -10,9 +10,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
+from rich.text import Text
 
 from makemore.cli.command import exit_on_error, exit_stack
 from makemore.cli.own_models import import_own_models
+from makemore.console import MESSAGES
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
@@ -54,7 +56,8 @@ class CheckBeforeRun(Callback):
             from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
 
             sweep_dir = lifecycle.find_requeued(config) or Path(config.hydra.sweep.dir)
-            check_jobs(config, plan, partial(_check, run_dir=sweep_dir))
+            for note in check_jobs(config, plan, partial(_check, run_dir=sweep_dir)):
+                MESSAGES.print(Text(note), soft_wrap=True)
             lifecycle.prepare(config, plan, sweep_dir)
             exit_stack.enter_context(lifecycle.running_sweep(config, plan, self.reference))
 
@@ -65,8 +68,8 @@ def _check_name(name: Any) -> None:
         raise UserError(f"name={name}: is not the name of one directory; task= names the directories above it")
 
 
-def _check(config: DictConfig, run_dir: Path) -> None:
-    """Check a composed config, Hydra's part included; make the paths of its text absolute."""
+def _check(config: DictConfig, run_dir: Path) -> list[str]:
+    """Check a composed config with Hydra's part, as `check` does; make the paths of its text absolute."""
     data = OmegaConf.to_container(config.data, resolve=True, throw_on_missing=True)
     assert isinstance(data, dict)
     if "path" not in data:
@@ -89,4 +92,4 @@ def _check(config: DictConfig, run_dir: Path) -> None:
     del cfg["hydra"]
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
-    check(cfg, run_dir)
+    return check(cfg, run_dir)

@@ -25,12 +25,13 @@ from makemore import signals
 from makemore.errors import UserError
 from makemore.files import CONF
 from makemore.overrides import describe, hint, override, resource_errors
-from makemore.sweeps import naming
+from makemore.sweeps import choices, naming
 
 # closed when the command's main function has returned or raised
 exit_stack = ExitStack()
 # the worker processes of launchers import this module too, with cli/before_run.py
 naming.register()
+choices.register()
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """`makemore train`: train a model, or a sweep of models with -m."""
 
-import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from makemore.cli.command import hydra_command
-from makemore.overrides import as_typed, override
+from makemore.overrides import command, hydra_override, path_argument, watch_command
+
+if TYPE_CHECKING:
+    from makemore.runs.outcome import TrainingResult
 
 
 @hydra_command("train")
@@ -39,15 +42,18 @@ def main(cfg: DictConfig) -> float:
         print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
     print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
-    logs = next((path for path in result.run_dir.parents if path.name == "logs"), result.run_dir)
-    print(f"  tensorboard --logdir {logs} --host 127.0.0.1")
-    print(f"  {as_typed('report')} {shlex.quote(str(result.run_dir))}")
-    sample = as_typed("sample")
-    print(f"  {sample} {override('ckpt_path', result.run_dir)}")
-    if result.other is not None:
-        print(f"  {sample} {override('ckpt_path', result.run_dir)} which={result.other.which} # {result.other}")
+    print("\n".join(f"  {line}" for line in _commands(result)))
     if mixture is not None:
         written = mixture.write(result.run_dir / MIXTURE)
         add_metrics(result.run_dir, mixture.as_dict())
-        print(f"  {sample} {override('ckpt_path', written.parents[1])} # the mixture")
+        print(f"  {command('sample', hydra_override('ckpt_path', written.parents[1]))} # the mixture")
     return result.objective
+
+
+def _commands(result: "TrainingResult") -> list[str]:
+    """Return the commands for a run that has ended."""
+    run_dir, other = result.run_dir, result.other
+    logs = next((path for path in run_dir.parents if path.name == "logs"), run_dir)
+    ckpt_path = hydra_override("ckpt_path", run_dir)
+    of_other = [] if other is None else [f"{command('sample', ckpt_path, f'which={other.which}')} # {other}"]
+    return [watch_command(logs), command("report", path_argument(run_dir)), command("sample", ckpt_path), *of_other]

@@ -29,6 +29,7 @@ from makemore.data.splits import (
     split_by_line,
     split_by_shuffle,
 )
+from makemore.data.tables import table_note
 from makemore.data.text import Cleaning, Text, lines_of, locate, read_text, sha256_of
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Reader, Windows, context_size, padded, positions_of
@@ -37,6 +38,8 @@ from makemore.data.windows import Reader, Windows, context_size, padded, positio
 _WORTH_KEEPING = 2**20
 # examples processed at once
 _CHUNK = 2**21
+# lines of a file by which it is judged whether it is a table
+_JUDGED = 1000
 # characters listed in a report
 _NAMED = 10
 # why splits of one text share lines
@@ -102,14 +105,17 @@ class Corpus:
 
     def items(self, size: int) -> Iterator[list[str]]:
         """Yield the lines of all splits in the order of the text, at most `size` at once."""
-        ends = np.cumsum(self.lengths, dtype=np.int64)
-        for first in range(0, len(ends), size):
-            part = ends[first : first + size]
-            starts = part - self.lengths[first : first + size]
-            yield [
-                self.vocabulary.decode(self.tokens[start : end - 1].tolist())
-                for start, end in zip(starts, part, strict=True)
-            ]
+        for first in range(0, len(self.lengths), size):
+            yield self._lines(first, first + size)
+
+    def _lines(self, first: int, last: int) -> list[str]:
+        """Return the lines from a first to before a last."""
+        ends = self.lengths[:first].sum(dtype=np.int64) + np.cumsum(self.lengths[first:last], dtype=np.int64)
+        starts = ends - self.lengths[first:last]
+        return [
+            self.vocabulary.decode(self.tokens[start : end - 1].tolist())
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def lines_among(self, items: Iterable[str]) -> set[str]:
         """Return the sampled items that are lines of the text."""
@@ -129,6 +135,7 @@ class Corpus:
         items = self.lengths - 1
         texts, size = self.texts.values(), f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
         lines = [f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "") for text in texts]
+        lines += self.table_notes()
         lines.append(f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, {size}")
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
         shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
@@ -139,6 +146,16 @@ class Corpus:
             named = " ".join(map(repr, unseen[:_NAMED])) + (" ..." if len(unseen) > _NAMED else "")
             lines.append(f"characters in val or test alone, so training never sees them: {len(unseen):,}, {named}")
         return lines
+
+    def table_notes(self) -> list[str]:
+        """Return the lines that say which of the files are tables, see `table_note`."""
+        # where each file begins among the lines of all
+        split_of_line = self.membership[np.cumsum(self.lengths, dtype=np.int64) - 1] if len(self.texts) > 1 else None
+        notes = []
+        for split, text in self.texts.items():
+            first = 0 if split_of_line is None else int(np.argmax(split_of_line == SPLITS.index(split)))
+            notes.append(table_note(self._lines(first, first + _JUDGED), text.path))
+        return [note for note in notes if note is not None]
 
     def unseen_in_training(self) -> str:
         """Return the characters that only examples of val or test have."""

@@ -3,7 +3,9 @@
 Cleaning: UTF-8; lines end at newlines only (`str.splitlines` would also split at U+2028 and its kin); a byte order
 mark, carriage returns before newlines, spaces and tabs at the edges of lines, blank lines and lines beyond a given
 length are dropped and counted; NFC by default. A text is cleaned and kept in chunks of whole lines, to save memory.
-Undecodable bytes, control characters and a file without text are errors that name the file, the line and the cause.
+Text is what has a meaning within a line: letters, spaces and tabs, marks, joiners and signs of direction, private use.
+Undecodable bytes, other control characters (U+0000 to U+001F, U+007F to U+009F: damage, or orders to a terminal) and a
+file without text are errors that name the file, the line and the cause.
 """
 
 import codecs
@@ -22,7 +24,7 @@ from makemore.errors import UserError
 
 _SPACES = " \t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _CHUNK_BYTES = 2**22
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _UNCLEAN = re.compile(f"{_CONTROL.pattern}|[{_SPACES}]")
 
 
@@ -145,11 +147,22 @@ def _clean_chunk(
     if found := _CONTROL.search(stripped := "\n".join(lines)):
         line_number = raw.count(b"\n", 0, start) + stripped.count("\n", 0, found.start()) + 1
         what = f"line {line_number} has the control character U+{ord(found.group()):04X}"
-        raise UserError(f"{source}: {what}; is it a text file? Remove the character or name another file")
+        raise UserError(f"{source}: {what}, {_cause(found.group())}")
     filled = [line for line in lines if line]
     kept = filled if max_length is None else [line for line in filled if len(line) <= max_length]
     dropped = Cleaning(0, carriage_returns, edge_spaces, len(lines) - len(filled), len(filled) - len(kept))
     return "\n".join([*kept, ""]), dropped
+
+
+def _cause(control: str) -> str:
+    """Return where a control character comes from, and the mend."""
+    if control == "\0":
+        return "as UTF-16 and files that are no text have; save it as UTF-8, or name another file"
+    if control == "\r":
+        return "as line ends of old Macs are; end lines with a newline"
+    if control >= "\x80":
+        return "as Windows-1252 read as Latin-1 has; save the original as UTF-8"
+    return "which no text has; is it a text file? Remove the character or name another file"
 
 
 def normalized(content: str, normalize: str | None) -> str:

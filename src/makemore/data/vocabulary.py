@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from makemore.console import visible
 from makemore.errors import UserError, one_of
 
 
@@ -33,8 +34,9 @@ class Vocabulary:
             raise UserError("the vocabulary's characters are not text")
         if len(set(self.characters)) < len(self.characters):
             raise UserError("the vocabulary has a character twice")
-        # control characters, the newline among them, and surrogates
-        if wrong := [character for character in self.characters if unicodedata.category(character) in ("Cc", "Cs")]:
+        # control characters but for the tab, the newline among them, and surrogates
+        wrong = [each for each in self.characters if each != "\t" and unicodedata.category(each) in ("Cc", "Cs")]
+        if wrong:
             raise UserError(f"the vocabulary has {wrong[0]!r}, which no text may have")
         one_of("data.boundary", self.boundary, ("shared", "separate"))
         one_of("data.boundary_at", self.boundary_at, ("first", "last"))
@@ -98,4 +100,4 @@ class Vocabulary:
 
     def _unknown(self, character: str, where: str) -> str:
         shown = self.characters if len(self.characters) <= 100 else self.characters[:100] + "..."
-        return f"the character {character!r} in {where} is not in the vocabulary; it has {shown}"
+        return f"the character {character!r} in {where} is not in the vocabulary; it has {visible(shown)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from makemore.console import TableColumn, print_table
+from makemore.console import TableColumn, print_table, visible
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, context_size
@@ -103,11 +103,11 @@ def item_nlls(network: Network, vocabulary: Vocabulary, items: Sequence[str]) ->
 def print_scores(scores: Sequence[WordScore]) -> None:
     """Print the probabilities of each word's characters, and a table of the NLLs of words, on standard output."""
     for word in scores:
-        print(word.word)
+        print(visible(word.word))
         for label, log_prob in zip(word.labels, word.log_probs, strict=True):
-            print(f"  {label:<3}  {math.exp(log_prob):.4f}  {log_prob:9.4f}")
+            print(f"  {visible(label):<3}  {math.exp(log_prob):.4f}  {log_prob:9.4f}")
     columns = [
-        TableColumn("word", [word.word for word in scores], is_text=True),
+        TableColumn("word", [visible(word.word) for word in scores], is_text=True),
         TableColumn("characters", [f"{len(word.log_probs):,}" for word in scores]),
         TableColumn("log-likelihood", [f"{word.log_likelihood:.4f}" for word in scores]),
         TableColumn("NLL (nats/char)", [f"{word.nll:.4f}" for word in scores]),

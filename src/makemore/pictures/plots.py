@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from makemore.console import visible
 from makemore.inference.diagnosis import Array, Calibration, Diagnosis, plane_of
 from makemore.pictures.axes import escape_mathtext
 from makemore.pictures.curves import Curves, smoothed, suggested_rate
@@ -221,4 +222,4 @@ def _draw_matrix(axes: Axes, matrix: Array, labels: Sequence[str], top: float) -
 
 def _label(label: str) -> str:
     """Return the label of a token, or of a pair, for matplotlib, with visible spaces."""
-    return escape_mathtext(label.replace(" ", "␣"))
+    return escape_mathtext(visible(label).replace(" ", "␣"))

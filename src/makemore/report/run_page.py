@@ -1,17 +1,17 @@
 """The sections of a report on a run or a checkpoint."""
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from makemore.console import visible
 from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
 from makemore.inference.likelihood import NLL
 from makemore.models.mixture import Mixture
 from makemore.models.network import Counted
-from makemore.overrides import as_typed, override, shown
+from makemore.overrides import command, hydra_override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
 from makemore.report.page import CommandList, DataTable, Element, FactTable, Headline, NameList, Paragraph, Section
@@ -193,7 +193,7 @@ def _samples(data: RunData) -> list[Element]:
     try:
         names = data.model.sample(_NUM_SAMPLES)
         if data.corpus is None:
-            return [NameList([(name, None) for name in names], f"{len(names)} made-up items.")]
+            return [NameList([(visible(name), None) for name in names], f"{len(names)} made-up items.")]
         # a model that has learnt little ends few of its items
         longest = 2 * int(data.corpus.lengths.max()) + 10
         many = data.model.sample(_MANY_SAMPLES, max_length=longest)
@@ -202,7 +202,7 @@ def _samples(data: RunData) -> list[Element]:
     seen = data.model.seen()
     share = sum(name not in seen for name in many) / len(many)
     caption = f"Made-up items; those with a dot are not in the text, as are {share:.0%} of {len(many)}."
-    return [NameList([(name, name in seen) for name in names], caption)]
+    return [NameList([(visible(name), name in seen) for name in names], caption)]
 
 
 def _commands(data: RunData) -> list[tuple[str, str]]:
@@ -213,15 +213,15 @@ def _commands(data: RunData) -> list[tuple[str, str]]:
         mode = ["hydra.mode=RUN"] if (data.run_dir / "job.json").exists() else []
         # a directory of that name is there already
         overrides = [each for each in data.overrides if not each.startswith("name=")]
-        line = shlex.join([*as_typed("train").split(), *overrides, *mode])
+        line = command("train", *overrides, *mode)
         rows.append(("Repeat the run, from the directory in which it was started:", line))
         if not isinstance(data.model.network, Counted):
-            more = f"{override('resume', data.run_dir)} trainer.max_steps={2 * data.model.step}"
-            rows.append(("Resume it for more steps:", f"{as_typed('train')} {more}"))
-    path = override("ckpt_path", data.model.path)
+            more = hydra_override("resume", data.run_dir), f"trainer.max_steps={2 * data.model.step}"
+            rows.append(("Resume it for more steps:", command("train", *more)))
+    path = hydra_override("ckpt_path", data.model.path)
     return [
         *rows,
-        ("Evaluate the exact NLL:", f"{as_typed('evaluate')} {path}"),
-        ("Sample these names, or more:", f"{as_typed('sample')} {path} num_samples={_NUM_SAMPLES}"),
-        ("Score words:", f"{as_typed('score')} {path} 'words=[anna]'"),
+        ("Evaluate the exact NLL:", command("evaluate", path)),
+        ("Sample these names, or more:", command("sample", path, f"num_samples={_NUM_SAMPLES}")),
+        ("Score words:", command("score", path, "words=[anna]")),
     ]

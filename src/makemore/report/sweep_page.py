@@ -2,13 +2,12 @@
 
 import math
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from statistics import median
 
 from makemore.errors import UserError
-from makemore.overrides import as_typed, override, shown
+from makemore.overrides import command, hydra_override, path_argument, shown
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
 from makemore.report.job_comparison import JobComparison, Setting, by_setting, described
@@ -152,14 +151,14 @@ def _curves_of(job: Job) -> Curves:
 def _commands(sweeps: Sequence[Sweep]) -> list[tuple[str, str]]:
     rows = []
     for sweep in sweeps:
-        command = [each for each in sweep.record.command if not each.startswith("hydra.sweep.dir=")]
-        line = shlex.join([*as_typed("train").split(), *command])
+        given = [each for each in sweep.record.command if not each.startswith("hydra.sweep.dir=")]
         # a sweep of that name would be resumed
-        anew = [each for each in command if not each.startswith("name=")]
-        rows.append((f"Repeat {sweep.directory.name}:", shlex.join([*as_typed("train").split(), *anew])))
-        rows.append((f"Resume {sweep.directory.name}:", f"{line} {override('hydra.sweep.dir', sweep.directory)}"))
-    paths = shlex.join(str(sweep.directory) for sweep in sweeps)
-    return [*rows, ("Write this report again:", f"{as_typed('report')} {paths}")]
+        anew = [each for each in given if not each.startswith("name=")]
+        there = hydra_override("hydra.sweep.dir", sweep.directory)
+        rows.append((f"Repeat {sweep.directory.name}:", command("train", *anew)))
+        rows.append((f"Resume {sweep.directory.name}:", command("train", *given, there)))
+    paths = [path_argument(sweep.directory) for sweep in sweeps]
+    return [*rows, ("Write this report again:", command("report", *paths))]
 
 
 def _best(job: Job) -> tuple[RunData | None, Section]:

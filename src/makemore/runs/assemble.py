@@ -94,8 +94,11 @@ class Parts:
         return trainer
 
 
-def check(cfg: DictConfig, run_dir: Path) -> None:
-    """Raise the `UserError` that would stop a run from starting in `run_dir`, which need not exist yet."""
+def check(cfg: DictConfig, run_dir: Path) -> list[str]:
+    """Raise the `UserError` that would stop a run from starting in `run_dir`, which need not exist yet.
+
+    Returns what the user of a sweep should know of its text, see `Corpus.table_notes`; a run logs it.
+    """
     if cfg.resume is None and newest_first(run_dir):
         mend = "choose another name= or hydra.run.dir=, or resume it by resume="
         raise UserError(f"{run_dir}: holds the checkpoints of a run already; {mend}")
@@ -112,6 +115,7 @@ def check(cfg: DictConfig, run_dir: Path) -> None:
                 optimizer.step()
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise UserError(f"optimizer: {first_line(error)}") from error
+    return parts.data.corpus.table_notes()
 
 
 def _check_early_stopping(parts: Parts) -> None:
@@ -202,6 +206,11 @@ def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
     try:
         model: LanguageModel = make(**arguments)
         return model
+    except UserError as error:
+        if " takes no " not in str(error):
+            raise
+        # as where an experiment sets keys of a model that another has replaced
+        raise UserError(f"{error}; a key is taken out by ~model.KEY") from error
     except (TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise UserError(f"model: {first_line(error)}") from error
 

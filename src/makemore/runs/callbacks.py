@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from makemore.console import MESSAGES
+from makemore.console import MESSAGES, visible
 from makemore.errors import DivergedError
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
@@ -137,5 +137,5 @@ class CountTable(L.Callback):
             writer = csv.writer(file)
             writer.writerow([*(f"token_{place}" for place in range(1, places + 1)), "count"])
             writer.writerows([*tokens, count] for tokens, count in rows)
-        log.info("most common: %s", ", ".join(f"{''.join(tokens)} {count}" for tokens, count in rows[:10]))
+        log.info("most common: %s", ", ".join(f"{visible(''.join(tokens))} {count}" for tokens, count in rows[:10]))
         log.info("all %s counts: %s", f"{len(rows):,}", path)

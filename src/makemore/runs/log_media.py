@@ -4,7 +4,6 @@ Each function does so for every logger that has a place for it. Metrics are logg
 `makemore.training.loggers`.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.pictures.picture import Picture, add_to_tensorboard
 from makemore.runs.saved_config import flat
-from makemore.training.loggers import Spared
+from makemore.training.loggers import Spared, hyperparameters
 
 _HYPERPARAMETERS = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
 
 
-def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+def hyperparameters_of(cfg: DictConfig) -> dict[str, float | str]:
     """Return the values of a run's config that make it what it is, under dotted keys."""
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     values = flat({key: config[key] for key in _HYPERPARAMETERS})
-    # without Hydra's own; whole numbers beyond floats become text
-    return {
-        key: str(value) if isinstance(value, int) and abs(value) > sys.float_info.max else value
-        for key, value in values.items()
-        if not key.endswith(("_partial_", "_target_"))
-    }
+    # without Hydra's own
+    return hyperparameters(
+        {key: value for key, value in values.items() if not key.endswith(("_partial_", "_target_"))}
+    )
 
 
 def log_samples(loggers: Iterable[Logger], items: Sequence[str], step: int) -> None:

@@ -23,7 +23,7 @@ from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
-from makemore.runs.log_media import hyperparameters, log_outcome
+from makemore.runs.log_media import hyperparameters_of, log_outcome
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
 
@@ -141,7 +141,7 @@ class Outcome(L.Callback):
         metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
         _write_metrics(self.run_dir, metrics | reference.as_dict())
         finals = {split: nll.nats for split, nll in weights.nlls.items()}
-        log_outcome(loggers, hyperparameters(self.cfg), finals, steps)
+        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps)
         self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
 
 

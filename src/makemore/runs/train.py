@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 from makemore import signals
 from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
-from makemore.overrides import as_typed, override
+from makemore.overrides import command, hydra_override, override
 from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
 from makemore.runs.directory import sole_writer
-from makemore.runs.log_media import hyperparameters
+from makemore.runs.log_media import hyperparameters_of
 from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
@@ -79,7 +79,7 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     """
     checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)
-    loggers = open_loggers(parts.loggers, parts.run_dir, hyperparameters(parts.cfg), parts.cfg.resume is not None)
+    loggers = open_loggers(parts.loggers, parts.run_dir, hyperparameters_of(parts.cfg), parts.cfg.resume is not None)
     if parts.cfg.resume is not None:
         resuming.keep_max_steps(parts.run_dir, parts.composed.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
@@ -111,7 +111,7 @@ def _log_facts(parts: Parts) -> None:
 def log_stopped(stopped: signals.Stopped, run_dir: Path) -> None:
     """Log the last checkpoint of a run that a signal has stopped, and the command that resumes it."""
     log.warning("stopped by %s; %s", stopped, _last_checkpoint(run_dir))
-    log.warning("  %s %s # resumes it", as_typed("train"), override("resume", run_dir))
+    log.warning("  %s # resumes it", command("train", hydra_override("resume", run_dir)))
 
 
 def naming_last_checkpoint(error: DivergedError | OSError, run_dir: Path) -> UserError:

@@ -23,6 +23,7 @@ from makemore.runs.outcome import TrainingResult
 from makemore.runs.resuming import refuse_links
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
 from makemore.runs.train import train_locked
+from makemore.sweeps.choices import REFUSAL
 from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
@@ -100,10 +101,14 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
     if stop.exists():
         yield not_finished(stopped)
         return
-    make_paths_absolute(cfg.data)
     overrides = list(hydra.overrides.task)
     differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
+    job = Claim(cfg, run_dir, partial(write_job, run_dir, overrides, differs))
     with sole_writer(run_dir, wait=True):
+        if REFUSAL in cfg:
+            yield job.failed(UserError(cfg[REFUSAL]))
+            return
+        make_paths_absolute(cfg.data)
         began = saved_config_of(run_dir).exists()
         if began:
             _refuse_other_config(cfg, run_dir, sweep_dir)
@@ -114,7 +119,6 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
         if not began:
             _save_config(cfg, run_dir)
         cfg.resume = str(run_dir) if began else None
-        job = Claim(cfg, run_dir, partial(write_job, run_dir, overrides, differs))
         job.record("running")
         if stop.exists():
             # it is newer than the check above, and whoever made it may not have seen our record

@@ -1,7 +1,6 @@
 """A sweep from its command to its table: it is resumed, stopped and concluded alike for all launchers and sweepers."""
 
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -20,7 +19,7 @@ from makemore import signals
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
 from makemore.files import clear_temporaries, held, is_held
-from makemore.overrides import as_typed, hydra_override, override
+from makemore.overrides import command, hydra_override, path_argument, watch_command
 from makemore.runs.directory import slurm_job
 from makemore.sweeps.launchers import launcher_started, set_defaults, set_study_aside
 from makemore.sweeps.naming import differing, job_name
@@ -174,17 +173,15 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     table = table_of([Sweep(sweep_dir, record, jobs)])
     table.write(sweep_dir / "sweep.csv")
     table.show()
-    here = shlex.quote(str(sweep_dir))
     print(f"everything is in {sweep_dir}")
-    print(f"  tensorboard --logdir {here} --host 127.0.0.1")
-    print(f"  {as_typed('report')} {here} # draws it")
+    print(f"  {watch_command(sweep_dir)}")
+    print(f"  {command('report', path_argument(sweep_dir))} # draws it")
     complete = sum(job.status == "finished" for job in jobs)
     if complete == len(jobs):
         return True
-    command = [argument for argument in record.command if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
-    again = " ".join([*map(shlex.quote, command), override("hydra.sweep.dir", sweep_dir)])
+    given = [argument for argument in record.command if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
     print(f"{complete} of {max(len(jobs), plan.total or 0)} jobs are complete; the same command resumes the sweep:")
-    print(f"  {as_typed('train')} {again}")
+    print(f"  {command('train', *given, hydra_override('hydra.sweep.dir', sweep_dir))}")
     return False
 
 

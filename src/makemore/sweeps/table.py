@@ -14,7 +14,7 @@ from rich.text import Text
 
 from makemore.console import TableColumn, print_table
 from makemore.files import replacing, writing
-from makemore.overrides import Value, as_typed, override, short_names, shown, spelt
+from makemore.overrides import Value, command, hydra_override, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
 
 _SPLITS = ("val", "train", "test")
@@ -98,8 +98,8 @@ class Table:
             differs = " ".join(f"{key}={shown(value)}" for key, value in best.differs.items())
             nll = f"{best.objective_name} {best.nll:.7f}"
             notes.append(f"best of {counts['finished']}: {nll} with {differs or best.name}")
-            ckpt_path = override("ckpt_path", best.run_dir)
-            notes += [f"  {as_typed(name)} {ckpt_path}" for name in ("evaluate", "sample")]
+            ckpt_path = hydra_override("ckpt_path", best.run_dir)
+            notes += [f"  {command(name, ckpt_path)}" for name in ("evaluate", "sample")]
         return notes
 
 

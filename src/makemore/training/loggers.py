@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -65,6 +66,29 @@ class TensorBoard(TensorBoardLogger):
 
     def _files(self) -> list[Path]:
         return sorted(Path(self.save_dir).glob("events.out.tfevents.*"))
+
+
+# keys with a text that may look like a number, such as a file 2018 or precision 32
+_TEXTS = ("data.path", "data.val_path", "data.test_path", "trainer.precision")
+
+
+def hyperparameters(values: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return the values of a config for TensorBoard's HPARAMS, where a key has one type in all runs of a directory.
+
+    Of two types the dashboard makes text, whose filters and order are those of text. So numbers are numbers; true,
+    false, lists and text are text, as a key may take several of these; what is not given, or not finite, is left out.
+    """
+    parameters: dict[str, float | str] = {}
+    for key, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            parameters[key] = str(value).lower()
+        elif key in _TEXTS or not isinstance(value, int | float):
+            parameters[key] = str(value)
+        elif abs(value) <= sys.float_info.max:
+            parameters[key] = value
+    return parameters
 
 
 def log_row(loggers: Iterable[Any], step: int, row: dict[str, float]) -> None:

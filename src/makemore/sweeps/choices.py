@@ -1,0 +1,135 @@
+"""Sweeps over the choices of a group whose keys differ: a job whose choices lack a key fails by name, the others run.
+
+Launchers, sweepers and their worker processes all compose a job by Hydra's config loader, so that is what changes.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+# the key of a job's config with the reason for which it may not run
+REFUSAL = "refusal"
+
+
+class JobLoader(ConfigLoaderImpl):
+    """Hydra's loader, which leaves it to the jobs of a sweep whether keys fit the choices of groups.
+
+    The config of a sweep itself, made of the default choices, lacks those that do not fit; so does that of a job,
+    which has a REFUSAL then.
+    """
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose a config; that of a sweep also where overrides do not fit it."""
+        how = from_shell, validate_sweep_overrides
+        try:
+            return super().load_configuration(config_name, overrides, run_mode, *how)
+        except ConfigCompositionException:
+            if run_mode != RunMode.MULTIRUN:
+                raise
+            given = self._parsed(overrides)
+            config = super().load_configuration(config_name, self._choices(given), run_mode, *how)
+            if not (unfit := _unfit(config, given)):
+                raise
+        config = super().load_configuration(config_name, _lines(given, without=unfit), run_mode, *how)
+        return _as_of(config, given)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose the config of a job, with a REFUSAL where its values do not fit its choices."""
+        try:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        except ConfigCompositionException:
+            given = self._parsed(sweep_overrides)
+            config = super().load_sweep_config(master_config, self._choices(given))
+            if not (unfit := _unfit(config, given)) or (refusal := _refusal(config, unfit[0])) is None:
+                raise
+        config = super().load_sweep_config(master_config, _lines(given, without=unfit))
+        with open_dict(config):
+            config[REFUSAL] = refusal
+        return _as_of(config, given)
+
+    def _parsed(self, overrides: Sequence[str]) -> list[Override]:
+        return OverridesParser.create(config_loader=self).parse_overrides(list(overrides))
+
+    def _choices(self, given: Sequence[Override]) -> list[str]:
+        """Return the overrides that choose, and Hydra's own."""
+        return [
+            str(each.input_line) for each in given if each.is_hydra_override() or is_group(self, each.key_or_group)
+        ]
+
+
+def register() -> None:
+    """Let Hydra compose by a `JobLoader` in this process; it has no hook for that."""
+    hydra._internal.hydra.ConfigLoaderImpl = JobLoader  # type: ignore[attr-defined]
+
+
+def is_group(loader: ConfigLoader, key: str) -> bool:
+    """Return whether a key is that of a group of configs, of files or of directories of them."""
+    return bool(loader.get_group_options(key, results_filter=None))
+
+
+def _lines(given: Sequence[Override], without: Sequence[Override] = ()) -> list[str]:
+    return [str(each.input_line) for each in given if each not in without]
+
+
+def _as_of(config: DictConfig, given: Sequence[Override]) -> DictConfig:
+    """Let a config be known by all overrides that were given."""
+    task = [each for each in given if not each.is_hydra_override()]
+    how = config.hydra.job.config.override_dirname
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.overrides.task = _lines(task)
+        config.hydra.job.override_dirname = get_overrides_dirname(task, how.exclude_keys, how.item_sep, how.kv_sep)
+    return config
+
+
+def _unfit(config: DictConfig, given: Sequence[Override]) -> list[Override]:
+    """Return the overrides that do not fit the choices of a config: of keys that it lacks, or added that it has."""
+    values = [
+        each
+        for each in given
+        if not (each.is_hydra_override() or each.is_force_add() or each.key_or_group in config.hydra.runtime.choices)
+    ]
+    return [each for each in values if each.is_add() == _has(config, each.key_or_group)]
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    """Return whether a config has a dotted key, if only for a value that is still to be given."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and name in node.keys()  # noqa: SIM118 (`in` is false for such a value)
+
+
+def _refusal(config: DictConfig, unfit: Override) -> str | None:
+    """Return in one line why an override does not fit, by the choice that its key is of; None for a key of none."""
+    choices: dict[str, Any] = config.hydra.runtime.choices
+    parts = unfit.key_or_group.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        group, key = "/".join(parts[:length]), ".".join(parts[length:])
+        if group in choices:
+            what = f"{group}={choices[group]}"
+            if unfit.is_add():
+                return f"{what} has {key} already; take out the +"
+            present = [str(name) for name in config.get(group) or () if not str(name).startswith("_")]
+            near = difflib.get_close_matches(key, present, n=1)
+            mend = (
+                f"did you mean {'.'.join([*parts[:length], *near])}?"
+                if near
+                else f"it has {', '.join(present) or 'no keys'}"
+            )
+            return f"{what} has no {key}; {mend}"
+    return None

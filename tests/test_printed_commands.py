@@ -19,6 +19,7 @@ from makemore.cli import train_command
 from makemore.data.tables import table_note
 from makemore.overrides import describe, override
 from makemore.report import run_page, sweep_page
+from makemore.runs.outcome import KeptWeights
 from makemore.runs.train import log_stopped, naming_last_checkpoint
 from makemore.sweeps import lifecycle
 from makemore.sweeps.plan import Plan
@@ -92,10 +93,11 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
     sweep = Sweep(run_dir, SweepRecord(arguments, ["seed"]), [job])
     model = SimpleNamespace(path=run_dir / "step.ckpt", step=5, network=None)
     data: Any = SimpleNamespace(run_dir=run_dir, overrides=arguments, model=model)
+    result: Any = SimpleNamespace(run_dir=run_dir, other=KeptWeights("last", run_dir / "step.ckpt", {}))
     with logged() as messages:
         log_stopped(SimpleNamespace(), run_dir)  # type: ignore[arg-type]
     printed = [
-        train_command._commands(run_dir, has_best=True),
+        train_command._commands(result),
         commands_in(table_of([sweep]).notes()),
         [command for _, command in sweep_page._commands([sweep, sweep])],
         [command for _, command in run_page._commands(data)],

@@ -12,7 +12,7 @@ WITHOUT = """
 import importlib, os, pkgutil, runpy, signal, sys
 # libraries ask for the system by its name, when they are imported
 import filelock, hydra.main, lightning, matplotlib.pyplot, platformdirs, plotly.graph_objects, psutil, rich.live
-import torch.utils.tensorboard
+import gradio, torch.utils.tensorboard
 sigusr1 = signal.SIGUSR1
 for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGCHLD", "SIGCONT", "SIGPIPE"):
     delattr(signal, name)

@@ -36,7 +36,7 @@ def test_it_says_which_commands_there_are(
     ("argument", "error"),
     [
         ("trian", "there is no command trian; did you mean train?"),
-        ("xyz", "there is no command xyz; there are train, evaluate, score, sample, report, mix, playground"),
+        ("xyz", "there is no command xyz; there are train, evaluate, score, sample, report, mix, export, playground"),
         ("model=mlp", "model=mlp comes after a command, as in makemore train model=mlp;"),
         ("-m", "-m comes after a command, as in makemore train -m;"),
     ],

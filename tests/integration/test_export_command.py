@@ -55,7 +55,7 @@ def test_errors_are_one_line_and_leave_nothing(
         ((trained,), "output=DIR must be given"),
         (("nothing", "output=out"), "nothing: no such checkpoint"),
         (("latest", "output=out"), "there is no run with a checkpoint below"),
-        ((trained, "output=out", "which=worst"), "which must be one of last, best"),
+        ((trained, "output=out", "which=worst"), "which must be one of null, last, best"),
         ((trained, "output=out", "license=My own"), "license=My own is not an identifier"),
         ((trained, f"output={trained}"), "holds other things, such as "),
         ((trained, f"output={trained / 'metrics.json'}"), "is there already and no directory"),

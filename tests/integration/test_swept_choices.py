@@ -10,7 +10,10 @@ from trials import Outcome, records, run, table
 Command = Callable[..., Outcome]
 
 FULL, SLOW = pytest.mark.full, pytest.mark.slow
-SHORT = ("trainer.max_steps=4", "val_every=4", "steps_per_execution=4", "num_samples=1", "watch=none", "threads=1")
+SHORT = (
+    *("trainer.max_steps=4", "val_every=4", "steps_per_execution=4", "num_samples=1", "watch=none", "threads=1"),
+    "logger.tensorboard=null",
+)
 LACKS = "model=bigram has no hidden_dim; it has architecture, init, l2"
 
 
@@ -29,7 +32,7 @@ def failures(sweep_dir: Path) -> dict[str, str]:
     return {name.rpartition("-")[0]: job["message"] for name, job in of_jobs.items() if job["status"] == "failed"}
 
 
-@pytest.mark.parametrize("launcher", ["basic", "vectorized"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("vectorized", marks=FULL)])
 def test_jobs_that_lack_a_key_fail_by_name_and_the_others_run(
     launcher: str, given: list[str], command: Command, tmp_path: Path
 ) -> None:
@@ -75,37 +78,49 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["scheduler=step,cosine", "scheduler.gamma=0.5", "hydra/launcher=vectorized"],
             {"scheduler_cosine": "scheduler=cosine has no gamma; it has warmup, total_steps, final"},
             id="a key in which members of a group differ",
+            marks=FULL,
         ),
         pytest.param(
             ["watch=none,default", "watch.weights.every=4"],
             {"watch_none": "watch=none has no weights.every; it has no keys"},
             id="a key two levels below",
+            marks=FULL,
         ),
-        pytest.param(["model=bigram,mlp", "~model.num_layers"], {"model_bigram": "has no num_layers"}, id="to delete"),
+        pytest.param(
+            ["model=bigram,mlp", "~model.num_layers"],
+            {"model_bigram": "has no num_layers"},
+            id="to delete",
+            marks=FULL,
+        ),
         pytest.param(
             ["optimizer=sgd,adamw", "+optimizer.betas=[0.9,0.99]"],
             {"optimizer_sgd": "unexpected keyword argument 'betas'"},
             id="to add",
+            marks=FULL,
         ),
         pytest.param(
             ["optimizer=sgd,adamw", "+optimizer.momentum=0.5"],
             {"optimizer_sgd": "optimizer=sgd has momentum already; take out the +", "optimizer_adamw": "unexpected"},
             id="to add where it is already",
+            marks=FULL,
         ),
         pytest.param(
             ["num_samples=1", "model=mlp,bigram", "log_every=${model.num_layers}"],
             {"model_bigram": "num_layers"},
             id="a reference",
+            marks=FULL,
         ),
         pytest.param(
             ["experiment=lessons/mlp,lessons/bigram", "model.hidden_dim=5", "trainer.max_steps=4", "num_samples=1"],
             {"experiment_lessons_bigram": LACKS},
             id="a choice within an experiment",
+            marks=FULL,
         ),
         pytest.param(
             ["experiment=lessons/mlp", "model=mlp,bigram", "trainer.max_steps=4"],
             {"model_bigram": "model bigram takes no block_size, embedding_dim, hidden_dim; it takes init; "},
             id="keys of an experiment",
+            marks=FULL,
         ),
     ],
 )
@@ -132,6 +147,7 @@ def test_a_misspelt_choice_is_refused_before_any_job(given: list[str], command: 
     assert not (tmp_path / "S").exists()
 
 
+@pytest.mark.full
 def test_a_report_has_the_failed_jobs_in_its_table(
     given: list[str], command: Command, tmp_path: Path, no_drawing: None
 ) -> None:

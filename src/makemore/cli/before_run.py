@@ -1,7 +1,8 @@
 """The Hydra callback of `makemore train`: checks a run or a sweep before a directory is made for it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -82,14 +83,25 @@ def _check(config: DictConfig, run_dir: Path) -> list[str]:
     make_paths_absolute(config.data)
     cfg = config.copy()
     OmegaConf.set_struct(cfg, False)
-    with read_write(cfg.hydra.runtime):
-        cfg.hydra.runtime.output_dir = str(run_dir.absolute())
-    # as Hydra does when a run starts: values may refer to its part, such as to the run's directory
-    HydraConfig.instance().set_config(cfg)
     if is_elsewhere(config.hydra.launcher):
         # where the job runs, it says itself what is missing
         cfg.trainer.accelerator = "cpu"
-    del cfg["hydra"]
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
-    return check(cfg, run_dir)
+    with _as_hydra_starts(cfg, run_dir):
+        del cfg["hydra"]
+        return check(cfg, run_dir)
+
+
+@contextmanager
+def _as_hydra_starts(cfg: DictConfig, run_dir: Path) -> Iterator[None]:
+    """Let values refer to Hydra's part within the block, such as to the run's directory, as Hydra does for a run."""
+    with read_write(cfg.hydra.runtime):
+        cfg.hydra.runtime.output_dir = str(run_dir.absolute())
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(cfg)
+    try:
+        yield
+    finally:
+        hydra.cfg = before

@@ -275,7 +275,9 @@ LEFT_OUT: dict[str, str] = {
     "data.corpus": _NO_TENSORS,
     "data.splits": _NO_TENSORS,
     "data.windows.padded": _NO_TENSORS,
+    "inference.continuations": _ON_THE_CPU,
     "inference.diagnosis": _ON_THE_CPU,
+    "inference.exported": _ON_THE_CPU,
     "inference.mixing": _ON_THE_CPU,
     "inference.sampling.unseen": _NO_TENSORS,
     "inference.scoring.WordScore": _NO_TENSORS,
@@ -363,7 +365,8 @@ def test_it_runs_on_a_device_as_it_does_on_the_cpu(name: str, text: Path, tmp_pa
     assert found == alike(expected)
 
 
-@pytest.mark.full
+# in short: the test above
+@pytest.mark.slow
 def test_all_runs_on_a_device_as_it_does_on_the_cpu(text: Path, tmp_path: Path) -> None:
     called: set[CodeType] = set()
 

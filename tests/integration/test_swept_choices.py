@@ -84,19 +84,19 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["watch=none,default", "watch.weights.every=4"],
             {"watch_none": "watch=none has no weights.every; it has no keys"},
             id="a key two levels below",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["model=bigram,mlp", "~model.num_layers"],
             {"model_bigram": "has no num_layers"},
             id="to delete",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["optimizer=sgd,adamw", "+optimizer.betas=[0.9,0.99]"],
             {"optimizer_sgd": "unexpected keyword argument 'betas'"},
             id="to add",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["optimizer=sgd,adamw", "+optimizer.momentum=0.5"],
@@ -108,7 +108,7 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["num_samples=1", "model=mlp,bigram", "log_every=${model.num_layers}"],
             {"model_bigram": "num_layers"},
             id="a reference",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["experiment=lessons/mlp,lessons/bigram", "model.hidden_dim=5", "trainer.max_steps=4", "num_samples=1"],
@@ -120,7 +120,7 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["experiment=lessons/mlp", "model=mlp,bigram", "trainer.max_steps=4"],
             {"model_bigram": "model bigram takes no block_size, embedding_dim, hidden_dim; it takes init; "},
             id="keys of an experiment",
-            marks=FULL,
+            marks=SLOW,
         ),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_report_has_the_failed_jobs_in_its_table(
 
 @pytest.mark.parametrize(
     "launcher",
-    [pytest.param("joblib", marks=FULL), *(pytest.param(name, marks=SLOW) for name in ("ray", "submitit_local"))],
+    [pytest.param(name, marks=SLOW) for name in ("joblib", "ray", "submitit_local")],
 )
 def test_by_each_launcher(launcher: str, given: list[str], tmp_path: Path) -> None:
     line = (*given, f"hydra/launcher={launcher}", "model=mlp,bigram", "model.hidden_dim=5")

@@ -439,7 +439,8 @@ def test_many_jobs_are_as_many_runs(jobs: int, text: Path, tmp_path: Path) -> No
     assert all(list((path / "checkpoints").glob("step-00000005.ckpt")) for path in found.values())
 
 
-@pytest.mark.full
+# in short: tests/runs/test_opening_loggers.py has a run by itself
+@pytest.mark.slow
 def test_each_member_has_runs_of_wandb_and_mlflow_which_know_the_sweep(sweeps: Sweeps, tmp_path: Path) -> None:
     from mlflow.tracking import MlflowClient
 

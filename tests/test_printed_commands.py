@@ -92,7 +92,8 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
     arguments = ["-m", "seed=0,1", f"name={names[0]}", override("data.path", run_dir)]
     sweep = Sweep(run_dir, SweepRecord(arguments, ["seed"]), [job])
     model = SimpleNamespace(path=run_dir / "step.ckpt", step=5, network=None)
-    data: Any = SimpleNamespace(run_dir=run_dir, overrides=arguments, model=model)
+    ended = {"has_ended": True, "taken": 5, "config": {"trainer.max_steps": 5}}
+    data: Any = SimpleNamespace(run_dir=run_dir, overrides=arguments, model=model, **ended)
     result: Any = SimpleNamespace(run_dir=run_dir, other=KeptWeights("last", run_dir / "step.ckpt", {}))
     with logged() as messages:
         log_stopped(SimpleNamespace(), run_dir)  # type: ignore[arg-type]

@@ -106,6 +106,15 @@ def test_the_best_by_validation_is_a_row_of_its_own(command: Command, tmp_path: 
     last = step_of(max((tmp_path / "r" / "checkpoints").glob("step-*")))
     assert f">step {last}</td>" in page
     assert ">best by validation, step " in page
+    (best,) = (tmp_path / "r" / "checkpoints").glob("best-*")
+    assert f"trained for {last} steps and best at step {step_of(best)}, predicts" in page
+    # it has stopped early
+    assert "resume" not in page.partition("</h1>")[2].partition("<li")[0]
+    assert "resume=" not in page
+    assert "r: stopped early, so that more steps" in command("train", "resume=r", "trainer.max_steps=800").error
+    (tmp_path / "r" / "metrics.json").unlink()
+    assert command("report", "r").code == 0
+    assert f"It has made {last} of 400 steps and has not ended" in page_of(tmp_path / "r" / "report.html")
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UserError
-from makemore.runs.planned_steps import planned
+from makemore.runs.planned_steps import planned, shares_of_steps
 
 
 def config(max_steps: int | str, val_every: int | str = "auto", log_every: int | str = "auto") -> DictConfig:
@@ -30,6 +30,12 @@ def test_every_text_has_steps_and_fifteen_validations(lines: int) -> None:
     found = planned(config("auto"), lines)
     assert found.trainer.max_steps >= 50
     assert 15 <= found.trainer.max_steps / found.val_every < 17
+
+
+def test_a_run_that_was_left_its_intervals_has_others_with_more_steps() -> None:
+    assert shares_of_steps(config("auto")) == shares_of_steps(config(1_500)) == ["val_every", "log_every"]
+    assert shares_of_steps(config(1_500, 10)) == ["log_every"]
+    assert shares_of_steps(config("auto", 10, 5)) == []
 
 
 def test_numbers_stay_and_the_config_of_the_run_does_too() -> None:

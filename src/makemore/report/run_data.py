@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from makemore.checkpoints import checkpoints_of, directory_of, find
+from makemore.checkpoints import checkpoints_of, directory_of, find, newest_first, step_of
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
 from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
@@ -32,6 +32,8 @@ class RunData:
         config: of the run, under dotted keys.
         overrides: with which the run was started; None where they are unknown.
         seconds: spent in training; None where unknown.
+        taken: the optimiser steps of the run; None outside a run.
+        has_ended: whether these are all that it was to take, or stopped early after.
         corpus: the text; None where it cannot be read.
         nlls: of each split, by the name of the weights: the model's, and the best by validation where they differ.
         reference: the reference row of the text; None where that cannot be read.
@@ -46,6 +48,8 @@ class RunData:
     overrides: list[str] | None = None
     curves: Curves = field(default_factory=dict)
     seconds: float | None = None
+    taken: int | None = None
+    has_ended: bool = False
     corpus: Corpus | None = None
     nlls: dict[str, dict[str, NLL]] = field(default_factory=dict)
     reference: ReferenceRow | None = None
@@ -118,8 +122,12 @@ def _read_run_dir(data: RunData, run_dir: Path) -> None:
         data.overrides = list(map(str, overrides))
     with _noting_problems(data, path := run_dir / "metrics.csv", "there are no curves"):
         data.curves = read_curves(path)
+    data.taken = max(map(step_of, newest_first(run_dir)), default=None)
     with _noting_problems(data, path := run_dir / "metrics.json", "the run is not complete"):
-        data.seconds = float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        data.seconds = float(metrics["seconds"])
+        # a resumed run has those of its end before
+        data.has_ended = int(metrics["steps"]) == data.taken
 
 
 @contextmanager

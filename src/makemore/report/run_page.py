@@ -18,6 +18,7 @@ from makemore.report.page import CommandList, DataTable, Element, FactTable, Hea
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 from makemore.report.verdict import verdict
+from makemore.runs.planned_steps import AUTO
 
 _NUM_SAMPLES = 20
 # of which the share of unseen ones is
@@ -58,7 +59,7 @@ def headline(data: RunData) -> Headline:
     """Return what was trained, how good it is, and whether more training would help."""
     name = data.architecture.upper() if data.architecture in _ACRONYMS else data.architecture.replace("_", " ")
     counted, mixed = isinstance(data.model.network, Counted), isinstance(data.model.network, Mixture)
-    trained = " of counts" if counted else "" if mixed else f", trained for {data.model.step:,} steps,"
+    trained = " of counts" if counted else "" if mixed else f", trained for {_steps(data)},"
     files = " and ".join(Path(path).name for path in data.model.options.paths.values())
     lines = "" if data.corpus is None else f" ({len(data.corpus.lengths):,} lines)"
     numbers = [(f"{parameters_of(data):,}", "parameters")]
@@ -82,6 +83,15 @@ def headline(data: RunData) -> Headline:
     return Headline(sentence, numbers, _more_training(data, nlls))
 
 
+def _steps(data: RunData) -> str:
+    """Return the steps of training, and whose weights these are."""
+    step, taken = data.model.step, data.taken
+    if taken is None or taken == step:
+        return f"{step:,} steps"
+    best = data.model.path.name.startswith("best-")
+    return f"{taken:,} steps and {'best' if best else 'taken'} at step {step:,}"
+
+
 def difference(nll: float, other: float) -> str:
     """Return by how much an NLL is below or above another one, in words."""
     if math.isinf(nll):
@@ -98,9 +108,10 @@ def _more_training(data: RunData, nlls: Mapping[str, NLL]) -> str:
         return "Counting takes no steps: more training would change nothing; another order, or more text, would."
     if isinstance(data.model.network, Mixture):
         return "A mixture is not trained: better parts would make it better."
-    planned = data.config.get("trainer.max_steps")
-    if isinstance(planned, int) and data.model.step < planned:
-        return f"It has made {data.model.step:,} of {planned:,} steps: resume it before it is judged."
+    if data.taken is not None and not data.has_ended:
+        planned = data.config.get("trainer.max_steps")
+        of_planned = f" of {planned:,}" if isinstance(planned, int) and planned >= data.taken else ""
+        return f"It has made {data.taken:,}{of_planned} steps and has not ended: resume it before it is judged."
     return verdict(data.curves, nlls)
 
 
@@ -115,7 +126,7 @@ def _model(data: RunData) -> list[tuple[str, str]]:
         *_arguments(data),
         ("parameters", f"{parameters_of(data):,}"),
         *([] if isinstance(data.model.network, Counted | Mixture) else _training(data)),
-        ("optimiser steps", f"{data.model.step:,}"),
+        ("optimiser steps", f"{data.model.step:,}" if data.taken is None else f"{data.taken:,}"),
         *([] if data.seconds is None else [("seconds in training", f"{data.seconds:,.1f}")]),
         ("checkpoint", str(data.model.path)),
     ]
@@ -215,9 +226,11 @@ def _commands(data: RunData) -> list[tuple[str, str]]:
         overrides = [each for each in data.overrides if not each.startswith("name=")]
         line = command("train", *overrides, *mode)
         rows.append(("Repeat the run, from the directory in which it was started:", line))
-        if not isinstance(data.model.network, Counted):
-            more = hydra_override("resume", data.run_dir), f"trainer.max_steps={2 * data.model.step}"
-            rows.append(("Resume it for more steps:", command("train", *more)))
+        resume = hydra_override("resume", data.run_dir)
+        if not data.has_ended:
+            rows.append(("Resume it:", command("train", resume)))
+        elif data.taken is not None and _may_take_more(data):
+            rows.append(("Resume it for more steps:", command("train", resume, f"trainer.max_steps={2 * data.taken}")))
     path = hydra_override("ckpt_path", data.model.path)
     return [
         *rows,
@@ -225,3 +238,10 @@ def _commands(data: RunData) -> list[tuple[str, str]]:
         ("Sample these names, or more:", command("sample", path, f"num_samples={_NUM_SAMPLES}")),
         ("Score words:", command("score", path, "words=[anna]")),
     ]
+
+
+def _may_take_more(data: RunData) -> bool:
+    """Return whether a run took all its steps and would be the same run with more: nothing follows their number."""
+    following = {"${trainer.max_steps}", AUTO} & {str(value) for value in data.config.values()}
+    took_all = data.taken == data.config.get("trainer.max_steps")
+    return took_all and not isinstance(data.model.network, Counted) and not following

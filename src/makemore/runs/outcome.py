@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class KeptWeights:
-    """KeptWeights that a run has kept: its last, or the best by validation NLL."""
+    """Weights that a run has kept: its last, or the best by validation NLL."""
 
     which: str
     checkpoint: Path

@@ -13,9 +13,8 @@ AUTO = "auto"
 _STEPS_BY_ROOT = 1500 / math.sqrt(25_800)
 # steps in multiples of it, and at the least
 _UNIT = 50
-# of a run, where val_every and log_every are left to its steps
-_VALIDATIONS = 15
-_ROWS = 30
+# the number of intervals of a run, where these are left to its steps
+_INTERVALS = {"val_every": 15, "log_every": 30}
 
 
 def planned(cfg: DictConfig, lines: float) -> DictConfig:
@@ -24,15 +23,18 @@ def planned(cfg: DictConfig, lines: float) -> DictConfig:
     `lines` is the number of lines that are trained on. `trainer.max_steps` follows its root, and `val_every` and
     `log_every` are shares of `trainer.max_steps`.
     """
-    keys = (cfg.trainer, "max_steps"), (cfg, "val_every"), (cfg, "log_every")
-    if not any(group[key] == AUTO for group, key in keys):
+    if cfg.trainer.max_steps != AUTO and not shares_of_steps(cfg):
         return cfg
     found = cfg.copy()
     with open_dict(found):
         if found.trainer.max_steps == AUTO:
             found.trainer.max_steps = max(_UNIT, round(_STEPS_BY_ROOT * math.sqrt(lines) / _UNIT) * _UNIT)
         steps = whole_number("trainer.max_steps", found.trainer.max_steps, at_least=1)
-        for key, parts in (("val_every", _VALIDATIONS), ("log_every", _ROWS)):
-            if found[key] == AUTO:
-                found[key] = max(1, steps // parts)
+        for key in shares_of_steps(cfg):
+            found[key] = max(1, steps // _INTERVALS[key])
     return found
+
+
+def shares_of_steps(cfg: DictConfig) -> list[str]:
+    """Return the keys of a config that are shares of its steps."""
+    return [key for key in _INTERVALS if cfg[key] == AUTO]

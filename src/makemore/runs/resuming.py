@@ -16,6 +16,7 @@ from makemore.files import replacing
 from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
+from makemore.runs.planned_steps import shares_of_steps
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
 from makemore.training.optimizers import functional_update
 from makemore.training.substitutes import CALLBACKS, refuse
@@ -44,11 +45,22 @@ def take_over(config: DictConfig) -> None:
     refuse_links(run_dir)
     saved = read_saved_config(run_dir)
     if _MAY_CHANGE in dict(given):
-        if following := refers_to(saved, _MAY_CHANGE):
+        if following := [*refers_to(saved, _MAY_CHANGE), *shares_of_steps(saved)]:
             what = f"{', '.join(following)} follows {_MAY_CHANGE}"
             raise UserError(f"{run_dir}: {what}; more steps would be another run")
+        if _has_stopped_early(run_dir):
+            mend = "train a new run, with patience=null if it is to take all its steps"
+            raise UserError(f"{run_dir}: stopped early, so that more steps would not be taken; {mend}")
         saved.trainer.max_steps = config.trainer.max_steps
     _replace(config, saved, run_dir)
+
+
+def _has_stopped_early(run_dir: Path) -> bool:
+    newest = checkpoints.find_newest(run_dir)
+    if newest is None:
+        return False
+    with checkpoints.naming_damage(newest):
+        return bool(checkpoints.read(newest)["callbacks"]["Checkpoints"]["stopped_early"])
 
 
 def refuse_links(run_dir: Path) -> None:

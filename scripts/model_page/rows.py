@@ -55,7 +55,7 @@ class Result:
     Args:
         parameters: of the network.
         seconds: in training.
-        mixed_val, mixed_test: of the mixture of the final weights and Kneser-Ney.
+        mixed_val, mixed_test: of the mixture of the weights that it hands on and Kneser-Ney.
     """
 
     model: str

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LATEST = "latest"
-# the directory in that of a run with the mixture of its final weights and counts
+# the directory in that of a run with the mixture of the weights that it hands on and counts
 MIXTURE = "mixture"
 
 

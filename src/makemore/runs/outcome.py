@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Weights:
+class KeptWeights:
     """Weights that a run has kept: its last, or the best by validation NLL."""
 
     which: str
@@ -50,8 +50,8 @@ class TrainingResult:
     """The result of a run."""
 
     run_dir: Path
-    weights: Weights  # that it hands on
-    other: Weights | None  # the last or the best, if those are others than it hands on and whole
+    weights: KeptWeights  # that it hands on
+    other: KeptWeights | None  # the last or the best, if those are others than it hands on and whole
     names: list[str]  # sampled items
     seconds: float  # in training
     reference: ReferenceRow  # of the same splits
@@ -120,14 +120,14 @@ class Outcome(L.Callback):
         model = load(self.checkpoints.newest)
         steps = model.step
         windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
-        weights, other = Weights(LAST, self.checkpoints.newest, split_nlls(model.network, windows)), None
+        weights, other = KeptWeights(LAST, self.checkpoints.newest, split_nlls(model.network, windows)), None
         if not isinstance(model.network, Counted) and not math.isfinite(weights.nlls["train"].nats):
             raise DivergedError(f"the NLL of the final weights is {weights.nlls['train'].nats}; lower optimizer.lr")
         path = self.checkpoints.best
         if path is not None and step_of(path) != steps:
             try:
                 best = load(path)
-                other = Weights(BEST, path, split_nlls(best.network, windows))
+                other = KeptWeights(BEST, path, split_nlls(best.network, windows))
             except UserError as error:
                 log.warning("the best checkpoint is left out: %s", error)
         if other is not None:
@@ -149,7 +149,7 @@ class Outcome(L.Callback):
 _OVERFITTED = 0.01
 
 
-def _log_overfitting(last: Weights, best: Weights) -> None:
+def _log_overfitting(last: KeptWeights, best: KeptWeights) -> None:
     """Say so where training has gone on from the best weights to fit the training split alone."""
     train, val = (f"from {best.nlls[split].nats:.4f} to {last.nlls[split].nats:.4f}" for split in ("train", "val"))
     risen = last.nlls["val"].nats - best.nlls["val"].nats

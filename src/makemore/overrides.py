@@ -6,11 +6,12 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
@@ -93,6 +94,13 @@ def hydra_override(key: str, value: object) -> str:
     marks = {"'": "\\'", "${": "\\${", "": ""}
     quoted = re.sub(r"(\\*)('|\$\{|$)", lambda found: found[1] * 2 + marks[found[2]], text)
     return f"{key}='{quoted}'"
+
+
+def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
+    """Return the keys of a job's overrides, in their order, but those that all jobs share, with their values."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    fixed = set(fixed)
+    return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
 
 
 def set_threads(threads: Any) -> None:

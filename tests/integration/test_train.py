@@ -51,10 +51,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def test_a_run_leaves_its_files(trained: Path) -> None:
     names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
-    events = {name for name in names if name.startswith("events.out.tfevents")}
+    events = {name for name in names if "events.out.tfevents" in name}
     checkpoints = {name for name in names if name.startswith("checkpoints/")}
     projector = {name for name in names if name.startswith("projector")}
-    assert len(events) == 1
+    # a directory a colour, and one for HPARAMS
+    assert sorted(str(Path(name).parent) for name in events) == [".", "validation", "values"]
     assert {"checkpoints/step-00000200.ckpt", "checkpoints/step-00000300.ckpt"} <= checkpoints
     assert len(checkpoints) == 3  # the last two, and the best
     assert projector == {
@@ -111,10 +112,22 @@ def test_tensorboard_has_scalars_text_and_hyperparameters_at_optimiser_steps(tra
     assert [event.step for event in events.Scalars("train/nll")] == list(range(0, 300, 10))
     assert [event.step for event in events.Scalars("val/nll")] == [100, 200, 300]
     assert [event.step for event in events.Tensors("samples/text_summary")] == [100, 200, 300]
+    assert set(events.Tags()["scalars"]) >= {"nll/training", "nll/knowing nothing", "later_nll/training"}
+    validation = EventAccumulator(str(trained / "validation")).Reload()
+    assert [event.step for event in validation.Scalars("nll/validation")] == [100, 200, 300]
+    reference = json.loads((trained / "metrics.json").read_text())["reference/val/nll"]
+    line = {event.step: event.value for event in validation.Scalars("nll/counting alone")}
+    assert line == {step: pytest.approx(reference, rel=1e-6) for step in range(0, 301, 10)}
+    events = EventAccumulator(str(trained / "values")).Reload()
     summaries = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     started = plugin_data_pb2.HParamsPluginData.FromString(summaries).session_start_info.hparams
-    assert started["optimizer.lr"].number_value == 0.003
+    # what the command says, no more
+    assert {key: value for key, value in started.items() if key in ("model", "model.l2")}.keys() == {
+        "model",
+        "model.l2",
+    }
     assert started["model.l2"].number_value == 0.01
+    assert set(events.Tags()["scalars"]) == {f"hparam/{split}_nll" for split in ("train", "val", "test")}
     nll = json.loads((trained / "metrics.json").read_text())["val/nll"]
     assert events.Scalars("hparam/val_nll")[0].value == pytest.approx(nll, abs=1e-6)
 

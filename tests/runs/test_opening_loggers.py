@@ -115,7 +115,7 @@ def test_the_default_writes_no_other_files(text: Path, tmp_path: Path) -> None:
     assert [maker.kind for maker in makers_of(config.logger)] == [TensorBoard, MetricsCsv]
     train(config, tmp_path)
     found = {path.name.partition(".tfevents")[0] for path in tmp_path.iterdir()}
-    assert found == {".lock", "checkpoints", "events.out", "metrics.csv", "metrics.json", "samples.txt"}
+    assert found == {".lock", "checkpoints", "events.out", "metrics.csv", "metrics.json", "samples.txt", "values"}
 
 
 # --- failures

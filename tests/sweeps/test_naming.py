@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from makemore.overrides import short_names, shown, spelt
-from makemore.sweeps.naming import differing, job_name, run_name
+from makemore.overrides import differing, short_names, shown, spelt
+from makemore.sweeps.naming import job_name, run_name
 
 VALUES = st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.text("abcé/: '", min_size=1))
 

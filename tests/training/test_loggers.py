@@ -17,8 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 from makemore.data.batches import replacement_rows
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
-from makemore.training.loggers import MetricsCsv, TensorBoard, rewind, states, tensorboards
+from makemore.training.loggers import MetricsCsv, TensorBoard, log_row, rewind, states, tensorboards
 from makemore.training.module import NeuralLanguageModel
+from makemore.training.nll_curves import Baselines, NllCurves
 
 NAMES = Path(__file__).parents[2] / "data" / "names.txt"
 HEADER = ["step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll"]
@@ -175,12 +176,36 @@ def test_hyperparameters_bring_no_scalar_but_those_given(tmp_path: Path) -> None
     board.log_hyperparams({"lr": 0.1})
     board.log_hyperparams({"lr": 0.1}, {"hparam/val_nll": 2.5})
     board.finalize("success")
-    assert scalars(tmp_path) == {"hparam/val_nll": {0: 2.5}}
-    assert not (tmp_path / "hparams.yaml").exists()
-    events = EventAccumulator(str(tmp_path))
+    # beside other scalars the page would take these for results too
+    assert scalars(tmp_path) == {}
+    assert scalars(tmp_path / "values") == {"hparam/val_nll": {0: 2.5}}
+    assert not list(tmp_path.rglob("hparams.yaml"))
+    events = EventAccumulator(str(tmp_path / "values"))
     events.Reload()
     # no list of columns, so that the page makes one of all runs, in which what differs comes first
     assert set(events.PluginTagToContent("hparams")) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+
+
+def test_a_penalty_of_0_is_no_curve(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    for step, penalty in enumerate((0.0, 0.5)):
+        board.log_metrics({"train/nll": 3.0, "train/penalty": penalty}, step=step)
+    board.finalize("success")
+    assert scalars(tmp_path)["train/penalty"] == {1: 0.5}
+
+
+@pytest.mark.parametrize("two_colors", [False, True])
+def test_validation_has_a_colour_of_its_own_where_a_colour_is_no_job(two_colors: bool, tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    board.curves, board.two_colors = NllCurves(Baselines(2.0, 3.3, max_steps=10, val_every=5)), two_colors
+    log_row([board], 0, {"train/nll": 3.0})
+    log_row([board], 5, {"val/nll": 2.5})
+    board.finalize("success")
+    curves = scalars(tmp_path / "validation" if two_colors else tmp_path)
+    assert curves["nll/validation"] == {5: 2.5}
+    assert curves["nll/counting alone"] == {0: 2.0, 5: 2.0}
+    assert scalars(tmp_path)["nll/training"] == {0: 3.0}
+    assert scalars(tmp_path)["val/nll"] == {5: 2.5}
 
 
 def test_only_tensorboards_have_event_writers(tmp_path: Path) -> None:
@@ -198,19 +223,25 @@ def test_only_tensorboards_have_event_writers(tmp_path: Path) -> None:
 def log(loggers: list[Logger], steps: range) -> None:
     for step in steps:
         for logger in loggers:
-            logger.log_metrics({"train/nll": float(step)}, step=step)
+            logger.log_metrics({"train/nll": float(step), "val/nll": step / 2}, step=step)
+
+
+def with_curves(directory: Path) -> list[Logger]:
+    board = TensorBoard(directory)
+    board.curves, board.two_colors = NllCurves(Baselines(5.0, 20.0, max_steps=12, val_every=1)), True
+    return [MetricsCsv(directory), board]
 
 
 def test_going_back_leaves_one_point_a_step_however_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # each start of a run is a process, whose files are numbered from 0; 10 would be read before 9
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
+    # each start of a run is a process, whose files are numbered anew; 10 would be read before 9
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(10))
     for directory in ("once", "often"):
         (tmp_path / directory).mkdir()
-    whole: list[Logger] = [MetricsCsv(tmp_path / "once"), TensorBoard(tmp_path / "once")]
+    whole = with_curves(tmp_path / "once")
     log(whole, range(12))
     saved: dict[str, Any] = {}
     for start, save_at, end in ((0, 3, 7), (3, 3, 5), (3, 6, 12), (6, 6, 6), (6, 12, 12)):
-        loggers: list[Logger] = [MetricsCsv(tmp_path / "often"), TensorBoard(tmp_path / "often")]
+        loggers = with_curves(tmp_path / "often")
         rewind(loggers, saved)
         log(loggers, range(start, save_at))
         saved = states(loggers)
@@ -220,7 +251,10 @@ def test_going_back_leaves_one_point_a_step_however_often(tmp_path: Path, monkey
     for logger in whole:
         logger.finalize("success")
     assert read(tmp_path / "often") == read(tmp_path / "once")
-    assert scalars(tmp_path / "often") == scalars(tmp_path / "once")
+    for part in ("", "validation"):
+        found = scalars(tmp_path / "once" / part)
+        assert scalars(tmp_path / "often" / part) == found
+        assert "later_nll/" + ("validation" if part else "training") in found
     accumulator = EventAccumulator(str(tmp_path / "often")).Reload()
     assert [event.step for event in accumulator.Scalars("train/nll")] == list(range(12))
 
@@ -229,7 +263,7 @@ def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         loggers: list[Logger] = [MetricsCsv(tmp_path), TensorBoard(tmp_path)]
         rewind(loggers, {})
-        assert not list(tmp_path.iterdir())
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
         log(loggers, range(3))
         for logger in loggers:
             logger.finalize("failed")

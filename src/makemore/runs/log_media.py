@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from makemore.pictures.picture import Picture, add_to_tensorboard
 from makemore.runs.saved_config import flat
-from makemore.training.loggers import Spared, hyperparameters
+from makemore.training.loggers import Spared, TensorBoard, hyperparameters
 
 _HYPERPARAMETERS = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
 
@@ -60,8 +60,10 @@ def log_outcome(
     """Log the final NLLs by split: in TensorBoard's HPARAMS tab beside the hyperparameters, elsewhere as metrics."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
+            given = logger.given if isinstance(logger, TensorBoard) else None
+            shown = parameters if given is None else given
             # names of their own: as `val/nll` it would add a point at step 0 to that curve
-            logger.log_hyperparams(dict(parameters), {f"hparam/{split}_nll": nll for split, nll in nlls.items()})
+            logger.log_hyperparams(dict(shown), {f"hparam/{split}_nll": nll for split, nll in nlls.items()})
         else:
             # those of a minibatch are `train/nll`
             logger.log_metrics({f"final/{split}/nll": nll for split, nll in nlls.items()}, step=step)

@@ -1,6 +1,7 @@
 """Train one run: from its composed config to its result."""
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,17 +15,20 @@ from omegaconf import DictConfig
 from makemore import signals
 from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
+from makemore.inference.reference import reference_row
 from makemore.overrides import command, hydra_override, override
 from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
 from makemore.runs.directory import sole_writer
+from makemore.runs.given import read_given
 from makemore.runs.log_media import hyperparameters_of
 from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
-from makemore.training.loggers import rewind
+from makemore.training.loggers import TensorBoard, rewind
 from makemore.training.module import CountingLanguageModel
+from makemore.training.nll_curves import Baselines, NllCurves
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +84,30 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)
     loggers = open_loggers(parts.loggers, parts.run_dir, hyperparameters_of(parts.cfg), parts.cfg.resume is not None)
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            _prepare(logger, parts)
     if parts.cfg.resume is not None:
         resuming.keep_max_steps(parts.run_dir, parts.composed.trainer.max_steps)
         with nullcontext() if checkpoint is None else naming_damage(checkpoint):
             rewind(loggers, {} if checkpoint is None else dict(read(checkpoint)[RECORD_KEY]["logs"]))
     return loggers, checkpoint
+
+
+def _prepare(board: TensorBoard, parts: Parts) -> None:
+    """Let TensorBoard show a run beside counting alone, and by what it was given."""
+    given, data = read_given(parts.run_dir), parts.data
+    if given is not None:
+        board.given = given.hyperparameters(parts.cfg)
+        # in a sweep a colour is a job
+        board.two_colors = not given.is_job
+    counting = None
+    if data.corpus.size("val"):
+        # takes long on a large text
+        with signals.at_once():
+            counting = reference_row(data.corpus).nlls["val"].nats
+    nothing = math.log(data.corpus.vocabulary.size)
+    board.curves = NllCurves(Baselines(counting, nothing, parts.cfg.trainer.max_steps, parts.cfg.val_every))
 
 
 def _log_facts(parts: Parts) -> None:

@@ -17,14 +17,13 @@ from makemore import signals
 from makemore.data.options import make_paths_absolute
 from makemore.errors import UserError
 from makemore.files import replacing
-from makemore.overrides import describe, resource_errors
+from makemore.overrides import describe, differing, resource_errors
 from makemore.runs.directory import sole_writer
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.resuming import refuse_links
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
 from makemore.runs.train import train_locked
 from makemore.sweeps.choices import REFUSAL
-from makemore.sweeps.naming import differing
 from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
 

@@ -19,10 +19,10 @@ from makemore import signals
 from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
 from makemore.files import clear_temporaries, held, is_held
-from makemore.overrides import command, hydra_override, path_argument, watch_command
+from makemore.overrides import command, differing, hydra_override, path_argument, watch_command
 from makemore.runs.directory import slurm_job
 from makemore.sweeps.launchers import launcher_started, set_defaults, set_study_aside
-from makemore.sweeps.naming import differing, job_name
+from makemore.sweeps.naming import job_name
 from makemore.sweeps.plan import Plan
 from makemore.sweeps.progress import live_line
 from makemore.sweeps.records import STOP, Job, Reference, SweepRecord, read_jobs, read_sweep, with_differing_keys

@@ -1,4 +1,4 @@
-"""The values in which a job differs from the others of its sweep, and the name of its directory made of them."""
+"""The name of a job's directory, made of the values in which it differs from the others of its sweep."""
 
 import hashlib
 import re
@@ -6,17 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from makemore.overrides import short_names, shown
-
-
-def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
-    """Return the keys of a job's overrides, in their order, but those that all jobs share, with their values."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    fixed = set(fixed)
-    return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
+from makemore.overrides import differing, short_names, shown
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:

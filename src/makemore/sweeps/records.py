@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from makemore.errors import UserError
 from makemore.files import replacing
-from makemore.sweeps.naming import differing
+from makemore.overrides import differing
 
 # While this file is in a sweep's directory no job begins; it has the error for which the sweep stops, if any.
 STOP = ".stop"

@@ -6,32 +6,59 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
 from lightning.fabric.utilities.logger import _convert_params
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
 from makemore.errors import first_line
 from makemore.files import PICTURES_SUFFIX
+from makemore.training.nll_curves import NllCurves, Points
 
 log = logging.getLogger(__name__)
 COLUMNS = ("step", "train/loss", "train/nll", "train/penalty", "lr", "val/nll")
 
 
+# TensorBoard has a colour and a table of final NLLs for each directory: those of validation and of HPARAMS
+_VALIDATION, _VALUES = "validation", "values"
+
+
 class TensorBoard(TensorBoardLogger):
-    """Writes TensorBoard events into the run's directory, `save_dir`, and no file of hyperparameters beside them."""
+    """Writes TensorBoard events into the run's directory, `save_dir`, and no file of hyperparameters beside them.
+
+    The hyperparameters are with the final NLLs in a directory there, `values`, as the HPARAMS dashboard takes all
+    scalars beside them for results.
+    """
+
+    # of a run of `makemore train`: its curves, whether that of validation has a directory and so a colour of its own,
+    # and the hyperparameters that it was given
+    curves: NllCurves | None = None
+    two_colors = False
+    given: Mapping[str, float | str] | None = None
 
     def __init__(self, save_dir: str | Path) -> None:
         super().__init__(save_dir, name="", version="", default_hp_metric=False)
+        self._parts: dict[str, FileWriter] = {}
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write the metrics of a step as one event, as each event wakes the writer's thread."""
-        values = [value for name, metric in metrics.items() for value in scalar(name, metric).value]  # type: ignore[no-untyped-call]
-        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+        """Write the metrics of a step as one event, as each event wakes the writer's thread; no penalty that is 0."""
+        writer = self.experiment._get_file_writer()
+        values = [(name, value) for name, value in metrics.items() if name != "train/penalty" or value]
+        if self.curves is not None and step is not None:
+            points, validation = self.curves.points(step, metrics)
+            if self.two_colors and validation:
+                _write(self._part(_VALIDATION), validation)
+            else:
+                points = sorted(points + validation, key=itemgetter(0))
+            _write(writer, [point for point in points if point[0] < step])
+            values += [(name, value) for at, name, value in points if at == step]
+        writer.add_summary(_summary(values), step)
 
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
@@ -39,33 +66,62 @@ class TensorBoard(TensorBoardLogger):
         """Write hyperparameters with the final metrics, for the HPARAMS dashboard; nothing without metrics."""
         if not metrics:
             return
-        self.log_metrics(metrics, step)
         # without a list of columns in each run, the dashboard makes one from all runs, and puts what differs first
         _, *session = hparams(self._sanitize_params(_convert_params(params)), metrics)  # type: ignore[no-untyped-call]
-        for summary in session:
-            self.experiment._get_file_writer().add_summary(summary, step)
+        for summary in (_summary(metrics.items()), *session):
+            self._part(_VALUES).add_summary(summary, step)
+
+    def _part(self, name: str) -> FileWriter:
+        """Return the writer of a directory in that of the run."""
+        if name not in self._parts:
+            self._parts[name] = FileWriter(str(Path(self.save_dir) / name))
+        return self._parts[name]
 
     def save(self) -> None:
         """Flush; the hyperparameters are in the events and in the run's `.hydra`."""
         self.experiment.flush()
+        for part in self._parts.values():
+            part.flush()
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the size of each event file, by its name; each start of a run adds a file."""
+    def finalize(self, status: str) -> None:
+        """Close the files."""
+        super().finalize(status)
+        while self._parts:
+            self._parts.popitem()[1].close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the size of each event file, by its path, and the state of the curves; each start adds files."""
         self.save()
-        return {path.name: _size_on_disk(path) for path in self._files()}
+        curves = {} if self.curves is None else {"curves": self.curves.state_dict()}
+        return {name: _size_on_disk(path) for name, path in self._files()} | curves
 
-    def load_state_dict(self, state: Mapping[str, int] | None) -> None:
+    def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
         """Delete event files and parts of them that were written since, before anything else is written."""
         state = state or {}
-        for path in self._files():
+        for name, path in self._files():
             # a running TensorBoard would stop at a file of pictures that is gone
-            if path.name in state or path.name.endswith(PICTURES_SUFFIX):
-                _truncate(path, state.get(path.name, 0))
+            if name in state or path.name.endswith(PICTURES_SUFFIX):
+                _truncate(path, state.get(name, 0))
             else:
                 path.unlink()
+        if self.curves is not None and "curves" in state:
+            self.curves.load_state_dict(state["curves"])
 
-    def _files(self) -> list[Path]:
-        return sorted(Path(self.save_dir).glob("events.out.tfevents.*"))
+    def _files(self) -> list[tuple[str, Path]]:
+        directory = Path(self.save_dir)
+        parts = (directory, directory / _VALIDATION, directory / _VALUES)
+        paths = (path for part in parts for path in sorted(part.glob("events.out.tfevents.*")))
+        return [(path.relative_to(directory).as_posix(), path) for path in paths]
+
+
+def _summary(values: Iterable[tuple[str, float]]) -> Summary:
+    return Summary(value=[value for name, each in values for value in scalar(name, each).value])  # type: ignore[no-untyped-call]
+
+
+def _write(writer: FileWriter, points: Points) -> None:
+    """Write points, those of a step as one event."""
+    for step, group in groupby(points, key=itemgetter(0)):
+        writer.add_summary(_summary((name, value) for _, name, value in group), step)
 
 
 # keys with a text that may look like a number, such as a file 2018 or precision 32

@@ -1,5 +1,6 @@
 """Checks what TensorBoard shows of a run, and that looking at it changes nothing."""
 
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from makemore.runs.watching.watcher import RunState, SampledNames, Watcher, Watc
 from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
+from makemore.training.nll_curves import Baselines, NllCurves
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = "seed: 9\nmodel:\n  l2: 0.1\n"
@@ -168,18 +170,23 @@ def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path,
 def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)
-    watching = fit(tmp_path, model, data, 12, Names(5))
+    watching = fit(tmp_path, model, data, 18, Names(5))
     shown = events(tmp_path)
     texts = shown.Tensors("samples/text_summary")
-    assert [event.step for event in texts] == [5, 10, 12]
+    assert [event.step for event in texts] == [5, 10, 15, 18]
+    assert [event.step for event in shown.Scalars("samples/unseen")] == [15, 18]
     names = sample(model.network, model.vocabulary, 3, seed=9)
     last = texts[-1].tensor_proto.string_val[0].decode()
     assert [line.strip() for line in last.split("\n")] == names
     assert texts[0].tensor_proto.string_val[0].decode() != last
-    assert watching.names.at(12, model.network, model.vocabulary) is watching.names.at(12, model.network, None)  # type: ignore[arg-type]
-    lines = set(text.read_text().split("\n"))
-    assert shown.Scalars("samples/unseen")[-1].value == pytest.approx(sum(name not in lines for name in names) / 3)
-    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(1 - len(set(names)) / 3)
+    # it does not sample again
+    assert watching.names.at(18, model.network, None) == names  # type: ignore[arg-type]
+    lines = set(text.read_text().splitlines())
+    # of three the share would be a third, or two
+    hundred = sample(model.network, model.vocabulary, 100, seed=9)
+    unseen = sum(name not in lines for name in hundred) / 100
+    assert shown.Scalars("samples/unseen")[-1].value == pytest.approx(unseen)
+    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(1 - len(set(hundred)) / 100)
 
 
 def test_a_model_that_knows_the_text_by_heart_makes_up_nothing_new(tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ def test_a_model_that_knows_the_text_by_heart_makes_up_nothing_new(tmp_path: Pat
     fit(tmp_path / "run", model, data, 1, Names(1), Weights(1), Activations(1), Gradients(1), Graph())
     shown = events(tmp_path / "run")
     assert shown.Scalars("samples/unseen")[-1].value == 0
-    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(2 / 3)
+    assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(0.99)
     # nothing of it is learnt by gradient descent
     assert not shown.Tags()["graph"]
 
@@ -302,7 +309,8 @@ def test_graph_config_and_charts_are_there_once(text: Path, tmp_path: Path) -> N
     (layout,) = shown.Tensors("custom_scalars__config__")
     categories = Layout.FromString(layout.tensor_proto.string_val[0]).category
     assert [category.title for category in categories] == list(CHARTS)
-    assert list(categories[0].chart[0].multiline.tag) == ["train/nll", "val/nll"]
+    shown_tags = [series.value for series in categories[0].chart[-1].margin.series]
+    assert shown_tags == ["nll/training", "nll/validation", "nll/counting alone", "nll/knowing nothing"]
 
 
 def test_a_run_without_a_config_of_its_own_shows_none(text: Path, tmp_path: Path) -> None:
@@ -352,10 +360,35 @@ def test_what_is_no_watcher_is_named(what: dict[str, Any], message: str, text: P
         assemble(composed(text, watch={"a": what}), tmp_path)
 
 
-def test_charts_have_what_a_run_logs(text: Path, tmp_path: Path) -> None:
-    data = data_of(text)
-    fit(tmp_path, mlp(data), data, 7, Names(5), Speed(3), Gradients(2), Activations(4))
-    tags = set(events(tmp_path).Tags()["scalars"])
-    for charts in CHARTS.values():
-        for _, patterns in charts.values():
-            assert all(any(re.fullmatch(pattern, tag) for tag in tags) for pattern in patterns), patterns
+@pytest.mark.parametrize("architecture", ["mlp", "lstm", "ngram"])
+def test_a_run_has_the_charts_that_it_has_curves_for(architecture: str, text: Path, tmp_path: Path) -> None:
+    splits = (0.5, 0.5, 0) if architecture == "mlp" else (1, 0, 0)
+    data = data_of(text, splits=splits)
+    model: LanguageModel = mlp(data)
+    if architecture == "lstm":
+        optimizer = partial(torch.optim.SGD, lr=0.1)
+        model = NeuralLanguageModel("lstm", data.corpus.vocabulary, optimizer, hidden_dim=4)
+    if architecture == "ngram":
+        data.batch_size = None
+        model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=2)
+    board = TensorBoard(tmp_path)
+    counting = math.log(3) if architecture == "mlp" else None
+    board.curves = NllCurves(Baselines(counting, math.inf, 7, data.val_every))
+    watching = Watchers([Names(5), Speed(3), Gradients(2), Activations(4), Charts()], SampledNames(3, seed=9))
+    steps = 1 if architecture == "ngram" else 7
+    fitting.fit(model, data, steps, watching, directory=tmp_path, loggers=[board])
+    shown = events(tmp_path)
+    tags = {tag for tag in shown.Tags()["scalars"] if tag != "nll/knowing nothing"} | {"nll/knowing nothing"}
+    (layout,) = shown.Tensors("custom_scalars__config__")
+    charts = [
+        chart for category in Layout.FromString(layout.tensor_proto.string_val[0]).category for chart in category.chart
+    ]
+    for chart in charts:
+        patterns = [*chart.multiline.tag, *(re.escape(series.value) for series in chart.margin.series)]
+        found = [pattern for pattern in patterns if any(re.fullmatch(pattern, tag) for tag in tags)]
+        assert found == patterns if architecture == "mlp" else architecture == "ngram" or found, chart.title
+    titles = {chart.title for chart in charts}
+    assert ("L2 penalty" in titles) == (architecture == "mlp")
+    assert ("share of tanh units saturated" in titles) == (architecture == "mlp")
+    assert ("NLL of its later part, closer" in titles) == (architecture == "mlp")
+    assert ("learning rate" in titles) == (architecture != "ngram")

@@ -2,54 +2,111 @@
 
 import json
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from google.protobuf import text_format
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Chart,
+    Layout,
+    MarginChartContent,
+    MultilineChartContent,
+)
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch import nn
 from torch.utils.tensorboard._pytorch_graph import graph
 
 from makemore.models.network import Counted, build, trial_tokens
 from makemore.runs.log_media import log_samples
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import RunState, Watcher
+from makemore.training.module import NeuralLanguageModel
+from makemore.training.nll_curves import COUNTING, LATER, NOTHING, TRAINING, VALIDATION
 
-# the Custom Scalars dashboard: charts by category, with patterns of the tags in each
+
+@dataclass(frozen=True)
+class ChartOf:
+    """A chart of the Custom Scalars dashboard: its curves, and the runs that have them."""
+
+    title: str
+    tags: Sequence[str]  # or patterns of them, which the dashboard smooths
+    fits: Callable[[RunState], bool] = lambda _: True
+
+    def proto(self) -> Chart:
+        """Return it for the layout."""
+        if any("+" in tag for tag in self.tags):
+            return Chart(title=self.title, multiline=MultilineChartContent(tag=self.tags))
+        # a chart of margins, of width 0 here, has its points as they are logged
+        series = [MarginChartContent.Series(value=tag, lower=tag, upper=tag) for tag in self.tags]
+        return Chart(title=self.title, margin=MarginChartContent(series=series))
+
+
+def _learns(state: RunState) -> bool:
+    return not isinstance(state.model.network, Counted)
+
+
+def _validates(state: RunState) -> bool:
+    return bool(state.data.corpus.size("val"))
+
+
+def _has_penalty(state: RunState) -> bool:
+    return isinstance(state.model, NeuralLanguageModel) and state.model.l2 > 0
+
+
+def _has_tanh(state: RunState) -> bool:
+    return any(isinstance(layer, nn.Tanh) for layer in state.model.network.modules())
+
+
+# names by which a share is known to some five hundredths; more often they would be felt in the time of a run
+_FOR_SHARES = 100
+_SHARES_EVERY = 3
+
+# by category
 CHARTS = {
-    "Does it learn?": {
-        "NLL of training and validation": ["Multiline", ["train/nll", "val/nll"]],
-        "loss with its penalty": ["Multiline", ["train/loss", "train/penalty"]],
-        "learning rate": ["Multiline", ["lr"]],
-    },
-    "What does it make up?": {
-        "share of names that are unseen, and that are repeated": ["Multiline", ["samples/.+"]],
-    },
-    "Is it well?": {
-        "gradient to weight": ["Multiline", ["gradient_to_weight/.+"]],
-        "update to weight": ["Multiline", ["update_to_weight/.+"]],
-        "saturated tanh units": ["Multiline", ["saturated/.+"]],
-    },
-    "Is it fast?": {"steps a second": ["Multiline", ["speed/steps_per_second"]]},
+    "How good is it?": (
+        ChartOf("NLL of the whole run", (TRAINING, VALIDATION, COUNTING, NOTHING)),
+        ChartOf("NLL of its later part, closer", (LATER + TRAINING, LATER + VALIDATION, LATER + COUNTING), _validates),
+    ),
+    "What does it make up?": (
+        ChartOf("share of items not in the text, and repeated", ("samples/unseen", "samples/repeated")),
+    ),
+    "How is it trained?": (
+        ChartOf("NLL of single minibatches", ("train/nll",)),
+        ChartOf("learning rate", ("lr",), _learns),
+        ChartOf("L2 penalty", ("train/penalty",), _has_penalty),
+        ChartOf("steps a second", ("speed/steps_per_second",), _learns),
+    ),
+    "Is it well?": (
+        ChartOf("size of gradients to that of weights", ("gradient_to_weight/.+",), _learns),
+        ChartOf("size of updates to that of weights", ("update_to_weight/.+",), _learns),
+        ChartOf("share of tanh units saturated", ("saturated/.+",), _has_tanh),
+    ),
 }
 
 
 class Names(Watcher):
     """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`. An untrained model is not sampled.
+    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names or more, at every third
+    observation and at the end. An untrained model is not sampled.
     """
 
     def observe(self, state: RunState) -> None:
         """Log the names and the shares."""
         if not state.step:
             return
-        names = state.names.at(state.step, state.model.evaluated, state.model.vocabulary)
-        seen = state.data.corpus.lines_among(names)
-        unseen = sum(name not in seen for name in names)
-        repeated = len(names) - len(set(names))
-        log_samples(state.loggers, names, state.step)
-        if names:
+        at_step = state.step, state.model.evaluated, state.model.vocabulary
+        if state.next is None or (self.every and state.step % (_SHARES_EVERY * self.every) == 0):
+            names = state.names.at(*at_step, least=_FOR_SHARES)
+            seen = state.data.corpus.lines_among(names)
+            unseen = sum(name not in seen for name in names)
+            repeated = len(names) - len(set(names))
             state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
+        log_samples(state.loggers, state.names.at(*at_step), state.step)
 
 
 class Embedding(Watcher):
@@ -119,9 +176,17 @@ class Config(Watcher):
 
 
 class Charts(Watcher):
-    """The layout of the Custom Scalars dashboard: see `CHARTS`."""
+    """The layout of the Custom Scalars dashboard: those of `CHARTS` that have curves in this run."""
 
     def observe(self, state: RunState) -> None:
         """Write the layout."""
+        layout = Layout()
+        for title, charts in CHARTS.items():
+            if fitting := [chart.proto() for chart in charts if chart.fits(state)]:
+                # the page shows charts of margins in the reverse order
+                layout.category.add(title=title, chart=fitting[:: -1 if fitting[0].HasField("margin") else 1])
+        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="custom_scalars"))
+        tensor = TensorProto(dtype="DT_STRING", string_val=[layout.SerializeToString()])
+        value = Summary.Value(tag="custom_scalars__config__", tensor=tensor, metadata=metadata)
         for writer in state.writers:
-            writer.add_custom_scalars(CHARTS)
+            writer._get_file_writer().add_summary(Summary(value=[value]))  # type: ignore[no-untyped-call]

@@ -1,0 +1,83 @@
+"""The NLL curves that TensorBoard's first charts show: readable without a setting, and never out of the frame.
+
+The page leaves the twentieths of a chart's points that are highest and lowest out of its frame. So points above the
+NLL of the uniform distribution are left out, whose line is the top of the chart of the whole run; and in that of its
+later part, the first and the last point of a curve are given several times, at the steps just before, which is not
+seen.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# the curves, and the beginning of their names in the chart of the later part
+TRAINING, VALIDATION = "nll/training", "nll/validation"
+COUNTING, NOTHING = "nll/counting alone", "nll/knowing nothing"
+LATER = "later_"
+# the share of a run that comes before its later part
+_EARLIER = 4
+# the running mean is over about this share of the rows so far, so that long runs are smooth and short ones quick
+_SHARE = 8
+
+# steps, names and values
+Points = list[tuple[int, str, float]]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The lines that the curves of a run are compared with, and its plan."""
+
+    counting: float | None  # validation NLL of counting alone, nats a character, if there is a validation split
+    nothing: float  # NLL of the uniform distribution
+    max_steps: int
+    val_every: int
+
+    def later_steps(self, step: int) -> range:
+        """Return the steps at which the point of a validation is given in the later part; none before that part."""
+        begins = self.max_steps // _EARLIER
+        if step < begins:
+            return range(0)
+        is_end = step - self.val_every < begins or step == self.max_steps
+        # more than a twentieth of the three curves' points
+        more = min(math.ceil(self.max_steps / self.val_every / 5), self.val_every - 1) if is_end else 0
+        return range(max(step - more, 0), step + 1)
+
+
+class NllCurves:
+    """Makes the points of the curves from the rows of a run; its state is the running mean of the training NLL."""
+
+    def __init__(self, baselines: Baselines) -> None:
+        self.baselines = baselines
+        self.rows, self.mean = 0, 0.0
+
+    def points(self, step: int, row: Mapping[str, float]) -> tuple[Points, Points]:
+        """Return the points that a row adds to the curves of training and to those of validation, steps ascending."""
+        training: Points = []
+        validation: Points = []
+        lines = self.baselines
+        counting = [] if lines.counting is None else [lines.counting]
+        if "train/nll" in row:
+            self.rows += 1
+            self.mean += (row["train/nll"] - self.mean) / max(1, self.rows / _SHARE)
+            training += [(step, TRAINING, self.mean), (step, NOTHING, lines.nothing)]
+        if "val/nll" in row:
+            later = lines.later_steps(step)
+            training = [(each, LATER + TRAINING, self.mean) for each in later if self.rows] + training
+            validation += [(each, LATER + VALIDATION, row["val/nll"]) for each in later]
+            validation += [(step, LATER + COUNTING, nll) for nll in counting if later]
+            validation += [(step, VALIDATION, row["val/nll"])]
+        if "val/nll" in row or "train/nll" in row:
+            validation += [(step, COUNTING, nll) for nll in counting]
+        return self._shown(training), self._shown(validation)
+
+    def _shown(self, points: Points) -> Points:
+        return [point for point in points if point[2] <= self.baselines.nothing]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running mean."""
+        return {"rows": self.rows, "mean": self.mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the running mean."""
+        self.rows, self.mean = state["rows"], state["mean"]

@@ -15,13 +15,14 @@ from makemore.pictures.picture import Picture, add_to_tensorboard
 from makemore.runs.saved_config import flat
 from makemore.training.loggers import Spared, TensorBoard, hyperparameters
 
-_HYPERPARAMETERS = ("seed", "threads", "compile", "data", "model", "optimizer", "scheduler", "trainer")
+_RUN = ("seed", "threads", "compile", "result", "patience", "val_every")
+_HYPERPARAMETERS = (*_RUN, "data", "model", "optimizer", "scheduler", "trainer")
 
 
 def hyperparameters_of(cfg: DictConfig) -> dict[str, float | str]:
     """Return the values of a run's config that make it what it is, under dotted keys."""
     config: Any = OmegaConf.to_container(cfg, resolve=True)
-    values = flat({key: config[key] for key in _HYPERPARAMETERS})
+    values = flat({key: config[key] for key in _HYPERPARAMETERS if key in config})
     # without Hydra's own
     return hyperparameters(
         {key: value for key, value in values.items() if not key.endswith(("_partial_", "_target_"))}

@@ -31,6 +31,7 @@ def exported(rows: list[list[Any]], **how: Any) -> list[str]:
 
 WITH_YEARS = [["Name", "Year"], *([name, 1900 + place] for place, name in enumerate(NAMES))]
 WITH_PLACES = [["Name", "Kind", "Town"], *([name, "given", "Rome"] for name in NAMES)]
+WITH_SEXES = [(name, ("girl", "boy")[place % 2]) for place, name in enumerate(["Xu", *NAMES])]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ WITH_PLACES = [["Name", "Kind", "Town"], *([name, "given", "Rome"] for name in N
         pytest.param(exported(WITH_PLACES), "comma", id="three columns of text"),
         pytest.param(exported(WITH_PLACES, delimiter="\t"), "tab", id="TSV"),
         pytest.param(exported(WITH_PLACES, delimiter="|"), "vertical bar", id="bars"),
+        pytest.param([f"{name},{sex}" for name, sex in WITH_SEXES], "comma", id="a category"),
+        pytest.param([f"{sex}|{name}" for name, sex in WITH_SEXES], "vertical bar", id="a category first"),
+        pytest.param(["first_name,Town", *(f"{name},{name[::-1]}" for name in NAMES)], "comma", id="titles"),
         pytest.param([f'"{name}"' for name in NAMES], "a column in quotes", id="one column in quotes"),
         pytest.param([json.dumps({"id": n, "name": name}) for n, name in enumerate(NAMES)], "JSON", id="JSON lines"),
     ],
@@ -69,6 +73,7 @@ def test_a_table_is_told_and_its_column_can_be_taken(lines: list[str], what: str
     [
         pytest.param(NAMES, id="names"),
         pytest.param([f"Doe, {name}" for name in NAMES], id="last name first"),
+        pytest.param(["Names", *(f"Doe, {name}" for name in NAMES)], id="a title alone"),
         pytest.param([f"Doe,{name}" for name in NAMES], id="without the space"),
         pytest.param([f"{name}-Marie" for name in NAMES], id="hyphens"),
         pytest.param([f"{name}, of Rome, left." for name in NAMES], id="sentences with two commas"),
@@ -77,6 +82,8 @@ def test_a_table_is_told_and_its_column_can_be_taken(lines: list[str], what: str
         pytest.param([f"CC(=O)N[C@@H](C)C{'C' * n}" for n in range(20)], id="molecules"),
         pytest.param([f"[Na+].[Cl-]{'.[Cl-]' * n}" for n in range(20)], id="salts"),
         pytest.param([f"{name}{';,|!'[n % 4]}{n}" for n, name in enumerate(NAMES)], id="passwords"),
+        pytest.param(["|".join("CGAFE"[n % d] for d in (2, 3, 4, 5)) for n in range(200)], id="chords"),
+        pytest.param([f"a,{'b' * 140_000}"] * 20, id="longer fields than csv takes"),
         pytest.param([f"{{{name}}}" for name in NAMES], id="braces"),
         pytest.param([f"{name};1" for name in NAMES[:9]], id="too few to say"),
     ],

@@ -12,6 +12,8 @@ import fabricated
 import pytest
 from fabricated import job
 
+from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY, path_of
+from makemore.files import write_sealed
 from makemore.report.write_report import write_report
 from makemore.sweeps.records import Job, Reference
 
@@ -95,6 +97,20 @@ def test_the_files_go_where_one_says(run: Run) -> None:
     assert run("s", "--output", "new/place")[0] == 0
     assert files(Path("new/place")) == WRITTEN
     assert files(Path("s")) == {"sweep.json"}
+
+
+def test_it_takes_paths_and_keys_as_the_other_commands_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = []
+    monkeypatch.setattr("makemore.report.write_report.write_report", lambda *arguments: reported.append(arguments))
+    run_dir = Path("logs/train/runs/a")
+    for best in (True, False):
+        write_sealed({RECORD_KEY: {"format_version": FORMAT_VERSION}}, path_of(run_dir, 5, best))
+    for arguments in (["latest"], ["ckpt_path=logs/*/runs/a"], [run_dir]):
+        assert run(*arguments, "output=o")[0] == run(*arguments, "--output", "o")[0] == 0
+    assert reported == [([run_dir], Path("o"))] * 6
+    assert run(run_dir, "which=best")[0] == run("latest", "which=null")[0] == 0
+    assert reported[6:] == [([path_of(run_dir, 5, best=True)], None), ([run_dir], None)]
+    assert "which must be one of null, last, best" in error(run(run_dir, "which=first"))
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -181,7 +197,7 @@ def test_what_is_no_sweep_is_one_line(run: Run) -> None:
     kinds = "give a checkpoint, or the directory of a run or a sweep"
     assert error(run("nowhere")) == f"error: nowhere: no such file or directory; {kinds}"
     Path("empty").mkdir()
-    neither = "neither a checkpoint nor the directory of a run (with checkpoints/) or of a sweep (with sweep.json)"
+    neither = "neither a checkpoint, nor the directory of a run (checkpoints/), a sweep (sweep.json) or an export"
     assert error(run("empty")) == f"error: empty: is {neither}"
     Path("empty/sweep.json").write_text("{")
     assert "empty/sweep.json: cannot be read" in error(run("empty"))

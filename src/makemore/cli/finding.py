@@ -30,6 +30,14 @@ def find_checkpoint(path: str | Path, which: str | None = None) -> Path:
     what its config hands on.
     """
     one_of("which", which, (None, LAST, BEST))
+    path = find_named(path)
+    if (path / "sweep.json").exists():
+        path = _best_job(path)
+    return find(path, which)
+
+
+def find_named(path: str | Path) -> Path:
+    """Return what a user names: the path itself, or the newest that `latest` or a pattern means, see above."""
     path = Path(os.path.expanduser(path if isinstance(path, Path) else as_text("ckpt_path", path)))
     if not path.exists():
         if str(path) == LATEST:
@@ -41,9 +49,7 @@ def find_checkpoint(path: str | Path, which: str | None = None) -> Path:
         elif glob.has_magic(str(path)):
             none = f"matches no checkpoint and no run (from {Path.cwd()}); name one, or {LATEST}"
             path = _newest(str(path), map(Path, glob.glob(str(path), recursive=True)), none)
-    if (path / "sweep.json").exists():
-        path = _best_job(path)
-    return find(path, which)
+    return path
 
 
 def _newest(name: str, paths: Iterable[Path], none: str) -> Path:

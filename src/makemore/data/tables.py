@@ -2,8 +2,8 @@
 
 A table is learnt like any other text, separators and quotes included, so whoever names one is told, in one line. What
 says that there is a table: nearly all lines have the same number of a separator, and something that lists of names
-("Doe, John"), sentences, passwords and molecules do not have: fields in quotes, a column of numbers, or more than one
-separator a line with no space after it.
+("Doe, John"), sentences, passwords, chords and molecules do not have: fields in quotes, a column of numbers or of
+categories, titles in the first line, or more than one comma a line with no space after it.
 """
 
 import csv
@@ -19,6 +19,14 @@ from makemore.overrides import shell_quoted
 _FEWEST = 10
 _ALIKE = 0.9
 _NAMES = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "vertical bar"}
+# the last word of a title, as exports have it
+_TITLES = {
+    *("name", "names", "surname", "firstname", "lastname", "username", "sex", "gender", "id", "key", "value", "count"),
+    *("text", "title", "word", "kind", "type", "class", "category", "label", "tag", "language", "origin", "country"),
+    *("region", "state", "city", "town", "date", "year"),
+}
+# how often the values of a column recur, on average, where they are categories
+_RECUR = 10
 _NUMBER = re.compile(r"[\d.,:/%+-]*\d[\d.,:/%+-]*")
 
 
@@ -68,21 +76,47 @@ def _key_of_records(lines: Sequence[str]) -> str | None:
 
 
 def _columns(lines: Sequence[str]) -> tuple[str, int] | None:
-    """Return the separator of columns and the index of the first that is not of numbers; None for lines of a list."""
+    """Return the separator of columns and the index of the first of text; None for lines of a list.
+
+    The first of neither numbers nor categories where there is one, else the first that is not of numbers.
+    """
     for separator in _NAMES:
         if not _most(separator in line for line in lines):
             continue
-        # one row a line: a quote that is not closed would join them
-        rows = [next(csv.reader([line], delimiter=separator), []) for line in lines]
+        try:
+            # one row a line: a quote that is not closed would join them
+            rows = [next(csv.reader([line], delimiter=separator), []) for line in lines]
+        except csv.Error:  # a longer field than it takes
+            continue
         (count, same), *_ = Counter(map(len, rows)).most_common(1)
         if count == 1 or same < _ALIKE * len(rows):
             continue
         # without the header
-        body = [row for row in rows[1:] if len(row) == count]
-        numbers = [_most(bool(_NUMBER.fullmatch(row[index].strip())) for row in body) for index in range(count)]
+        columns = list(zip(*(row for row in rows[1:] if len(row) == count), strict=True))
+        numbers = [_most(bool(_NUMBER.fullmatch(cell.strip())) for cell in column) for column in columns]
+        categories = _are_categories(columns)
         close = _most(f"{separator} " not in line for line in lines)
-        several = separator != "," or count > 2
+        several = separator == ";" or (separator == "," and count > 2)
         in_quotes = _most(f'"{separator}' in line or f'{separator}"' in line for line in lines)
-        if separator == "\t" or any(numbers) or in_quotes or (close and several):
-            return separator, numbers.index(False) if False in numbers else 0
+        sure = separator == "\t" or any(numbers) or in_quotes or (len(rows[0]) == count and _are_titles(rows[0]))
+        if sure or (close and (several or any(categories))):
+            coded = [*map(any, zip(numbers, categories, strict=True))]
+            kinds = coded if False in coded else numbers
+            return separator, kinds.index(False) if False in kinds else 0
     return None
+
+
+def _are_categories(columns: Sequence[Sequence[str]]) -> list[bool]:
+    """Return for each column whether it has a few values that recur, and no other column has (chords share theirs)."""
+    values = [set(column) for column in columns]
+    shared = Counter(value for each in values for value in each)
+    return [
+        1 < len(each) <= len(column) / _RECUR and all(shared[value] == 1 for value in each)
+        for each, column in zip(values, columns, strict=True)
+    ]
+
+
+def _are_titles(cells: Sequence[str]) -> bool:
+    """Return whether the cells of a first line are titles of columns: short, and one of them a usual one."""
+    words = [re.findall(r"[^\W_]+", cell.lower()) for cell in cells]
+    return all(1 <= len(each) <= 3 for each in words) and any(each[-1] in _TITLES for each in words)

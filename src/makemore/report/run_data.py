@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from makemore.checkpoints import checkpoints_of, directory_of, find, newest_first, step_of
+from makemore.checkpoints import EXPORTED_WEIGHTS, checkpoints_of, directory_of, find, newest_first, step_of
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.errors import UserError, first_line
 from makemore.inference.evaluation import counted_splits, nll_rows, split_nlls
@@ -57,8 +57,10 @@ class RunData:
 
     @property
     def name(self) -> str:
-        """The name of the run's directory, or of the checkpoint outside a run."""
-        return self.model.path.stem if self.run_dir is None else self.run_dir.resolve().name
+        """The name of the run's or the export's directory, or of the checkpoint outside a run."""
+        path = self.model.path
+        directory = path.parent if path.name == EXPORTED_WEIGHTS else self.run_dir
+        return path.stem if directory is None else directory.resolve().name
 
     @property
     def objective(self) -> float:

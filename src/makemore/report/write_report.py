@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from makemore.checkpoints import EXPORTED_WEIGHTS
 from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, print_nlls
 from makemore.pictures.picture import save, show_in_tensorboard
@@ -23,7 +24,7 @@ def write_report(paths: Sequence[Path], output: Path | None = None) -> None:
     """Write the page and the pictures of some paths; print the tables and the paths of the written files.
 
     Args:
-        paths: checkpoints and directories of runs, or directories of sweeps.
+        paths: checkpoints and directories of runs and exports, or directories of sweeps.
         output: the directory of the files; None for that of the run or the sweep, for `report-CHECKPOINT` in it where
             the path is a checkpoint of a run, and for `report` where there is no run or there are several.
 
@@ -47,12 +48,13 @@ def _is_sweep(path: Path) -> bool:
         raise UserError(f"{path}: no such file or directory; give a checkpoint, or the directory of a run or a sweep")
     if (path / "sweep.json").exists():
         return True
-    if path.is_file() or path.name == "checkpoints" or (path / "checkpoints").is_dir():
+    exported = (path / EXPORTED_WEIGHTS).is_file()
+    if exported or path.is_file() or path.name == "checkpoints" or (path / "checkpoints").is_dir():
         return False
     for kind, part in (("sweeps", "sweep.json"), ("runs", "checkpoints")):
         if within := sorted(str(found.parent) for found in path.glob(f"*/{part}")):
             raise UserError(f"{path}: is a directory of {kind}; give one or more of {', '.join(within)}")
-    what = "neither a checkpoint nor the directory of a run (with checkpoints/) or of a sweep (with sweep.json)"
+    what = "neither a checkpoint, nor the directory of a run (checkpoints/), a sweep (sweep.json) or an export"
     raise UserError(f"{path}: is {what}")
 
 

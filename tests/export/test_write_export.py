@@ -16,6 +16,7 @@ import makemore
 from makemore.checkpoints import EXPORTED_WEIGHTS, path_of
 from makemore.errors import UserError
 from makemore.export import write_export as module
+from makemore.export.model_card import training_command
 from makemore.export.onnx_form import OnnxForm, StateInput
 from makemore.export.write_export import Export, bigram_table, check_output, write_export
 from makemore.inference.exported import CONFIG
@@ -113,11 +114,38 @@ def test_the_card_has_what_hubs_and_readers_look_for(text: Path, tmp_path: Path)
     assert (
         f"| Kneser-Ney | val | {nlls['val'].characters:,} | {reference_row(data.corpus).nlls['val'].nats:.7f}" in card
     )
-    assert "makemore train model=ngram data=text data.path=names.txt name=first" in card
+    assert "makemore train model=ngram data=text data.path=names.txt\n" in card
     assert f"sha256 `{data.model.sha256['train']}`" in card
     assert "splits: train, val, test of 0.8, 0.1, 0.1, by line, `data.split_seed=0`" in card
     # where a text is on whose machine is nobody's business
     assert str(text.parent) not in card
+
+
+def test_the_command_of_the_card_has_no_secrets_and_no_directories(text: Path, tmp_path: Path) -> None:
+    data = module.read_run_data(every_model.checkpoint(tmp_path / "first", text, "bigram"))
+    data.overrides = [
+        "experiment=lessons/bigram",
+        "data=text",
+        f"+data.path='{text}'",
+        "data.val_path=null",
+        "data.boundary=' a'",
+        "seed=3",
+        "logger=mlflow",
+        "logger.mlflow.tracking_uri=http://user:PASSWORD@host",
+        "+logger.wandb.settings.api_key=PASSWORD",
+        "~logger.tensorboard",
+        "hydra.run.dir=/home/me/runs",
+        "name=my secret",
+        "+model.table=/home/me/table.csv",
+        "+model.other='C:\\home\\me\\other.csv'",
+        "+model.tables=[/home/me/table.csv]",
+        "data={url:/home/me/table.csv}",
+        "~trainer.max_time",
+    ]
+    assert training_command(data) == (
+        "makemore train experiment=lessons/bigram data=text +data.path=names.txt data.val_path=null "
+        "\"data.boundary=' a'\" seed=3 +model.table=table.csv +model.other=other.csv '~trainer.max_time'"
+    )
 
 
 @pytest.mark.usefixtures("without_onnx")

@@ -22,6 +22,8 @@ from makemore.export.write_export import Export, bigram_table, check_output, wri
 from makemore.inference.exported import CONFIG
 from makemore.inference.reference import reference_row
 
+RUN = {"run": "runs/first", "run_sha256": "1234"}
+
 
 @pytest.fixture
 def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +202,23 @@ def test_a_second_export_of_a_run_replaces_the_first(text: Path, tmp_path: Path)
         write_export(run(tmp_path / "second", text), output)
 
 
+def test_runs_of_one_name_are_told_by_their_configs_and_texts(text: Path, tmp_path: Path) -> None:
+    def told(project: str, config: str | None = None, more: str = "") -> dict[str, str]:
+        own = tmp_path / f"own{more}.txt"
+        own.write_text(text.read_text() + more)
+        checkpoint = run(tmp_path / project / "runs" / "early", own)
+        if config is not None:
+            (checkpoint.parents[1] / ".hydra" / "config.yaml").write_text(config)
+        return module.run_of(module.read_run_data(checkpoint))
+
+    first = told("a", "seed: 1")
+    assert first["run"] == "runs/early"
+    assert told("b", "seed: 1") == first
+    for other in (told("c", "seed: 2"), told("d", "seed: 1", "zoe\n"), told("e")):
+        assert other["run"] == first["run"]
+        assert other["run_sha256"] != first["run_sha256"]
+
+
 @pytest.mark.usefixtures("without_onnx")
 def test_what_fails_leaves_what_was_there(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, output = run(tmp_path / "first", text), tmp_path / "out"
@@ -222,9 +241,9 @@ def test_what_fails_leaves_what_was_there(text: Path, tmp_path: Path, monkeypatc
 
 
 def test_other_things_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_output(tmp_path / "new", "first")
+    check_output(tmp_path / "new", RUN)
     (tmp_path / "empty").mkdir()
-    check_output(tmp_path / "empty", "first")
+    check_output(tmp_path / "empty", RUN)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     (tmp_path / "foreign").mkdir()
@@ -238,10 +257,10 @@ def test_other_things_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("card", "cannot be read: No such file or directory"),
     ):
         with pytest.raises(UserError, match=says):
-            check_output(tmp_path / name, "first")
+            check_output(tmp_path / name, RUN)
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UserError, match="is the working directory"):
-        check_output(Path(), "first")
+        check_output(Path(), RUN)
 
 
 @pytest.mark.parametrize("license_id", ["CC0", "a b", "", "x\ny", "../mit", "'"])

@@ -16,10 +16,13 @@ import makemore
 from makemore.checkpoints import EXPORTED_WEIGHTS, path_of
 from makemore.errors import UserError
 from makemore.export import write_export as module
+from makemore.export.model_card import training_command
 from makemore.export.onnx_form import OnnxForm, StateInput
 from makemore.export.write_export import Export, bigram_table, check_output, write_export
 from makemore.inference.exported import CONFIG
 from makemore.inference.reference import reference_row
+
+RUN = {"run": "runs/first", "run_sha256": "1234"}
 
 
 @pytest.fixture
@@ -113,11 +116,38 @@ def test_the_card_has_what_hubs_and_readers_look_for(text: Path, tmp_path: Path)
     assert (
         f"| Kneser-Ney | val | {nlls['val'].characters:,} | {reference_row(data.corpus).nlls['val'].nats:.7f}" in card
     )
-    assert "makemore train model=ngram data=text data.path=names.txt name=first" in card
+    assert "makemore train model=ngram data=text data.path=names.txt\n" in card
     assert f"sha256 `{data.model.sha256['train']}`" in card
     assert "splits: train, val, test of 0.8, 0.1, 0.1, by line, `data.split_seed=0`" in card
     # where a text is on whose machine is nobody's business
     assert str(text.parent) not in card
+
+
+def test_the_command_of_the_card_has_no_secrets_and_no_directories(text: Path, tmp_path: Path) -> None:
+    data = module.read_run_data(every_model.checkpoint(tmp_path / "first", text, "bigram"))
+    data.overrides = [
+        "experiment=lessons/bigram",
+        "data=text",
+        f"+data.path='{text}'",
+        "data.val_path=null",
+        "data.boundary=' a'",
+        "seed=3",
+        "logger=mlflow",
+        "logger.mlflow.tracking_uri=http://user:PASSWORD@host",
+        "+logger.wandb.settings.api_key=PASSWORD",
+        "~logger.tensorboard",
+        "hydra.run.dir=/home/me/runs",
+        "name=my secret",
+        "+model.table=/home/me/table.csv",
+        "+model.other='C:\\home\\me\\other.csv'",
+        "+model.tables=[/home/me/table.csv]",
+        "data={url:/home/me/table.csv}",
+        "~trainer.max_time",
+    ]
+    assert training_command(data) == (
+        "makemore train experiment=lessons/bigram data=text +data.path=names.txt data.val_path=null "
+        "\"data.boundary=' a'\" seed=3 +model.table=table.csv +model.other=other.csv '~trainer.max_time'"
+    )
 
 
 @pytest.mark.usefixtures("without_onnx")
@@ -172,6 +202,23 @@ def test_a_second_export_of_a_run_replaces_the_first(text: Path, tmp_path: Path)
         write_export(run(tmp_path / "second", text), output)
 
 
+def test_runs_of_one_name_are_told_by_their_configs_and_texts(text: Path, tmp_path: Path) -> None:
+    def told(project: str, config: str | None = None, more: str = "") -> dict[str, str]:
+        own = tmp_path / f"own{more}.txt"
+        own.write_text(text.read_text() + more)
+        checkpoint = run(tmp_path / project / "runs" / "early", own)
+        if config is not None:
+            (checkpoint.parents[1] / ".hydra" / "config.yaml").write_text(config)
+        return module.run_of(module.read_run_data(checkpoint))
+
+    first = told("a", "seed: 1")
+    assert first["run"] == "runs/early"
+    assert told("b", "seed: 1") == first
+    for other in (told("c", "seed: 2"), told("d", "seed: 1", "zoe\n"), told("e")):
+        assert other["run"] == first["run"]
+        assert other["run_sha256"] != first["run_sha256"]
+
+
 @pytest.mark.usefixtures("without_onnx")
 def test_what_fails_leaves_what_was_there(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint, output = run(tmp_path / "first", text), tmp_path / "out"
@@ -194,9 +241,9 @@ def test_what_fails_leaves_what_was_there(text: Path, tmp_path: Path, monkeypatc
 
 
 def test_other_things_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_output(tmp_path / "new", "first")
+    check_output(tmp_path / "new", RUN)
     (tmp_path / "empty").mkdir()
-    check_output(tmp_path / "empty", "first")
+    check_output(tmp_path / "empty", RUN)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     (tmp_path / "foreign").mkdir()
@@ -210,10 +257,10 @@ def test_other_things_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("card", "cannot be read: No such file or directory"),
     ):
         with pytest.raises(UserError, match=says):
-            check_output(tmp_path / name, "first")
+            check_output(tmp_path / name, RUN)
     monkeypatch.chdir(tmp_path / "empty")
     with pytest.raises(UserError, match="is the working directory"):
-        check_output(Path(), "first")
+        check_output(Path(), RUN)
 
 
 @pytest.mark.parametrize("license_id", ["CC0", "a b", "", "x\ny", "../mit", "'"])

@@ -67,6 +67,16 @@ def test_without_the_extra_it_is_named(command: Command, trained: Path, monkeypa
     assert "the playground needs gradio, which is not installed: pip install" in command("playground", trained).error
 
 
+def status(request: Request) -> int:
+    """Return the status of the answer to a request."""
+    try:
+        with urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_the_page_names_no_other_host_and_answers_to_no_other_name(trained: Path) -> None:
     with serving(views_of([makemore.load(trained)])) as url:
         with urlopen(url, timeout=60) as page:
@@ -76,8 +86,26 @@ def test_the_page_names_no_other_host_and_answers_to_no_other_name(trained: Path
         assert "http" not in policy
         # what a browser would fetch by itself
         assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//[^"]*"', html) == []
-        with pytest.raises(HTTPError, match="400"):
-            urlopen(Request(url, headers={"Host": "elsewhere.example"}), timeout=60)
+        assert status(Request(url, headers={"Host": "elsewhere.example"})) == 400
+        predict, upload = "/gradio_api/run/predict", "/gradio_api/upload"
+        foreign = {"Origin": "http://evil.example"}
+        for path, headers, code in (
+            # as far as the page's own function, which there is none of that number
+            (predict, {"Origin": url}, 500),
+            (predict, foreign, 403),
+            (predict, {"Origin": "null"}, 403),
+            (predict, {"Sec-Fetch-Site": "cross-site"}, 403),
+            (predict, {"Sec-Fetch-Site": "same-site"}, 403),
+            (upload, foreign, 403),
+            (upload, {"Origin": url}, 404),
+        ):
+            body = b'{"data": [], "fn_index": 99}'
+            asked = Request(url + path, body, {"Content-Type": "application/json", **headers})
+            assert (path, headers, status(asked)) == (path, headers, code)
+        for path in ("/gradio_api/openapi.json", "/gradio_api/info", "/config", "/gradio_api/file=/etc/hostname"):
+            assert (path, status(Request(url + path))) == (path, 404)
+        # a link to it
+        assert status(Request(url, headers={"Sec-Fetch-Site": "cross-site"})) == 200
 
 
 @pytest.mark.full

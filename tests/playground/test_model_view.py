@@ -1,12 +1,14 @@
 """Checks what the page shows of a model of every architecture, and that wrong input is one line."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 from small_models import NAMES, SMALL, small_model
 
+from makemore.inference.trained_model import TrainedModel
 from makemore.models.network import architectures
 from makemore.playground.model_view import LONGEST, ModelView, views_of
 
@@ -82,6 +84,22 @@ def test_without_its_text_a_model_answers_and_says_so(tmp_path: Path) -> None:
     assert shown.make_up("", 3, 0, 1.0, 0, False).count("<li>") == 3
 
 
+def test_a_changed_text_is_named_and_unseen_items_are_those_not_in_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(small_model(tmp_path, "mlp"), sha256={"train": "0" * 64})
+    shown = ModelView(model, "run")
+    shown.known.start()
+    shown.known.wait()
+    html = shown.answer("anna")
+    assert f"{model.options.path} has changed since training" in html
+    assert "<b>in the text</b>" in html
+    expected = model.sample(5, seed=3, max_length=100, unseen=True)
+    monkeypatch.setattr(TrainedModel, "seen", None)
+    html = shown.make_up("", 5, 3, 1.0, 0, True)
+    assert [unescape(item) for item in re.findall('data-type="(.*?)"', html)] == expected
+
+
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
@@ -134,5 +152,5 @@ def test_models_are_named_by_their_runs_and_by_their_checkpoints_in_the_same_run
     first, second = small_model(tmp_path / "a", "mlp"), small_model(tmp_path / "b", "bigram")
     assert [shown.name for shown in views_of([first])] == ["run"]
     names = [shown.name for shown in views_of([first, first, second])]
-    assert names == ["run/step-00000007", "run/step-00000007", "run"]
+    assert names == ["a/run/step-00000007", "a/run/step-00000007", "b/run"]
     assert "<h2>run</h2>" in views_of([second])[0].answer("")

@@ -91,6 +91,21 @@ def test_surprises_are_the_deeper_the_less_probable() -> None:
     assert depths[0] == 0 < depths[3] < depths[1] < depths[2] == 100
 
 
+def test_what_cannot_be_seen_is_escaped() -> None:
+    assert panels.with_spaces("a \t\u202e\u200d") == "a␣\\t\\u202e\u200d"
+    odd = Vocabulary("\ta\u202e")
+    half = math.log(0.25)
+    for html in (
+        panels.distribution([half] * 4, odd),
+        panels.surprises(WordScore("\t\u202e", ["\t", "\u202e", "."], [half] * 3), odd),
+    ):
+        assert not {"\t", "\u202e"} & set(html)
+        assert {"\\t", "\\u202e"} <= {each.text for each in parsed(html).iter("b")}
+    # the t of an escape is none that is typed
+    kinds = [each.get("class") for each in parsed(panels.plane(np.eye(2), ["t", "\\t"], "\t")).iter("text")]
+    assert kinds == ["other", "typed"]
+
+
 def test_the_plane_keeps_the_proportions_and_marks_what_is_typed() -> None:
     points = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     texts = list(parsed(panels.plane(points, ["▪", "a", "<"], "ba")).iter("text"))

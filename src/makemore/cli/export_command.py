@@ -23,7 +23,7 @@ keys:
 examples:
   makemore export logs/train/runs/first output=first
   makemore export latest output=newest                          the newest run below logs/
-  makemore export logs/sweep_lr/multiruns/* output=best         the best job of a sweep
+  makemore export logs/sweep_lr/multiruns/first output=best     the best job of a sweep
   makemore export logs/train/runs/first which=last output=last license=cc0-1.0
   makemore export logs/train/runs/first/mixture output=mixture  with Kneser-Ney
 

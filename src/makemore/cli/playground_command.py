@@ -21,8 +21,8 @@ keys:
 examples:
   makemore playground logs/train/runs/first
   makemore playground logs/train/runs/first logs/train/runs/first/mixture    a network, and with counts
-  makemore playground logs/train/runs/first/checkpoints/step-*               before and after
-  makemore playground logs/sweep_seeds/multiruns/* top=2                     the two best jobs of a sweep
+  makemore playground logs/train/runs/first/checkpoints/*.ckpt               the best, and the last
+  makemore playground logs/sweep_seeds/multiruns/first top=2                 the two best jobs of a sweep
   makemore playground latest port=0
 
 From a checkout, python scripts/playground.py is the same command. The rest is in docs/playground.md."""

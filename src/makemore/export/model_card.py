@@ -1,7 +1,7 @@
 """The model card: a README.md with YAML front matter, in the form that model hubs take."""
 
 import math
-import shlex
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +12,11 @@ from makemore.export.onnx_form import OnnxForm
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
 from makemore.inference.likelihood import NLL
 from makemore.models.mixture import Mixture
-from makemore.overrides import override, shown
+from makemore.overrides import override, shell_quoted, shown
 from makemore.report.run_data import RunData
 
+# keys of what a run is; others may have secrets and directories in them, such as those of loggers
+_TOLD = {"data", "experiment", "model", "optimizer", "patience", "result", "scheduler", "seed", "trainer", "val_every"}
 _LOADING = """\
 import makemore
 
@@ -78,7 +80,7 @@ def model_card(data: RunData, form: OnnxForm | None, license_id: str | None) -> 
         "\n".join(f"- {line}" for line in _text(data, license_id)),
         "## Evaluation",
         *_evaluation(data),
-        *(["## Training", "It was trained by", _code(command, "bash")] if (command := training_command(data)) else []),
+        *_training(data),
         "## Use",
         "Load it back, score and sample:",
         _code(_LOADING, "python"),
@@ -121,7 +123,7 @@ def front_matter(data: RunData, license_id: str | None) -> dict[str, Any]:
 
 def text_names(data: RunData) -> list[str]:
     """Return the names of the text's files, without their directories, which are nobody's business."""
-    return [path.replace("\\", "/").rpartition("/")[2] for path in data.model.options.paths.values()]
+    return list(map(_file_name, data.model.options.paths.values()))
 
 
 def nlls_of(data: RunData) -> Mapping[str, NLL]:
@@ -131,16 +133,36 @@ def nlls_of(data: RunData) -> Mapping[str, NLL]:
 
 
 def training_command(data: RunData) -> str | None:
-    """Return the command that trained the run, without the directories of its text; None where it is unknown."""
+    """Return the command that trained the run, with `_TOLD` keys and no directories; None where it is unknown."""
     if data.overrides is None:
         return None
     named = {f"data.{key}": getattr(data.model.options, key) for key in ("path", "val_path", "test_path")}
     words = ["makemore", "train"]
     for given in data.overrides:
-        key = given.partition("=")[0]
-        path = named.get(key)
-        words.append(shlex.quote(given) if path is None else override(key, path.rpartition("/")[2]))
+        key, _, value = given.partition("=")
+        name = key.lstrip("+~")
+        if re.split(r"[./@]", name)[0] not in _TOLD:
+            continue
+        if path := named.get(name):
+            words.append(override(key, _file_name(path)))
+        elif ("." not in name and re.fullmatch(r"\w[\w/-]*", value)) or not re.search(r"[/\\]", value):
+            # a choice of a file below conf/, or no path
+            words.append(shell_quoted(given))
+        elif not value.startswith(("[", "{")):
+            words.append(override(key, _file_name(value.strip("'\""))))
     return " ".join(words)
+
+
+def _training(data: RunData) -> list[str]:
+    command = training_command(data)
+    if command is None:
+        return []
+    told = "It was trained by this command; keys of directories and loggers, among others, are left out."
+    return ["## Training", told, _code(command, "bash")]
+
+
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def _model(data: RunData) -> Iterator[tuple[str, str]]:

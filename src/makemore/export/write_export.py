@@ -2,9 +2,11 @@
 
 import copy
 import csv
+import hashlib
 import io
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from makemore.export.onnx_form import OnnxForm, onnx_form
 from makemore.files import replacing_directory, writing
 from makemore.inference.exported import CONFIG, exported_files, read_config
 from makemore.inference.trained_model import TrainedModel
-from makemore.report.run_data import read_run_data
+from makemore.report.run_data import RunData, read_run_data
+from makemore.runs.saved_config import saved_config_of
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +52,13 @@ def write_export(checkpoint: Path, output: Path, license_id: str | None = None) 
     if checkpoint.name == EXPORTED_WEIGHTS:
         raise UserError(f"{checkpoint}: is an export already; copy it, or export the run that it comes from")
     data = read_run_data(checkpoint)
-    # its name, and that of the directory it is in, as every mixture is called mixture
-    run = data.name if data.run_dir is None else "/".join(data.run_dir.resolve().parts[-2:])
+    run = run_of(data)
     check_output(output, run)
     model = data.model
     form, difference = _checked_form(model)
     with naming_damage(checkpoint):
         record = read(checkpoint)[RECORD_KEY]
-        facts = {"run": run, "onnx": None if form is None else _use(form, model)}
+        facts = {**run, "onnx": None if form is None else _use(form, model)}
         files = exported_files(model.network.state_dict(), record, **facts)
     if form is not None:
         files[ONNX] = form.content
@@ -69,7 +71,24 @@ def write_export(checkpoint: Path, output: Path, license_id: str | None = None) 
     return Export({name: len(files[name]) for name in FILES if name in files}, difference)
 
 
-def check_output(output: Path, run: str) -> None:
+def run_of(data: RunData) -> dict[str, str]:
+    """Return what tells a run from all others: its name, and a digest of its config and of its text's.
+
+    A checkpoint without a saved config is told by its own bytes.
+    """
+    if data.run_dir is None:
+        run, files = data.name, []
+    else:
+        run_dir = data.run_dir.resolve()
+        # every mixture is called mixture, and is in the directory of its run
+        run = "/".join(run_dir.parts[-2:])
+        files = [path for each in (run_dir, run_dir.parent) if (path := saved_config_of(each)).is_file()]
+    digest = hashlib.sha256((files or [data.model.path])[0].read_bytes())
+    digest.update("".join(data.model.sha256.values()).encode())
+    return {"run": run, "run_sha256": digest.hexdigest()}
+
+
+def check_output(output: Path, run: Mapping[str, str]) -> None:
     """Raise `UserError` where a directory cannot be written without the loss of something else."""
     mend = "choose another output="
     if not output.exists():
@@ -81,7 +100,7 @@ def check_output(output: Path, run: str) -> None:
     found = sorted(path.name for path in output.iterdir())
     if others := [name for name in found if name not in FILES]:
         raise UserError(f"{output}: holds other things, such as {others[0]}; {mend}")
-    if found and read_config(output).get("run") != run:
+    if found and not run.items() <= read_config(output).items():
         raise UserError(f"{output}: holds the export of another run; {mend}")
 
 

@@ -36,12 +36,14 @@ class KnownItems:
         model: the model; it may be used meanwhile.
 
     Attributes:
+        changes: a sentence for each file that has changed since training.
         problem: why there are none, in one line: a text that is gone, or no longer fits the model; None so far.
         items: sorted; None until they have been read.
         nlls: of the items that words are ranked among, ascending, nats a character; None until they are computed.
     """
 
     def __init__(self, model: TrainedModel) -> None:
+        self.changes: list[str] = []
         self.problem: str | None = None
         self.items: list[str] | None = None
         self.nlls: list[float] | None = None
@@ -64,6 +66,7 @@ class KnownItems:
 
     def _read_and_score(self) -> None:
         try:
+            self.changes = self._model.changes()
             self.items = sorted(self._model.seen())
             ranked = _spread(self.items, _RANKED)
             nlls: list[float] = []
@@ -77,10 +80,10 @@ class KnownItems:
         except UserError as error:
             self.problem = str(error)
 
-    def __contains__(self, item: str) -> bool:
+    def __contains__(self, item: object) -> bool:
         """Return whether an item is in the text, as far as that is read."""
         items = self.items or []
-        place = bisect_left(items, item)
+        place = bisect_left(items, str(item))
         return place < len(items) and items[place] == item
 
     def rank(self, nll: float) -> Rank | None:

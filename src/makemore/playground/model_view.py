@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from itertools import count, islice
+from pathlib import Path
 
 from makemore.checkpoints import run_dir_of
 from makemore.data.text import normalized
 from makemore.errors import UserError, whole_number
 from makemore.inference.continuations import likeliest_continuations, next_log_probs
 from makemore.inference.diagnosis import Array, plane_of
-from makemore.inference.sampling import SamplingOptions
+from makemore.inference.sampling import SamplingOptions, samples
+from makemore.inference.sampling import unseen as unseen_items
 from makemore.inference.scoring import WordScore, score
 from makemore.inference.trained_model import TrainedModel
 from makemore.playground import panels
@@ -58,7 +61,8 @@ class ModelView:
             beginning = self._accepted(typed)
             whole_number("the number of items", n, at_least=1, at_most=MOST_ITEMS)
             options = SamplingOptions(beginning, temperature, top_k or None, _MAX_LENGTH)
-            for item in self.model.iter_samples(n, seed, options, unseen, _ATTEMPTS):
+            stream = samples(self.model.network, self.model.vocabulary, seed, options)
+            for item in unseen_items(stream, self._seen(), n, _ATTEMPTS) if unseen else islice(stream, n):
                 found.append(item)
             problem = ""
         except UserError as error:
@@ -67,6 +71,10 @@ class ModelView:
         is_seen = [item in self.known if is_read else None for item in found]
         new = f'<p class="soft">{is_seen.count(False)} of {len(found)} are not in the text, in colour</p>'
         return problem + (new if found and is_read else "") + panels.made_up(found, is_seen)
+
+    def _seen(self) -> KnownItems | set[str]:
+        """Return the items of the text, which is read here as long as it has not been."""
+        return self.model.seen() if self.known.items is None else self.known
 
     def _accepted(self, typed: str) -> str:
         """Return what is typed in the text's normal form; raise `UserError` for what is too long."""
@@ -94,6 +102,7 @@ class ModelView:
     def _standing(self, scored: WordScore) -> str:
         """Return the NLL of a word, its rank among the text's items, and the nearest of these, as HTML."""
         lines = [f"<p>NLL <b>{scored.nll:.3f}</b> nats a character{self._rank(scored)}</p>"]
+        lines += map(panels.error_line, self.known.changes)
         if self.known.problem is not None:
             lines.append(panels.error_line(self.known.problem))
         elif self.known.items is not None and scored.word:
@@ -120,7 +129,7 @@ class ModelView:
         if self._embedded is None:
             return None
         points, _ = self._embedded
-        return points, [panels.shown(self.model.vocabulary, token) for token in range(len(points))]
+        return points, [panels.token_label(self.model.vocabulary, token) for token in range(len(points))]
 
     @cached_property
     def _shares(self) -> str:
@@ -132,7 +141,7 @@ class ModelView:
 def _buttons(near: Sequence[tuple[str, int]]) -> str:
     """Return items with their edits, as HTML; a click on one types it."""
     return " ".join(
-        f'<button type="button" data-type="{escape(item, quote=True)}">{escape(panels.visible(item))}'
+        f'<button type="button" data-type="{escape(item, quote=True)}">{escape(panels.with_spaces(item))}'
         f"<small>{edits}</small></button>"
         for item, edits in near
     )
@@ -142,7 +151,14 @@ def views_of(models: Sequence[TrainedModel]) -> list[ModelView]:
     """Return the models as they stand side by side, named by their runs, and by their checkpoints in the same run."""
     runs = [run_dir_of(model.path.parent) for model in models]
     names = [
-        run.name if runs.count(run) == 1 else f"{run.name}/{model.path.stem}"
+        _name(run, runs) if runs.count(run) == 1 else f"{_name(run, runs)}/{model.path.stem}"
         for run, model in zip(runs, models, strict=True)
     ]
     return [ModelView(model, name) for model, name in zip(models, names, strict=True)]
+
+
+def _name(run: Path, runs: Sequence[Path]) -> str:
+    """Return the last parts of a run's path, as many as tell it from the others."""
+    others = set(runs) - {run}
+    parts = next(each for each in count(1) if all(run.parts[-each:] != other.parts[-each:] for other in others))
+    return "/".join(run.parts[-parts:])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from makemore.console import visible
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference.continuations import Continuation
 from makemore.inference.diagnosis import Array
@@ -11,7 +12,7 @@ from makemore.inference.scoring import WordScore
 
 # how the end of an item, a start token of its own, and what cannot be seen are shown
 END, _START = "▪", "▫"
-_VISIBLE = {" ": "␣", "\u00a0": "␣", "\u3000": "␣"}
+_SPACES = {" ": "␣", "\u00a0": "␣", "\u3000": "␣"}
 # the most bars that have room side by side, and those with their percentage above
 _BARS, _LABELLED = 40, 6
 # units of the tree: between levels, between leaves, and of the text after a leaf
@@ -22,16 +23,16 @@ _BEFORE = 5
 _SIDE, _MARGIN = 320, 16
 
 
-def shown(vocabulary: Vocabulary, token: int) -> str:
+def token_label(vocabulary: Vocabulary, token: int) -> str:
     """Return how a token is shown, not escaped: its character, or `END`."""
     if token in (vocabulary.start, vocabulary.end):
         return END if token == vocabulary.end else _START
-    return visible(vocabulary.decode([token]))
+    return with_spaces(vocabulary.decode([token]))
 
 
-def visible(text: str) -> str:
-    """Return text with spaces that can be seen."""
-    return "".join(_VISIBLE.get(character, character) for character in text)
+def with_spaces(text: str) -> str:
+    """Return text with spaces that can be seen, and escapes for what else cannot be: tabs, signs of direction."""
+    return visible("".join(_SPACES.get(character, character) for character in text))
 
 
 def percent(probability: float) -> str:
@@ -60,13 +61,13 @@ def distribution(log_probs: Sequence[float], vocabulary: Vocabulary) -> str:
     bars = []
     for token in kept:
         probability = math.exp(log_probs[token])
-        name = escape(shown(vocabulary, token))
+        name = escape(token_label(vocabulary, token))
         number = percent(probability) if token in labelled and probability >= 0.01 else ""
         bars.append(
             f'<div class="bar" title="{name} {percent(probability)}%"><span class="number">{number}</span>'
             f'<i style="height:{100 * probability / top:.1f}%"></i><b>{name}</b></div>'
         )
-    told = ", ".join(f"{shown(vocabulary, token)} {percent(math.exp(log_probs[token]))}%" for token in labelled)
+    told = ", ".join(f"{token_label(vocabulary, token)} {percent(math.exp(log_probs[token]))}%" for token in labelled)
     left_out = f'<p class="soft">the {_BARS} likeliest of {len(tokens)} characters</p>' if len(tokens) > _BARS else ""
     label = escape(f"Probability of the next character: {told}", quote=True)
     return f'<div class="bars" role="img" aria-label="{label}">{"".join(bars)}</div>{left_out}'
@@ -111,10 +112,11 @@ def _leaf(beginning: str, leaf: Continuation, x: float, y: float, vocabulary: Vo
     is_whole = leaf.tokens[-1] == vocabulary.end
     item = beginning + vocabulary.decode([token for token in leaf.tokens if token != vocabulary.end])
     cut = max(len(beginning) - _BEFORE, 0)
-    text, typed = escape(("…" if cut else "") + visible(item[cut:])), escape(item, quote=True)
+    text = escape(("…" if cut else "") + with_spaces(item[cut:]))
+    typed, label = escape(item, quote=True), escape(with_spaces(item), quote=True)
     return (
         f'<text class="leaf{" whole" if is_whole else ""}" x="{x + 22}" y="{y + 5:.1f}" data-type="{typed}" '
-        f'role="button" tabindex="0" aria-label="type {typed}">{text}{"" if is_whole else "…"}'
+        f'role="button" tabindex="0" aria-label="type {label}">{text}{"" if is_whole else "…"}'
         f'<tspan class="soft" dx="6">{percent(math.exp(leaf.log_prob))}%</tspan></text>'
     )
 
@@ -138,7 +140,7 @@ def _branches(
                 f'<path d="M{begins} {y_before:.1f}C{middle} {y_before:.1f} {middle} {y:.1f} {ends} {y:.1f}" '
                 f'stroke-width="{thickness:.1f}"/>'
             )
-            token = escape(shown(vocabulary, each.tokens[-1]))
+            token = escape(token_label(vocabulary, each.tokens[-1]))
             yield f'<text class="node" x="{x + _STEP}" y="{y + 5:.1f}">{token}</text>'
 
 
@@ -155,9 +157,9 @@ def surprises(score: WordScore, vocabulary: Vocabulary) -> str:
         title = f"probability {percent(math.exp(log_prob))}%"
         cells.append(
             f'<span class="cell" style="--depth:{100 * depth:.0f}%" title="{title}">'
-            f"<b>{escape(visible(character))}</b><small>{number}</small></span>"
+            f"<b>{escape(with_spaces(character))}</b><small>{number}</small></span>"
         )
-    label = escape(f"NLL of each character of {score.word}, in nats, its end included", quote=True)
+    label = escape(f"NLL of each character of {with_spaces(score.word)}, in nats, its end included", quote=True)
     return f'<div class="cells" role="group" aria-label="{label}">{"".join(cells)}</div>'
 
 
@@ -166,10 +168,10 @@ def plane(points: Array, labels: Sequence[str], typed: str) -> str:
     low, high = points.min(0), points.max(0)
     scale = (_SIDE - 2 * _MARGIN) / max(float((high - low).max()), 1e-12)
     middle = (low + high) / 2
-    marks = []
+    marks, seen = [], set(map(with_spaces, typed))
     for (x, y), label in zip((points - middle) * scale, labels, strict=True):
         place = f'x="{_SIDE / 2 + x:.1f}" y="{_SIDE / 2 - y:.1f}"'
-        kind = "typed" if label in visible(typed) else "other"
+        kind = "typed" if label in seen else "other"
         marks.append(f'<text class="{kind}" {place}>{escape(label)}</text>')
     return (
         f'<svg class="plane" viewBox="0 0 {_SIDE} {_SIDE}" role="img" aria-label="Embedding of the characters">'
@@ -181,7 +183,7 @@ def made_up(items: Sequence[str], is_seen: Sequence[bool | None]) -> str:
     """Return made-up items as a list, those that are not in the text in colour; None is unknown."""
     entries = []
     for item, seen in zip(items, is_seen, strict=True):
-        text, typed = escape(visible(item)) or "(nothing)", escape(item, quote=True)
+        text, typed = escape(with_spaces(item)) or "(nothing)", escape(item, quote=True)
         button = f'<button type="button" data-type="{typed}">{text}</button>'
         entries.append(f'<li class="new">{button}</li>' if seen is False else f"<li>{button}</li>")
     return f'<ul class="items">{"".join(entries)}</ul>'

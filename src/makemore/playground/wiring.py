@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,8 +13,9 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1"
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from makemore.playground.model_view import LONGEST, MOST_ITEMS, ModelView
@@ -36,6 +38,12 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'self'; form-action 'none'"
 )
 
+# what the page asks for, by method; the rest of Gradio's server, such as uploads, is closed
+_ASKED = {
+    "GET": re.compile(r"/|/theme\.css|/favicon\.ico|/(assets|static)/.+"),
+    "POST": re.compile("/gradio_api/run/predict"),
+}
+
 
 def application(views: Sequence[ModelView]) -> FastAPI:
     """Return the page of models side by side, for a server on this machine."""
@@ -45,6 +53,7 @@ def application(views: Sequence[ModelView]) -> FastAPI:
 
 async def _application(views: Sequence[ModelView]) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(_OwnPageAlone)
     # a page of another site cannot reach it by a name of its own for this machine
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     app.add_middleware(_Policy)
@@ -105,6 +114,28 @@ def _page(views: Sequence[ModelView]) -> gr.Blocks:
 
 def _side_by_side(columns: Sequence[str]) -> str:
     return f'<div class="models">{"".join(f"<article>{column}</article>" for column in columns)}</div>'
+
+
+class _OwnPageAlone:
+    """Refuses what a page of another site asks, and what this one does not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        own = f"http://{headers.get('host')}"
+        # a link elsewhere may lead to the page
+        is_own = path == "/" or headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        if not is_own or headers.get("origin", own) != own:
+            await PlainTextResponse("asked by another site", 403)(scope, receive, send)
+        elif scope["method"] not in _ASKED or not _ASKED[scope["method"]].fullmatch(path):
+            await PlainTextResponse("not found", 404)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class _Policy:

@@ -34,7 +34,7 @@ def test_the_other_commands_take_an_export(trained: Path, command: Command, tmp_
     assert command("export", f"ckpt_path={trained}", "output=out", "which=best").code == 0
 
 
-@pytest.mark.usefixtures("without_onnx")
+@pytest.mark.usefixtures("without_onnx", "no_drawing")
 def test_an_export_of_the_best_checkpoint(trained: Path, command: Command, tmp_path: Path) -> None:
     outcome = command("export", trained, "which=best", "output=new/out")
     assert (outcome.code, outcome.err) == (0, "")
@@ -45,6 +45,10 @@ def test_an_export_of_the_best_checkpoint(trained: Path, command: Command, tmp_p
         f"data.split_seed={config['makemore']['data']['options']['split_seed']}"
         in Path("new/out/README.md").read_text()
     )
+    # which is reported on under its directory's name
+    outcome = command("report", "ckpt_path=new/out", "output=page")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "<title>Run out" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("without_onnx")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore.errors import UserError, one_of, real_number, whole_number
+from makemore.errors import UserError, first_line, one_of, real_number, whole_number
 
 anything = st.one_of(
     st.none(),
@@ -105,3 +105,8 @@ def test_whatever_is_given_is_returned_or_a_user_error_of_one_line(value: Any) -
 def test_a_user_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="seed"):
         whole_number("seed", -1)
+
+
+def test_a_message_has_no_password_of_a_url() -> None:
+    error = ConnectionError("API request to http://ann:s@cret@host:5000/api failed, by a@b\nmore")
+    assert first_line(error) == "API request to http://host:5000/api failed, by a@b"

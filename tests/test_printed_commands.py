@@ -19,6 +19,7 @@ from makemore.cli import train_command
 from makemore.data.tables import table_note
 from makemore.overrides import describe, override
 from makemore.report import run_page, sweep_page
+from makemore.runs import opening_loggers
 from makemore.runs.outcome import KeptWeights
 from makemore.runs.train import log_stopped, naming_last_checkpoint
 from makemore.sweeps import lifecycle
@@ -35,6 +36,8 @@ record() { printf '%s\\0' "$@" $'\\x01'; }
 python() { record python "$@"; }
 makemore() { record makemore "$@"; }
 tensorboard() { record tensorboard "$@"; }
+wandb() { record wandb "$@"; }
+mlflow() { record mlflow "$@"; }
 """
 
 
@@ -103,11 +106,12 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
         [command for _, command in sweep_page._commands([sweep, sweep])],
         [command for _, command in run_page._commands(data)],
         commands_in(messages),
+        [opening_loggers._wandb_command(run_dir), opening_loggers._mlflow_command(f"sqlite:///{run_dir}")],
         # within an error
         [f"makemore train {override('resume', run_dir)}"],
     ]
     calls = [pasted(commands, tmp_path) for commands in printed]
-    of_run, of_table, of_sweeps, of_page, of_stop, of_error = calls
+    of_run, of_table, of_sweeps, of_page, of_stop, of_loggers, of_error = calls
     logs = Path("/logs") if absolute else run_dir
     assert [Path(of_run[0][2]), Path(of_run[1][-1])] == [logs, run_dir]
     assert not any(path.startswith(("-", "~")) for path in (of_run[0][2], of_run[1][-1], *of_sweeps[-1][-2:]))
@@ -120,6 +124,10 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
     assert named(of_page, "ckpt_path") == [model.path] * 3
     assert named(of_page, "resume") == [run_dir]
     assert named(of_stop, "resume") == named(of_error, "resume") == [run_dir]
+    sync, ui = of_loggers
+    assert (sync[:2], Path(sync[2])) == (["wandb", "sync"], run_dir)
+    assert not sync[2].startswith(("-", "~"))
+    assert ui == ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{run_dir}"]
     for part in (str(naming_last_checkpoint(OSError(28, "full"), run_dir)),):
         assert override("resume", run_dir) in part
 

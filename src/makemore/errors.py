@@ -5,6 +5,7 @@ bug and keeps its traceback.
 """
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -66,5 +67,10 @@ def true_or_false(key: str, value: Any) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name if there is no message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's message, or its type's name if there is no message; without passwords."""
+    return without_password((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def without_password(text: str) -> str:
+    """Return a text in which URLs have no user and password."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)

@@ -5,23 +5,27 @@ Runs of W&B are offline and read back from their files; those of MLflow are in a
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, WandbLogger
+from lightning.pytorch.loggers import CometLogger, CSVLogger, Logger, MLFlowLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from short_runs import compose_short
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from wandb_files import OfflineRun, offline_runs
 
 from makemore.errors import UserError
 from makemore.runs import opening_loggers
+from makemore.runs.log_media import log_samples
 from makemore.runs.opening_loggers import makers_of, open_loggers
 from makemore.runs.resuming import refuse_links
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.train import train
-from makemore.training.loggers import MetricsCsv, TensorBoard
+from makemore.training.loggers import MetricsCsv, TensorBoard, tensorboards
 
 LIGHTNING = "lightning.pytorch.loggers"
 PICTURE = "+callbacks.plot._target_=makemore.runs.callbacks.LearningRateRangePlot"
@@ -88,13 +92,27 @@ def test_what_is_given_is_kept_and_null_is_the_default() -> None:
     assert (maker.kind, maker.arguments) == (CSVLogger, {"save_dir": "logs"})
 
 
-@pytest.mark.parametrize(("kind", "package"), [(WandbLogger, "wandb"), (MLFlowLogger, "mlflow")])
-def test_a_missing_package_is_named_with_its_extra(
-    kind: type[Logger], package: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "package", "installs"),
+    [
+        (WandbLogger, "wandb", r"pip .*\[wandb\]"),
+        (MLFlowLogger, "mlflow", r"pip .*\[mlflow\]"),
+        (CometLogger, "comet_ml", "pip install comet-ml"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(
+    kind: type[Logger], package: str, installs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening_loggers, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=rf"logger.x: {package} is not installed; it comes with pip .*\[{package}\]"):
+    with pytest.raises(UserError, match=rf"logger.x: {package} is not installed; it comes with {installs}"):
         names({"x": {"_target_": f"{LIGHTNING}.{kind.__name__}"}})
+
+
+@pytest.mark.parametrize("kind", [TensorBoard, MetricsCsv])
+def test_the_runs_own_files_have_no_other_directory(kind: type[Logger]) -> None:
+    config = {"x": {"_target_": f"{kind.__module__}.{kind.__name__}", "_partial_": True, "save_dir": "elsewhere"}}
+    with pytest.raises(UserError, match=r"^logger\.x\.save_dir must not be given; .* hydra\.run\.dir$"):
+        names(config)
 
 
 def test_a_logger_of_lightnings_writes_where_it_is_told(text: Path, tmp_path: Path) -> None:
@@ -144,6 +162,29 @@ def test_one_that_cannot_be_opened_ends_a_start_and_not_a_resume(
     assert caplog.messages == ["logger.x: no server; the run goes on without it"]
 
 
+def test_another_tensorboard_that_fails_is_left_out_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add_event(writer: EventFileWriter, event: Event) -> None:
+        if event.HasField("summary"):
+            asked.append(writer.get_logdir())
+            if "plain" in asked[-1]:
+                raise OSError(28, "the disk is full")
+
+    asked: list[str] = []
+    monkeypatch.setattr(EventFileWriter, "add_event", add_event)
+    plain = {"_target_": f"{LIGHTNING}.TensorBoardLogger", "save_dir": str(tmp_path / "plain")}
+    own = {"_target_": f"{TensorBoard.__module__}.TensorBoard", "_partial_": True}
+    loggers = open_loggers(makers_of(OmegaConf.create({"x": plain, "own": own})), tmp_path / "run", {}, resumed=False)
+    log_samples(loggers, ["anna"], 5)
+    for writer in tensorboards(loggers):
+        writer.add_custom_scalars({})
+    for logger in loggers:
+        logger.finalize("success")
+    assert [message.partition("; ")[2] for message in caplog.messages] == ["the run goes on without it"]
+    assert [Path(each).name for each in asked] == ["version_0", "run", "run"]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"logger.x": 3}'])
 def test_a_damaged_record_of_their_runs_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "loggers.json").write_text(content)
@@ -152,6 +193,63 @@ def test_a_damaged_record_of_their_runs_is_named(content: str, tmp_path: Path) -
 
 
 # --- W&B and MLflow
+
+
+class OfServer(MLFlowLogger):
+    """Keeps its arguments, and sets MLflow's environment variable as its client does."""
+
+    def __init__(self, tracking_uri: str = "", save_dir: str = "", artifact_location: str = "", **_: Any) -> None:
+        Logger.__init__(self)
+        self.uri, self.artifacts = tracking_uri, artifact_location
+
+    @property
+    def experiment(self) -> None:  # type: ignore[override]
+        os.environ["MLFLOW_TRACKING_URI"] = self.uri
+
+    run_id = "7"  # type: ignore[assignment]
+
+    def log_hyperparams(self, *_: Any) -> None:
+        pass
+
+
+def opened(run_dir: Path, resumed: bool = False, **arguments: str) -> OfServer:
+    config = OmegaConf.create({"x": {"_target_": f"{__name__}.OfServer"} | arguments})
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (logger,) = open_loggers(makers_of(config), run_dir, {}, resumed)
+    assert isinstance(logger, OfServer)
+    return logger
+
+
+def test_each_run_of_a_process_has_its_own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("a", "b"):
+        logger = opened(tmp_path / name)
+        assert logger.uri == f"sqlite:///{tmp_path}/{name}/mlflow.db"
+        assert logger.artifacts == (tmp_path / name / "artifacts").as_uri()
+        assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_server_has_its_own_place_for_artifacts_and_its_password_is_not_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@one:5000")
+    one = opened(tmp_path / "one")
+    two = opened(tmp_path / "two", tracking_uri="http://two:5000")
+    assert [(each.uri, each.artifacts) for each in (one, two)] == [
+        ("http://ann:secret@one:5000", ""),
+        ("http://two:5000", ""),
+    ]
+    assert caplog.messages == ["logger.x: run 7: http://one:5000", "logger.x: run 7: http://two:5000"]
+    assert os.environ["MLFLOW_TRACKING_URI"] == one.uri
+    # where it was begun
+    assert opened(tmp_path / "two", resumed=True).uri == two.uri
+
+
+def test_a_database_in_a_directory_that_its_uri_cannot_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^logger\.x: the path of a database cannot have a \?, as .*g\?h has"):
+        opened(tmp_path / "g?h")
+    assert opened(tmp_path / "g#%20 h").uri == f"sqlite:///{tmp_path}/g#%20 h/mlflow.db"
 
 
 class Run:

@@ -9,19 +9,21 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from omegaconf import DictConfig, ListConfig, open_dict
 
-from makemore.errors import UserError, first_line
+from makemore.errors import UserError, first_line, without_password
 from makemore.files import replacing
-from makemore.overrides import install
+from makemore.overrides import install, path_argument, shell_quoted
 from makemore.runs.instantiating import instantiate
 from makemore.training.loggers import MetricsCsv, Spared, TensorBoard
 
@@ -29,11 +31,17 @@ log = logging.getLogger(__name__)
 # warns, twice, that it makes the experiment
 logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
 
-# the package that a logger needs, which the extra of the same name installs
-_NEEDS: dict[type[Logger], str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+# the module that a logger of Lightning's needs, and what installs it
+_NEEDS: dict[type[Logger], tuple[str, str]] = {
+    WandbLogger: ("wandb", install("wandb")),
+    MLFlowLogger: ("mlflow", install("mlflow")),
+    CometLogger: ("comet_ml", "pip install comet-ml"),
+}
 # in a run's directory: by the keys of its loggers, the arguments by which W&B and MLflow resume their runs
 KEPT = "loggers.json"
 _KEPT_ARGUMENTS = ("version", "name", "group", "run_id", "tracking_uri")
+# the environment variable of MLflow's server
+_SERVER = "MLFLOW_TRACKING_URI"
 # no request to anyone but the tracking server; no connection is inherited by processes that are forked
 _MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -101,9 +109,9 @@ def _maker(config: DictConfig, key: str) -> LoggerMaker:
     kind = made.func
     if not (isinstance(kind, type) and issubclass(kind, Logger)):
         raise UserError(f"{key}._target_ must be a logger of Lightning; see conf/logger/default.yaml")
-    for base, package in _NEEDS.items():
+    for base, (package, installs) in _NEEDS.items():
         if issubclass(kind, base) and find_spec(package) is None:
-            raise UserError(f"{key}: {package} is not installed; it comes with {install(package)}")
+            raise UserError(f"{key}: {package} is not installed; it comes with {installs}")
     # null is the default, as it is to W&B
     arguments = {name: value for name, value in made.keywords.items() if value is not None}
     if arguments.get("log_model"):
@@ -113,7 +121,10 @@ def _maker(config: DictConfig, key: str) -> LoggerMaker:
         signature.bind(**({"save_dir": "."} if "save_dir" in signature.parameters else {}) | arguments)
     except TypeError as error:
         raise UserError(f"{key}: {error}; see the documentation of {kind.__name__}") from error
-    return LoggerMaker(key, kind, arguments)
+    maker = LoggerMaker(key, kind, arguments)
+    if maker.is_own and "save_dir" in arguments:
+        raise UserError(f"{key}.save_dir must not be given; its files are in the directory of the run, hydra.run.dir")
+    return maker
 
 
 def open_loggers(
@@ -132,7 +143,8 @@ def open_loggers(
             loggers.append(maker.make(save_dir=str(run_dir), **maker.arguments))
             continue
         try:
-            logger = _open(maker, run_dir, parameters, kept)
+            with _server_as_it_was():
+                logger = _open(maker, run_dir, parameters, kept)
         except Exception as error:  # whatever a server, a database or a package raises
             if not resumed:
                 raise UserError(f"{maker.key}: {first_line(error)}") from error
@@ -155,30 +167,59 @@ def _read_kept(path: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"{path}: is damaged; delete it, and the loggers begin new runs") from error
 
 
+@contextmanager
+def _server_as_it_was() -> Iterator[None]:
+    """Take back the server that MLflow sets for subprocesses, which the next logger would take for the user's."""
+    before = os.environ.get(_SERVER)
+    try:
+        yield
+    finally:
+        os.environ.pop(_SERVER, None)
+        if before is not None:
+            os.environ[_SERVER] = before
+
+
 def _open(maker: LoggerMaker, run_dir: Path, parameters: Mapping[str, Any], kept: dict[str, dict[str, Any]]) -> Logger:
     """Open a logger, and keep the arguments by which it is resumed."""
     goes_on = maker.key in kept
-    arguments = _defaults(maker, run_dir) | maker.arguments | kept.get(maker.key, {})
+    given = maker.arguments | kept.get(maker.key, {})
+    arguments = _defaults(maker.kind, given, run_dir) | given
     logger = maker.make(**arguments)
     # begins the run there
     _ = getattr(logger, "experiment", None)
     if isinstance(logger, WandbLogger):
         kept[maker.key] = {"version": logger.version} | {name: arguments[name] for name in ("name", "group")}
         run = logger.experiment
-        where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
+        where = _wandb_command(Path(run.dir).parent) if run.offline else run.url
         log.info("%s: run %s: %s", maker.key, logger.version, where)
     elif isinstance(logger, MLFlowLogger):
         kept[maker.key] = {"run_id": logger.run_id, "tracking_uri": arguments["tracking_uri"]}
-        log.info("%s: run %s: mlflow ui --backend-store-uri %s", maker.key, logger.run_id, arguments["tracking_uri"])
+        log.info("%s: run %s: %s", maker.key, logger.run_id, _mlflow_command(arguments["tracking_uri"]))
+    elif isinstance(logger, TensorBoardLogger) and isinstance(logger, Spared):
+        # all that a run writes there comes by: text, images, histograms, graph, charts
+        writer = logger.experiment._get_file_writer().event_writer
+        writer.add_event = partial(logger.attempt, writer.add_event)
     # to TensorBoard they are given with the final NLLs; MLflow refuses other values than those that it has
     if not isinstance(logger, TensorBoardLogger) and not (goes_on and isinstance(logger, MLFlowLogger)):
         logger.log_hyperparams(dict(parameters))
     return logger
 
 
-def _defaults(maker: LoggerMaker, run_dir: Path) -> dict[str, Any]:
-    """Return the arguments of a logger that a config need not give."""
-    kind, sweep = maker.kind, _sweep()
+def _wandb_command(directory: Path) -> str:
+    """Return the command to paste into a shell that uploads an offline run of W&B."""
+    return f"wandb sync {shell_quoted(path_argument(directory))}"
+
+
+def _mlflow_command(uri: str) -> str:
+    """Return the command to paste into a shell that shows MLflow's database, or the server, without a password."""
+    if uri.startswith("sqlite:///"):
+        return f"mlflow ui --backend-store-uri {shell_quoted(uri)}"
+    return without_password(uri).partition("?")[0]
+
+
+def _defaults(kind: type[Logger], given: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """Return the arguments of a logger that need not be given; those that are may make others needless."""
+    sweep = _sweep()
     place = {"save_dir": str(run_dir)} if "save_dir" in inspect.signature(kind).parameters else {}
     if issubclass(kind, WandbLogger):
         # the jobs of a sweep may be side by side in one process
@@ -186,15 +227,25 @@ def _defaults(maker: LoggerMaker, run_dir: Path) -> dict[str, Any]:
     if issubclass(kind, MLFlowLogger):
         for name, value in _MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)
-        directory = Path(maker.arguments.get("save_dir", run_dir)).absolute()
-        local = {
-            "tracking_uri": f"sqlite:///{(directory / 'mlflow.db').as_posix()}",
-            "artifact_location": (directory / "artifacts").as_uri(),
-        }
-        server = os.environ.get("MLFLOW_TRACKING_URI")
-        tags = {} if sweep is None else {"sweep": sweep}
-        return place | ({"tracking_uri": server} if server else local) | {"run_name": run_dir.name, "tags": tags}
+        of_run = place | {"run_name": run_dir.name, "tags": {} if sweep is None else {"sweep": sweep}}
+        # a server has a place of its own for artifacts
+        if server := given.get("tracking_uri", os.environ.get(_SERVER)):
+            return of_run | {"tracking_uri": server}
+        directory = Path(given.get("save_dir", run_dir)).absolute()
+        return of_run | {"tracking_uri": _database(directory), "artifact_location": (directory / "artifacts").as_uri()}
     return place
+
+
+def _database(directory: Path) -> str:
+    """Return the URI of MLflow's database in a directory."""
+    from sqlalchemy.engine import make_url  # comes with MLflow
+
+    path = (directory / "mlflow.db").as_posix()
+    uri = f"sqlite:///{path}"
+    # MLflow takes no URI in which it is escaped
+    if make_url(uri).database != path:
+        raise UserError(f"the path of a database cannot have a ?, as {directory} has; give another save_dir")
+    return uri
 
 
 def _sweep() -> str | None:

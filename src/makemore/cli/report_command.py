@@ -24,7 +24,6 @@ examples:
   makemore report logs/sweep_lr/multiruns/*                   sweeps together, in ./report
   makemore report logs/train/runs/first output=page           in page/
   makemore report latest                                      the newest run below logs/
-  makemore report logs/mixtures/*                             mixtures, in ./report
 
 From a checkout, python scripts/report.py is the same command. The rest is in docs/report.md."""
 

@@ -65,7 +65,7 @@ def _shares(keys: Sequence[str], jobs: Sequence[Job], nlls: Sequence[float]) -> 
         warnings.simplefilter("ignore")
         try:
             import optuna
-            import sklearn  # type: ignore[import-untyped]  # noqa: F401
+            import sklearn  # noqa: F401
         except ImportError:
             return {}
         return _importances(optuna, keys, jobs, nlls)

@@ -39,7 +39,7 @@ def test_the_small_models_are_all_there_are() -> None:
     assert shipped == set(every_model.SMALL)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_mixture_takes_the_states_of_its_parts(text: Path) -> None:
     form = checked(text, "mixture", "separate")
     start = read_corpus(every_model.options(text, "separate")).vocabulary.start
@@ -71,7 +71,7 @@ def test_contexts_of_any_number_are_taken(text: Path) -> None:
     assert shapes == [["N", 2], ["N", 27]]
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture", [name for name in every_model.SMALL if name not in ("mixture", "kneser_ney", "lstm")]
 )
@@ -80,7 +80,7 @@ def test_every_model_gives_what_it_gives(architecture: str, text: Path) -> None:
     assert bool(form.states) == (every_model.network(architecture, text).reads == "lines")
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["learned positions", "zerogram", "unigram of Kneser-Ney"])
 def test_so_do_others(more: str, text: Path) -> None:
     checked(text, every_model.MORE[more][0], more=more)

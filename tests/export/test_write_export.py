@@ -80,7 +80,7 @@ def test_an_export_has_all_that_others_need(
         write_export(output / EXPORTED_WEIGHTS, tmp_path / "other")
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_the_card_of_a_network_over_lines_runs_too(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

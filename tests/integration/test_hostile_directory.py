@@ -9,7 +9,7 @@ from trials import SHORT, Outcome, leave_svgs_empty, run
 
 from makemore.overrides import hydra_override
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.slow
 
 HOSTILE = "-a=b c,$x (1);&'\"é[!]{~}#"
 PROGRAMS = r"""

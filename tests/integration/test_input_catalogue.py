@@ -252,7 +252,7 @@ def test_contexts_as_long_as_the_longest_line_are_not_warned_of(command: Command
         pytest.param(["emma"], ("data.batch_size=1", "model.block_size=1"), id="contexts of one token"),
         pytest.param(["ab" * 2500, "ba"], ("data.batch_size=2",), id="a line of 5,000"),
         pytest.param(
-            ["".join(map(chr, range(0x4E00, 0x4E00 + 3000)))], (), id="3,000 characters", marks=pytest.mark.full
+            ["".join(map(chr, range(0x4E00, 0x4E00 + 3000)))], (), id="3,000 characters", marks=pytest.mark.slow
         ),
         pytest.param(["emma", "ava"], ("data.batch_size=null", "data.boundary=separate"), id="all lines at once"),
     ],

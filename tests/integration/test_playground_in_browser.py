@@ -76,6 +76,7 @@ def test_each_letter_changes_the_page(look: dict[str, Any], open_page: Open) -> 
     assert reach <= look["viewport"]["width"]
 
 
+@pytest.mark.slow
 @LOOKS
 def test_a_click_types_a_continuation_and_a_nearest_item(look: dict[str, Any], open_page: Open) -> None:
     page = open_page(look)
@@ -91,6 +92,7 @@ def test_a_click_types_a_continuation_and_a_nearest_item(look: dict[str, Any], o
     expect(page.locator("#typed textarea")).to_have_value(item)
 
 
+@pytest.mark.slow
 @LOOKS
 def test_items_are_made_up_as_the_controls_say(look: dict[str, Any], open_page: Open, trained: Path) -> None:
     page = open_page(look)
@@ -106,6 +108,7 @@ def test_items_are_made_up_as_the_controls_say(look: dict[str, Any], open_page: 
     assert last.locator("li.new").count() == 7
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_a_line_and_markup_is_text(open_page: Open) -> None:
     page = open_page(DESK)
     page.locator("#typed textarea").fill("<img src=x onerror=document.title='owned'>")
@@ -117,6 +120,7 @@ def test_what_is_wrong_is_a_line_and_markup_is_text(open_page: Open) -> None:
     expect(problem).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_colours_follow_the_system(open_page: Open) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     grounds = [open_page({**DESK, "color_scheme": scheme}).evaluate(ground) for scheme in ("light", "dark")]

@@ -127,6 +127,7 @@ def test_a_run_at_a_desk(of_run: Path, open_page: Open) -> None:
     until(page, lambda: x_range(chart) == before)
 
 
+@pytest.mark.slow
 def test_all_pictures_are_there_with_what_they_show(of_run: Path, open_page: Open) -> None:
     page = open_page(of_run, DESK)
     pictures = page.locator(".picture [role=img]")
@@ -175,6 +176,7 @@ def test_the_answer_is_on_the_first_screen(look: dict[str, Any], of_run: Path, o
         assert box["y"] + box["height"] <= look["viewport"]["height"]
 
 
+@pytest.mark.slow
 def test_no_button_sends_a_chart_away(of_run: Path, open_page: Open) -> None:
     page = open_page(of_run, DESK)
     page.locator(".chart").hover()
@@ -185,7 +187,9 @@ def test_no_button_sends_a_chart_away(of_run: Path, open_page: Open) -> None:
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("look", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    "look", [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)]
+)
 def test_a_sweep_and_markup_in_its_keys_values_and_messages(
     look: dict[str, Any], of_sweep: Path, open_page: Open
 ) -> None:
@@ -202,6 +206,7 @@ def test_a_sweep_and_markup_in_its_keys_values_and_messages(
     assert page.locator("img").count() == 0
 
 
+@pytest.mark.slow
 def test_a_line_of_all_keys_tells_its_job(of_sweep: Path, open_page: Open) -> None:
     page = open_page(of_sweep, DESK)
     chart = page.locator(".chart").nth(2)

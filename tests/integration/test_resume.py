@@ -95,7 +95,7 @@ def check_interrupted(strides: dict[str, int], whole: Any, tmp_path: Path) -> No
     in_parallel(trial, strides)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_again_and_again_ends_as_one_that_is_not(whole: Any, tmp_path: Path) -> None:
     check_interrupted(STRIDES, whole, tmp_path)
 

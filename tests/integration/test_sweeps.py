@@ -141,7 +141,11 @@ def test_a_job_is_a_run_like_any_other(copied: Path, command: Command, tmp_path:
     run = ending(tmp_path / "R")
     # which a job does not end with
     run["metrics.json"] = {key: value for key, value in run["metrics.json"].items() if not key.startswith("mixture/")}
-    assert ending(copied / name) == run
+    job = ending(copied / name)
+    for ended in (run, job):
+        # in TensorBoard a colour is a split of a run, but a job of a sweep
+        ended["points"] = {key: each for key, each in ended["points"].items() if "nll/" not in key[0]}
+    assert job == run
     # and can be resumed by itself
     assert command("train", f"resume={copied / name}").code == 0
 
@@ -202,7 +206,7 @@ def _leave() -> None:
     raise SystemExit(0)
 
 
-@FULL
+@pytest.mark.slow
 def test_seven_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_not(
     forked: Command, tmp_path: Path
 ) -> None:

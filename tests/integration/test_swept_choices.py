@@ -9,7 +9,7 @@ from trials import Outcome, records, run, table
 
 Command = Callable[..., Outcome]
 
-FULL, SLOW = pytest.mark.full, pytest.mark.slow
+SLOW = pytest.mark.slow
 SHORT = (
     *("trainer.max_steps=4", "val_every=4", "steps_per_execution=4", "num_samples=1", "watch=none", "threads=1"),
     "logger.tensorboard=null",
@@ -32,7 +32,7 @@ def failures(sweep_dir: Path) -> dict[str, str]:
     return {name.rpartition("-")[0]: job["message"] for name, job in of_jobs.items() if job["status"] == "failed"}
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("vectorized", marks=FULL)])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("vectorized", marks=SLOW)])
 def test_jobs_that_lack_a_key_fail_by_name_and_the_others_run(
     launcher: str, given: list[str], command: Command, tmp_path: Path
 ) -> None:
@@ -78,7 +78,7 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["scheduler=step,cosine", "scheduler.gamma=0.5", "hydra/launcher=vectorized"],
             {"scheduler_cosine": "scheduler=cosine has no gamma; it has warmup, total_steps, final"},
             id="a key in which members of a group differ",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["watch=none,default", "watch.weights.every=4"],
@@ -102,7 +102,7 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["optimizer=sgd,adamw", "+optimizer.momentum=0.5"],
             {"optimizer_sgd": "optimizer=sgd has momentum already; take out the +", "optimizer_adamw": "unexpected"},
             id="to add where it is already",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["num_samples=1", "model=mlp,bigram", "log_every=${model.num_layers}"],
@@ -114,7 +114,7 @@ def test_where_all_jobs_lack_the_key_it_is_one_refusal(given: list[str], command
             ["experiment=lessons/mlp,lessons/bigram", "model.hidden_dim=5", "trainer.max_steps=4", "num_samples=1"],
             {"experiment_lessons_bigram": LACKS},
             id="a choice within an experiment",
-            marks=FULL,
+            marks=SLOW,
         ),
         pytest.param(
             ["experiment=lessons/mlp", "model=mlp,bigram", "trainer.max_steps=4"],
@@ -147,7 +147,7 @@ def test_a_misspelt_choice_is_refused_before_any_job(given: list[str], command: 
     assert not (tmp_path / "S").exists()
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_report_has_the_failed_jobs_in_its_table(
     given: list[str], command: Command, tmp_path: Path, no_drawing: None
 ) -> None:
@@ -170,7 +170,7 @@ def test_by_each_launcher(launcher: str, given: list[str], tmp_path: Path) -> No
     assert len(records(tmp_path / "S")) == 2
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_by_a_search(given: list[str], tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     search = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2")

@@ -335,7 +335,7 @@ def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     assert_same(tmp_path / "S", whole)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tmp_path: Path) -> None:
     # sizes at which the program of one member has other last digits than that of all
     arguments = ("compile=xla", "seed=range(34)", "model.hidden_dim=64", *QUIET, *INSIDE)

@@ -330,7 +330,7 @@ def test_mlflow_has_curves_final_nlls_hyperparameters_samples_and_pictures(run: 
     assert picture.read_bytes() == (run.run_dir / "lr_range.png").read_bytes()
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_runs_there(run: Run) -> None:
     before = run.kept
     # W&B has made some

@@ -249,7 +249,7 @@ assert_same(trained("bigram", "sgd", [], compiled=True), trained("bigram", "sgd"
 """
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_without_a_compiler_one_line_says_so_and_the_steps_are_eager(tmp_path: Path) -> None:
     environment = os.environ | {"CXX": "/nonexistent/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(

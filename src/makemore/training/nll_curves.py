@@ -50,6 +50,8 @@ class NllCurves:
     def __init__(self, baselines: Baselines) -> None:
         self.baselines = baselines
         self.rows, self.mean = 0, 0.0
+        # a validation and a minibatch may have rows of the same step
+        self.counted_at = -1
 
     def points(self, step: int, row: Mapping[str, float]) -> tuple[Points, Points]:
         """Return the points that a row adds to the curves of training and to those of validation, steps ascending."""
@@ -67,7 +69,8 @@ class NllCurves:
             validation += [(each, LATER + VALIDATION, row["val/nll"]) for each in later]
             validation += [(step, LATER + COUNTING, nll) for nll in counting if later]
             validation += [(step, VALIDATION, row["val/nll"])]
-        if "val/nll" in row or "train/nll" in row:
+        if step != self.counted_at and ("val/nll" in row or "train/nll" in row):
+            self.counted_at = step
             validation += [(step, COUNTING, nll) for nll in counting]
         return self._shown(training), self._shown(validation)
 
@@ -75,9 +78,9 @@ class NllCurves:
         return [point for point in points if point[2] <= self.baselines.nothing]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the running mean."""
-        return {"rows": self.rows, "mean": self.mean}
+        """Return the running mean, and the last step of the line of counting."""
+        return {"rows": self.rows, "mean": self.mean, "counted_at": self.counted_at}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the running mean."""
-        self.rows, self.mean = state["rows"], state["mean"]
+        """Restore those of the resumed run."""
+        self.rows, self.mean, self.counted_at = state["rows"], state["mean"], state["counted_at"]

@@ -20,6 +20,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 from torch.utils.tensorboard._pytorch_graph import graph
 
+from makemore.inference.sampling import SamplingOptions, sample
 from makemore.models.network import Counted, build, trial_tokens
 from makemore.runs.log_media import log_samples
 from makemore.runs.saved_config import saved_config_of
@@ -64,6 +65,8 @@ def _has_tanh(state: RunState) -> bool:
 # names by which a share is known to some five hundredths; more often they would be felt in the time of a run
 _FOR_SHARES = 100
 _SHARES_EVERY = 3
+# characters in so many names at the most, as long ones take long to sample
+_CHARACTERS = 10_000
 
 # by category
 CHARTS = {
@@ -91,8 +94,8 @@ CHARTS = {
 class Names(Watcher):
     """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names or more, at every third
-    observation and at the end. An untrained model is not sampled.
+    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short, at every
+    third observation and at the end. An untrained model is not sampled.
     """
 
     def observe(self, state: RunState) -> None:
@@ -101,7 +104,11 @@ class Names(Watcher):
             return
         at_step = state.step, state.model.evaluated, state.model.vocabulary
         if state.next is None or (self.every and state.step % (_SHARES_EVERY * self.every) == 0):
-            names = state.names.at(*at_step, least=_FOR_SHARES)
+            longest = int(state.data.corpus.lengths.max())
+            count = max(1, state.names.num_samples, min(_FOR_SHARES, _CHARACTERS // longest))
+            # a model that has learnt little ends few of its names
+            options = SamplingOptions(max_length=min(2 * longest + 10, SamplingOptions().max_length))
+            names = sample(*at_step[1:], count, state.names.seed, options)
             seen = state.data.corpus.lines_among(names)
             unseen = sum(name not in seen for name in names)
             repeated = len(names) - len(set(names))

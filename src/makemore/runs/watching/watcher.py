@@ -31,12 +31,11 @@ class SampledNames:
     seed: int  # the same at each step, so that only the model differs
     _sampled: tuple[int, list[str]] | None = None
 
-    def at(self, step: int, network: Network, vocabulary: Vocabulary, least: int = 0) -> list[str]:
-        """Return the names that the network samples at a step of the run, and those after them up to `least`."""
-        n = max(self.num_samples, least)
-        if self._sampled is None or self._sampled[0] != step or len(self._sampled[1]) < n:
-            self._sampled = step, sample(network, vocabulary, n, self.seed)
-        return self._sampled[1][:n]
+    def at(self, step: int, network: Network, vocabulary: Vocabulary) -> list[str]:
+        """Return the names that the network samples at a step of the run."""
+        if self._sampled is None or self._sampled[0] != step:
+            self._sampled = step, sample(network, vocabulary, self.num_samples, self.seed)
+        return self._sampled[1]
 
 
 @dataclass(frozen=True)

@@ -182,9 +182,8 @@ def _best_or_newest(run_dir: Path, newest: Path, which: str | None) -> Path:
             mend = "take which=last, or train with a validation split (data.splits) and a lower val_every"
             raise UserError(f"{run_dir}: has no checkpoint that is the best by validation; {mend}")
         return best[0]
-    saved = read(newest)
     # of the same step, the two have the same weights
-    if _handed_on(saved) == LAST or not best or step_of(best[0]) == step_of(newest):
+    if not best or step_of(best[0]) == step_of(newest) or _handed_on(read(newest)) == LAST:
         return newest
     try:
         read(best[0])

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TextIO
@@ -76,6 +76,12 @@ def _discard_unwritable(stream: TextIO) -> None:
 def collect_rarely() -> None:
     """Let the garbage collector wait longer, as nearly all that a command makes are imported modules, which stay."""
     gc.set_threshold(100_000)
+
+
+def split_keys(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the values of the arguments KEY=VALUE whose key is among `names`, and the other arguments."""
+    given = [each for each in arguments if "=" in each and each.partition("=")[0] in names]
+    return dict(each.split("=", 1) for each in given), [each for each in arguments if each not in given]
 
 
 def hydra_command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:

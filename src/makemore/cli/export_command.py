@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from importlib.util import find_spec
 from pathlib import Path
 
-from makemore.cli.command import exit_on_error
+from makemore.cli.command import exit_on_error, split_keys
 from makemore.errors import UserError
 
 _HELP = """\
@@ -58,14 +58,9 @@ def _export(arguments: Namespace) -> None:
 
 def _parsed(arguments: list[str]) -> Namespace:
     keys: dict[str, str | None] = {"which": None, "output": None, "license": None}
-    rest = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key in keys:
-            keys[key] = None if value == "null" else value
-        else:
-            rest.append(argument.removeprefix("ckpt_path="))
+    given, rest = split_keys(arguments, keys)
+    keys |= {key: None if value == "null" else value for key, value in given.items()}
     parser = ArgumentParser(description=_HELP, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
     what = "a checkpoint, or the directory of a run or a sweep, or latest; ckpt_path=PATH is the same"
     parser.add_argument("path", metavar="PATH", help=what)
-    return Namespace(**keys, **vars(parser.parse_args(rest)))
+    return Namespace(**keys, **vars(parser.parse_args([each.removeprefix("ckpt_path=") for each in rest])))

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from datetime import datetime
 from pathlib import Path
 
-from makemore.cli.command import exit_on_error
+from makemore.cli.command import exit_on_error, split_keys
 from makemore.errors import UserError
 
 _HELP = """\
@@ -54,8 +54,7 @@ def _mix(paths: list[str], top: str, output: str | None) -> None:
 
 
 def _parsed(arguments: list[str]) -> Namespace:
-    keys = dict(each.split("=", 1) for each in arguments if each.startswith(("top=", "output=")))
+    keys, rest = split_keys(arguments, ("top", "output"))
     parser = ArgumentParser(description=_HELP, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a checkpoint, or the directory of a run or a sweep")
-    rest = [each for each in arguments if not each.startswith(("top=", "output="))]
     return Namespace(**vars(parser.parse_args(rest)), top=keys.get("top", "5"), output=keys.get("output"))

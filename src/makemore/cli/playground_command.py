@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 from makemore import signals
-from makemore.cli.command import collect_rarely, exit_on_error
+from makemore.cli.command import collect_rarely, exit_on_error, split_keys
 from makemore.errors import UserError
 
 _HELP = """\
@@ -75,9 +75,8 @@ def _whole(key: str, value: str, at_least: int, at_most: int) -> int:
 
 
 def _parsed(arguments: list[str]) -> Namespace:
-    keys = dict(each.split("=", 1) for each in arguments if each.startswith(("top=", "port=")))
+    keys, rest = split_keys(arguments, ("top", "port"))
     parser = ArgumentParser(description=_HELP, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
     what = "a checkpoint, the directory of a run or a sweep, latest, or a pattern in quotes"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=what)
-    rest = [each for each in arguments if not each.startswith(("top=", "port="))]
     return Namespace(**vars(parser.parse_args(rest)), top=keys.get("top", "1"), port=keys.get("port", "7860"))

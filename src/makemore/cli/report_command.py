@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from makemore.cli.command import exit_on_error
+from makemore.cli.command import exit_on_error, split_keys
 
 _HELP = """\
 Report on a run, a checkpoint or a sweep, or on several together.
@@ -50,8 +50,7 @@ def _report(arguments: Namespace) -> None:
 
 
 def _parsed(arguments: list[str]) -> Namespace:
-    keys = dict(each.split("=", 1) for each in arguments if each.startswith(("output=", "which=")))
-    rest = [each.removeprefix("ckpt_path=") for each in arguments if not each.startswith(("output=", "which="))]
+    keys, rest = split_keys(arguments, ("output", "which"))
     parser = ArgumentParser(description=_HELP, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
     what = "a checkpoint, the directory of a run, a sweep or an export, latest, or a pattern in quotes"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=what)
@@ -61,4 +60,7 @@ def _parsed(arguments: list[str]) -> Namespace:
     where += "or ./report for several and for a checkpoint alone"
     parser.add_argument("--output", default=keys.get("output"), metavar="DIR", help=where)
     which = keys.get("which", "null")
-    return Namespace(**vars(parser.parse_args(rest)), which=None if which == "null" else which)
+    return Namespace(
+        **vars(parser.parse_args([each.removeprefix("ckpt_path=") for each in rest])),
+        which=None if which == "null" else which,
+    )

@@ -4,12 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from makemore import files
 from makemore.checkpoints import RECORD_KEY, path_of, record_of
 from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.inference.evaluation import counted_splits
 from makemore.models.network import Counted, Network, build
+from makemore.system import files
 
 _SIZES = {"embedding_dim": 4, "hidden_dim": 6}
 SMALL: dict[str, dict[str, Any]] = {

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from makemore import files
 from makemore.checkpoints import (
     FORMAT_VERSION,
     RECORD_KEY,
@@ -20,6 +19,7 @@ from makemore.checkpoints import (
     step_of,
 )
 from makemore.errors import UserError
+from makemore.system import files
 
 
 def write(run_dir: Path, step: int, best: bool = False, **own: Any) -> Path:

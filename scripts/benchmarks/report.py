@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.measure import Row
-from makemore.console import TableColumn, print_table
 from makemore.errors import UserError
-from makemore.files import replacing
+from makemore.system.console import TableColumn, print_table
+from makemore.system.files import replacing
 
 _COLUMNS = ("work; what ours is compared with", "baseline", "ours", "ratio", "spread", "at most", "met")
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))

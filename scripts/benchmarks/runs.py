@@ -22,11 +22,11 @@ from omegaconf import DictConfig
 
 from benchmarks.measure import Measurement, timed
 from benchmarks.step_clock import after_first_block, clock_overrides, read_ticks
-from makemore.console import ConsoleHandler
-from makemore.files import CONF
 from makemore.runs.assemble import assemble
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
+from makemore.system.console import ConsoleHandler
+from makemore.system.files import CONF
 
 
 class Screen(io.TextIOBase):

@@ -11,13 +11,13 @@ from hydra import compose, initialize_config_dir
 from lesson_figures.comparison import Figure
 from makemore.data.options import SPLITS
 from makemore.data.text import read_text
-from makemore.files import CONF
 from makemore.inference.scoring import score
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.ngram import NGram
 from makemore.pictures.curves import suggested_rate
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
+from makemore.system.files import CONF
 
 # The tolerance for lessons that ran without a seed, in nats a character ...
 UNSEEDED = 0.03

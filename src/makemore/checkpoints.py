@@ -1,7 +1,7 @@
 """Checkpoint files: their format, their names in a run's directory, and the newest intact one.
 
 A checkpoint is a Lightning checkpoint of builtins and tensors alone, with our record under `RECORD_KEY`, in a sealed
-file (see `makemore.files`). It is always loaded with `weights_only=True`.
+file (see `makemore.system.files`). It is always loaded with `weights_only=True`.
 """
 
 import logging
@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from makemore import files
 from makemore.data.options import RECORD, CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, as_text
+from makemore.system import files
 
 log = logging.getLogger(__name__)
 

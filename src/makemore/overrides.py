@@ -17,7 +17,7 @@ from omegaconf import Container, DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
 from makemore.errors import UserError, whole_number
-from makemore.files import CONF, IS_INSTALLED, own_conf
+from makemore.system.files import CONF, IS_INSTALLED, own_conf
 
 # a swept value in tables and on axes
 Value = float | str

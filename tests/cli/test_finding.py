@@ -7,10 +7,10 @@ from pathlib import Path
 import fabricated
 import pytest
 
-from makemore import files
 from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY, path_of
 from makemore.cli.finding import find_checkpoint
 from makemore.errors import UserError
+from makemore.system import files
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from makemore import files
 from makemore.data import cache, corpus
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.text import read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
+from makemore.system import files
 
 LINES = [f"{first}{second}{third}" for first in "abcde" for second in "fghij" for third in "klmno"]
 

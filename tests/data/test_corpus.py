@@ -19,7 +19,7 @@ from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
-from makemore.files import PROJECT_ROOT
+from makemore.system.files import PROJECT_ROOT
 
 NAMES = str(PROJECT_ROOT / "data" / "names.txt")
 ROW_OF_THE_BOUNDARY = [

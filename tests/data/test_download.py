@@ -14,7 +14,7 @@ import pytest
 
 from makemore.data.download import fetch, obtain
 from makemore.errors import UserError
-from makemore.files import PROJECT_ROOT
+from makemore.system.files import PROJECT_ROOT
 
 CONTENT = b"emma\nolivia\nava\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

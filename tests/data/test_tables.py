@@ -16,7 +16,7 @@ from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.data.tables import table_note
 from makemore.data.text import read_text
-from makemore.files import PROJECT_ROOT
+from makemore.system.files import PROJECT_ROOT
 
 NAMES = [f"{first}{last}" for first in ("An", "Bo", "Cleo", "Di") for last in ("na", "ris", "de", "lo", "mi")]
 CELLS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=8)

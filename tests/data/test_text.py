@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from makemore.data.text import Cleaning, clean, lines_of, read_text
 from makemore.errors import UserError
-from makemore.files import PROJECT_ROOT
+from makemore.system.files import PROJECT_ROOT
 
 
 def write(directory: Path, raw: bytes) -> Path:

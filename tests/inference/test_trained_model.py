@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 import makemore
-from makemore import files
 from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY, find
 from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
@@ -23,6 +22,7 @@ from makemore.inference.sampling import SamplingOptions, sample
 from makemore.inference.scoring import score
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.system import files
 from makemore.training.language_model import LanguageModel
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.schedules import step_decay

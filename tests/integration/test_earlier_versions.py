@@ -13,8 +13,8 @@ from hydra.utils import get_object
 from trials import ROOT, points
 
 import makemore
-from makemore import files
 from makemore.runs.saved_config import read_saved_config
+from makemore.system import files
 
 Command = Callable[..., Any]
 CHECKPOINTS = ROOT / "tests" / "fixtures" / "checkpoints"

@@ -13,8 +13,8 @@ from trials import ROOT
 
 from makemore.cli.main import HYDRA_COMMANDS
 from makemore.errors import UserError
-from makemore.files import CONF
 from makemore.overrides import hint
+from makemore.system.files import CONF
 
 SCRIPTS = [
     # each of Hydra's takes seconds; the default tier has one of them

@@ -16,8 +16,8 @@ import torch
 from trials import ending, forked, in_parallel, resume, run, run_in, signal_at_step, start, train
 
 from makemore.checkpoints import RECORD_KEY, checkpoints_of, directory_of, find_newest, read, step_of
-from makemore.files import clear_temporaries
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
+from makemore.system.files import clear_temporaries
 
 OFTEN = ("log_every=7", "val_every=101", "checkpoint_every=37", "steps_per_execution=50", "data.max_lines=1000")
 SHORT = (

@@ -183,7 +183,7 @@ def test_after_a_kill_no_job_that_had_finished_runs_again(short: Path, tmp_path:
     assert [log.stat().st_mtime_ns for log in logs] == written
 
 
-@SLOW  # the short form is in tests/test_signals.py
+@SLOW  # the short form is in tests/system/test_signals.py
 def test_a_job_of_submitit_whose_time_is_up_is_queued_again_and_resumed(
     long: dict[str, Any], tmp_path: Path, sweeps: list[Sweep]
 ) -> None:

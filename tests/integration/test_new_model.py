@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from trials import ROOT
 
 from conftest import Command
-from makemore import signals
 from makemore.checkpoints import path_of
 from makemore.data.batches import Minibatches
 from makemore.inference.evaluation import evaluate
@@ -28,6 +27,7 @@ from makemore.models import network as registry
 from makemore.models.network import Network, architectures, build
 from makemore.models.wavenet import WaveNet
 from makemore.runs.train import train
+from makemore.system import signals
 from makemore.training.steps import Objective, eager_steps, whole_steps
 
 STEPS = 53

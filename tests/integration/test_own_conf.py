@@ -9,7 +9,7 @@ import own_directory
 import pytest
 from trials import run
 
-from makemore.files import CONF
+from makemore.system.files import CONF
 
 Command = Callable[..., Any]
 

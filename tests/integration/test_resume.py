@@ -110,7 +110,7 @@ POINTS = [
     ("makemore.runs.watching.watcher:sample", 2),
     *(("makemore.runs.watching.watcher:Watchers.observe", look) for look in (1, 2, 3)),
     ("makemore.runs.watching.watcher:Watchers.on_fit_end", 1),
-    *(("makemore.files:write_sealed", save) for save in range(1, 9)),
+    *(("makemore.system.files:write_sealed", save) for save in range(1, 9)),
     ("makemore.runs.callbacks:ProgressBar.on_train_start", 1),
     ("makemore.runs.callbacks:ProgressBar.on_train_epoch_end", 3),
     ("makemore.runs.callbacks:ProgressBar.on_train_end", 1),
@@ -194,7 +194,7 @@ def test_a_finished_run_goes_on_to_more_steps(whole: Any, tmp_path: Path) -> Non
 
 @pytest.mark.full
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole: Any, tmp_path: Path) -> None:
-    at_the_fourth_step = signal_at("makemore.signals:requested", 5, signal.SIGKILL)
+    at_the_fourth_step = signal_at("makemore.system.signals:requested", 5, signal.SIGKILL)
     arguments = (*SHORT, *MODELS["mlp, AdamW"], "checkpoint_every=1000", "val_every=1000", "log_every=1")
     assert run("train", *arguments, cwd=tmp_path / "killed", prepare=at_the_fourth_step).code == -9
     run_dir = run_in(tmp_path / "killed")
@@ -261,7 +261,7 @@ TARGETS = [
     *(
         "makemore.training.schedules.math.sqrt",
         "lightning.pytorch.loggers.wandb.os.system",
-        "makemore.files.replacing",
+        "makemore.system.files.replacing",
     ),
 ]
 

@@ -89,7 +89,7 @@ def send_twice(signum: int) -> None:
 
 @pytest.mark.parametrize(("signum", "code"), EITHER)
 def test_a_second_signal_quits_at_once(signum: int, code: int, tmp_path: Path) -> None:
-    twice = partial(at_call, "makemore.signals:requested", 7, partial(send_twice, signum))
+    twice = partial(at_call, "makemore.system.signals:requested", 7, partial(send_twice, signum))
     outcome = run("train", *SHORT, cwd=tmp_path, prepare=twice)
     assert outcome.code == code
     assert "stopped by" not in outcome.err

@@ -35,10 +35,10 @@ from trials import (
 )
 
 from makemore.checkpoints import checkpoints_of, step_of
-from makemore.files import held
 from makemore.sweeps import lifecycle
 from makemore.sweeps.records import read_jobs, read_sweep
 from makemore.sweeps.table import Sweep, table_of
+from makemore.system.files import held
 
 # two jobs, and the four that have these among them
 PAIR = ("seed=0", "optimizer.lr=0.01,0.02", "model.l2=0")
@@ -48,8 +48,8 @@ MOMENTS = (
     "makemore.sweeps.job:run_job",
     "makemore.sweeps.job:write_job",
     "makemore.sweeps.job:resource_errors",
-    "makemore.signals:requested",
-    "makemore.files:write_sealed",
+    "makemore.system.signals:requested",
+    "makemore.system.files:write_sealed",
     "makemore.runs.outcome:load",
 )
 FULL = pytest.mark.full
@@ -217,7 +217,7 @@ def test_seven_jobs_of_which_three_fail_end_with_one_table_killed_half_way_or_no
     whole = forked(tmp_path / "whole", *arguments)
     assert whole.code == 1
     assert [row["status"] for row in table(tmp_path / "whole" / "S")].count("finished") == 4
-    kill = partial(at_call, "makemore.files:write_sealed", 8, partial(send_myself, signal.SIGKILL))
+    kill = partial(at_call, "makemore.system.files:write_sealed", 8, partial(send_myself, signal.SIGKILL))
     assert forked(tmp_path / "killed", *arguments, prepare=kill).code == -signal.SIGKILL
     finished = with_status(tmp_path / "killed" / "S", "finished")
     assert 0 < len(finished) < 4

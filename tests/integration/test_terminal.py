@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from trials import ROOT, SHORT, Outcome, start
 
-from makemore.console import MESSAGES
+from makemore.system.console import MESSAGES
 
 BOXES = re.compile("[\u2500-\u257f]")
 ESCAPE = "\x1b"

@@ -324,7 +324,7 @@ def test_a_sweep_that_is_killed_again_and_again_goes_on_to_the_digit(
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("call", "number"), [("makemore.files:write_sealed", 6), ("makemore.sweeps.job:write_job", 7)]
+    ("call", "number"), [("makemore.system.files:write_sealed", 6), ("makemore.sweeps.job:write_job", 7)]
 )
 def test_a_sweep_killed_between_two_members_goes_on_to_the_digit(
     call: str, number: int, sweeps: Sweeps, whole: Path, tmp_path: Path

@@ -58,7 +58,7 @@ _SERVER.set_forkserver_preload(
         "makemore.runs.watching.health",
         "makemore.cli.before_run",
         "makemore.cli.finding",
-        "makemore.console",
+        "makemore.system.console",
         "makemore.inference.mixing",
         "makemore.models.bigram",
         "makemore.models.bow",
@@ -279,7 +279,7 @@ def signal_at(target: str, number: int = 1, signum: int = signal.SIGTERM) -> Cal
 
 def signal_at_step(step: int, signum: int = signal.SIGTERM) -> Callable[[], None]:
     """Return what makes a training process send itself a signal before the step of that number after its start."""
-    return signal_at("makemore.signals:requested", step + 1, signum)
+    return signal_at("makemore.system.signals:requested", step + 1, signum)
 
 
 def ending(run_dir: Path) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from tensorboard.summary.writer import event_file_writer
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.errors import UserError
-from makemore.files import held
 from makemore.inference.trained_model import TrainedModel
 from makemore.models.network import Counted, Network, build
 from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture, save, show_in_tensorboard
+from makemore.system.files import held
 from makemore.training.loggers import TensorBoard
 
 

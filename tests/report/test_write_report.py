@@ -13,9 +13,9 @@ import pytest
 from fabricated import job
 
 from makemore.checkpoints import FORMAT_VERSION, RECORD_KEY, path_of
-from makemore.files import write_sealed
 from makemore.report.write_report import write_report
 from makemore.sweeps.records import Job, Reference
+from makemore.system.files import write_sealed
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[int, str, str]]

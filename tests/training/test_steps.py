@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import signals
 from makemore.data.batches import FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
+from makemore.system import signals
 from makemore.training import inductor
 from makemore.training.compiling import compiled_steps
 from makemore.training.steps import Objective, eager_steps, whole_steps

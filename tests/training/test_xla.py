@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import jax_process
-from makemore import signals
 from makemore.data.batches import IGNORED, Block, FullBatches, Minibatches
 from makemore.models import network as registry
 from makemore.models.network import Counted, Network, architectures, build, register
 from makemore.sweeps.vectorized.layout import layout_of
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.system import signals
 from makemore.training.compiling import compiled_steps
 from makemore.training.optimizers import StepOptions, parameters_of, snapshot
 from makemore.training.steps import Objective, TakeSteps, eager_steps

@@ -9,7 +9,7 @@ class OwnConfSearchPath(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Put conf/ of the working directory before the project's, where there is another one."""
-        from makemore.files import CONF, own_conf
+        from makemore.system.files import CONF, own_conf
 
         is_ours = any(each.provider == "main" and each.path == str(CONF) for each in search_path.get_path())
         if is_ours and (own := own_conf()) is not None:

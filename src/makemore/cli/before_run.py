@@ -15,13 +15,13 @@ from rich.text import Text
 
 from makemore.cli.command import exit_on_error, exit_stack
 from makemore.cli.own_models import import_own_models
-from makemore.console import MESSAGES
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
 from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
+from makemore.system.console import MESSAGES
 
 
 class CheckBeforeRun(Callback):

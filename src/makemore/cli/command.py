@@ -21,11 +21,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore import signals
 from makemore.errors import UserError
-from makemore.files import CONF
 from makemore.overrides import describe, hint, override, resource_errors
 from makemore.sweeps import choices, naming
+from makemore.system import signals
+from makemore.system.files import CONF
 
 # closed when the command's main function has returned or raised
 exit_stack = ExitStack()

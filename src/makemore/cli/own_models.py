@@ -6,8 +6,8 @@ from importlib import import_module
 from omegaconf import OmegaConf
 
 from makemore.errors import UserError, first_line
-from makemore.files import own_conf
 from makemore.runs.saved_config import is_shipped, trust
+from makemore.system.files import own_conf
 
 
 def import_own_models() -> None:

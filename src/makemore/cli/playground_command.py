@@ -3,9 +3,9 @@
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from makemore import signals
 from makemore.cli.command import collect_rarely, exit_on_error, split_keys
 from makemore.errors import UserError
+from makemore.system import signals
 
 _HELP = """\
 Play with trained models in the browser: a page on 127.0.0.1 that needs no network and tells nobody anything.

@@ -14,7 +14,7 @@ from typing import Any
 
 import platformdirs
 
-from makemore.files import clear_temporaries, read_sealed, write_sealed
+from makemore.system.files import clear_temporaries, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 # entries in the cache

@@ -12,7 +12,7 @@ import platformdirs
 
 from makemore.data.text import locate, sha256_of
 from makemore.errors import UserError
-from makemore.files import IS_INSTALLED, PROJECT_ROOT, replacing, writing
+from makemore.system.files import IS_INSTALLED, PROJECT_ROOT, replacing, writing
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

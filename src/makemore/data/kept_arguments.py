@@ -7,7 +7,7 @@ import lightning as L
 
 from makemore.data.options import RECORD
 from makemore.errors import UserError, first_line
-from makemore.files import read_sealed
+from makemore.system.files import read_sealed
 
 
 class KeptArguments(L.LightningDataModule):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from makemore.console import visible
 from makemore.errors import UserError, one_of
+from makemore.system.console import visible
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 
 from makemore.checkpoints import EXPORTED_WEIGHTS, RECORD_KEY, naming_damage, read
-from makemore.console import TableColumn, print_table
 from makemore.errors import DivergedError, UserError
 from makemore.export.model_card import model_card
 from makemore.export.onnx_check import NUM_CONTEXTS, greatest_difference
 from makemore.export.onnx_form import OnnxForm, onnx_form
-from makemore.files import replacing_directory, writing
 from makemore.inference.exported import CONFIG, exported_files, read_config
 from makemore.inference.trained_model import TrainedModel
 from makemore.report.run_data import RunData, read_run_data
 from makemore.runs.saved_config import saved_config_of
+from makemore.system.console import TableColumn, print_table
+from makemore.system.files import replacing_directory, writing
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from makemore.console import TableColumn, print_table
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import SPLITS, CorpusOptions
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
-from makemore.files import writing
 from makemore.inference.likelihood import NLL, exact_nll
 from makemore.inference.trained_model import TrainedModel
 from makemore.models.network import Network
+from makemore.system.console import TableColumn, print_table
+from makemore.system.files import writing
 
 NLL_HEADINGS = ("split", "characters", "NLL (nats/char)", "bits/char", "perplexity")
 

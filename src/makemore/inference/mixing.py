@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from makemore import files
 from makemore.checkpoints import RECORD_KEY, path_of, record_of
-from makemore.console import TableColumn, print_table
 from makemore.data.corpus import Corpus, read_corpus
 from makemore.data.options import SPLITS
 from makemore.errors import UserError
-from makemore.files import writing
 from makemore.inference.evaluation import print_nlls
 from makemore.inference.likelihood import NLL, log_probs, most_rows
 from makemore.inference.reference import reference_row
 from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.mixture import Mixture
 from makemore.models.network import Counted, build
+from makemore.system import files
+from makemore.system.console import TableColumn, print_table
+from makemore.system.files import writing
 
 # EM ends when no weight changes by more
 _TOLERANCE = 1e-7

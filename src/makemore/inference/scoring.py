@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from makemore.console import TableColumn, print_table, visible
 from makemore.data.text import clean, lines_of, normalized, read_text
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows, context_size
 from makemore.errors import UserError, as_text
 from makemore.inference.likelihood import log_probs, most_rows
 from makemore.models.network import Network
+from makemore.system.console import TableColumn, print_table, visible
 
 # characters of a word scored at once
 _ROWS = 2**14

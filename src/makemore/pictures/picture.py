@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from torch.utils.tensorboard import SummaryWriter
 
-from makemore.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
 from makemore.pictures.style import STYLE
+from makemore.system.files import PICTURES_SUFFIX, HeldError, held, replacing, writing
 
 log = logging.getLogger(__name__)
 _DPI = 150

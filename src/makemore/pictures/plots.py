@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from makemore.console import visible
 from makemore.inference.diagnosis import Array, Calibration, Diagnosis, plane_of
 from makemore.pictures.axes import escape_mathtext
 from makemore.pictures.curves import Curves, smoothed, suggested_rate
 from makemore.pictures.style import ACCENT, GREY, HEAT, ink_on, styled
+from makemore.system.console import visible
 
 _NLL = "NLL (nats a character)"
 # inches of a cell of the bigram matrix, as in the lessons

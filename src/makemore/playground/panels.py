@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from makemore.console import visible
 from makemore.data.vocabulary import Vocabulary
 from makemore.inference.continuations import Continuation
 from makemore.inference.diagnosis import Array
 from makemore.inference.scoring import WordScore
+from makemore.system.console import visible
 
 # how the end of an item, a start token of its own, and what cannot be seen are shown
 END, _START = "▪", "▫"

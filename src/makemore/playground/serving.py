@@ -7,8 +7,8 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from makemore import signals
 from makemore.errors import UserError
+from makemore.system import signals
 
 HOST = "127.0.0.1"
 

@@ -20,9 +20,9 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from makemore.files import replacing, writing
 from makemore.pictures.picture import Picture
 from makemore.pictures.style import INK
+from makemore.system.files import replacing, writing
 
 _TEMPLATES = Path(__file__).parent
 

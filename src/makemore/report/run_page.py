@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from makemore.console import visible
 from makemore.errors import UserError
 from makemore.inference.evaluation import NLL_HEADINGS, nll_rows
 from makemore.inference.likelihood import NLL
@@ -19,6 +18,7 @@ from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 from makemore.report.verdict import verdict
 from makemore.runs.planned_steps import AUTO
+from makemore.system.console import visible
 
 _NUM_SAMPLES = 20
 # of which the share of unseen ones is

@@ -77,7 +77,7 @@ class Parts:
             limit_val_batches=None if self.data.corpus.size("val") else 0,
             callbacks=list(callbacks),
             logger=list(loggers),
-            # signals and requeueing are ours (see makemore.signals), under SLURM too
+            # signals and requeueing are ours (see makemore.system.signals), under SLURM too
             plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             default_root_dir=str(self.run_dir),
             enable_progress_bar=False,

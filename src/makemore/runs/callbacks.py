@@ -10,7 +10,6 @@ import lightning as L
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from makemore.console import MESSAGES, visible
 from makemore.errors import DivergedError
 from makemore.inference.trained_model import load
 from makemore.models.network import Counted
@@ -18,6 +17,7 @@ from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.gallery import bigram_picture, pictures_of_model, pictures_of_training, range_test_picture
 from makemore.pictures.picture import Picture, save
 from makemore.runs.log_media import log_pictures
+from makemore.system.console import MESSAGES, visible
 from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import MetricsCsv
 

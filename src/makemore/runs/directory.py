@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 
 from makemore.checkpoints import directory_of
 from makemore.errors import UserError
-from makemore.files import clear_temporaries, held
+from makemore.system.files import clear_temporaries, held
 
 # holds the number of the SLURM job, by which a requeued job finds its run
 SLURM_MARKER = Path(".hydra") / "slurm_job"

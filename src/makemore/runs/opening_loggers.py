@@ -22,9 +22,9 @@ from lightning.pytorch.loggers import CometLogger, Logger, MLFlowLogger, TensorB
 from omegaconf import DictConfig, ListConfig, open_dict
 
 from makemore.errors import UserError, first_line, without_password
-from makemore.files import replacing
 from makemore.overrides import install, path_argument, shell_quoted
 from makemore.runs.instantiating import instantiate
+from makemore.system.files import replacing
 from makemore.training.loggers import MetricsCsv, Spared, TensorBoard
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ from makemore.data.corpus import Corpus
 from makemore.data.datamodule import TextDataModule
 from makemore.data.options import SPLITS
 from makemore.errors import DivergedError, UserError
-from makemore.files import replacing, writing
 from makemore.inference.evaluation import metrics_dict, split_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.reference import ReferenceRow, reference_row
@@ -26,6 +25,7 @@ from makemore.models.network import Counted
 from makemore.runs.log_media import hyperparameters_of, log_outcome
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.watcher import SampledNames
+from makemore.system.files import replacing, writing
 
 log = logging.getLogger(__name__)
 

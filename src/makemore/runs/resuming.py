@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from makemore import checkpoints
 from makemore.errors import UserError, as_text
-from makemore.files import replacing
 from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
 from makemore.runs.planned_steps import shares_of_steps
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
+from makemore.system.files import replacing
 from makemore.training.optimizers import functional_update
 from makemore.training.substitutes import CALLBACKS, refuse
 from makemore.training.trainer_arguments import ARGUMENTS, ineffective

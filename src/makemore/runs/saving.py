@@ -11,11 +11,11 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
-from makemore import signals
 from makemore.checkpoints import LAST, RESULT, checkpoints_of, directory_of, path_of, step_of
 from makemore.data.datamodule import TextDataModule
 from makemore.data.windows import CountedWindows
 from makemore.errors import DivergedError
+from makemore.system import signals
 from makemore.training.module import CountingLanguageModel
 from makemore.training.own_trainer import SealedCheckpointIO
 

@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 
-from makemore import signals
 from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
 from makemore.inference.reference import reference_row
@@ -26,6 +25,7 @@ from makemore.runs.log_media import hyperparameters_of
 from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
+from makemore.system import signals
 from makemore.training.loggers import TensorBoard, rewind
 from makemore.training.module import CountingLanguageModel
 from makemore.training.nll_curves import Baselines, NllCurves

@@ -13,10 +13,8 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from makemore import signals
 from makemore.data.options import make_paths_absolute
 from makemore.errors import UserError
-from makemore.files import replacing
 from makemore.overrides import describe, differing, resource_errors
 from makemore.runs.directory import sole_writer
 from makemore.runs.outcome import TrainingResult
@@ -26,6 +24,8 @@ from makemore.runs.train import train_locked
 from makemore.sweeps.choices import REFUSAL
 from makemore.sweeps.plan import BASIC_SWEEPERS
 from makemore.sweeps.records import STOP, read_job, write_job
+from makemore.system import signals
+from makemore.system.files import replacing
 
 log = logging.getLogger(__name__)
 

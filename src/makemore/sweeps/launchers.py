@@ -9,9 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from makemore import signals
 from makemore.errors import UserError, first_line, whole_number
 from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
+from makemore.system import signals
 
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:

@@ -15,10 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from makemore import signals
-from makemore.console import MESSAGES
 from makemore.errors import UserError, first_line
-from makemore.files import clear_temporaries, held, is_held
 from makemore.overrides import command, differing, hydra_override, path_argument, watch_command
 from makemore.runs.directory import slurm_job
 from makemore.sweeps.launchers import launcher_started, set_defaults, set_study_aside
@@ -27,6 +24,9 @@ from makemore.sweeps.plan import Plan
 from makemore.sweeps.progress import live_line
 from makemore.sweeps.records import STOP, Job, Reference, SweepRecord, read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, table_of
+from makemore.system import signals
+from makemore.system.console import MESSAGES
+from makemore.system.files import clear_temporaries, held, is_held
 
 # seconds in which running jobs save when the sweep is asked to stop
 _GRACE = 30.0

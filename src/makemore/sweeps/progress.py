@@ -12,9 +12,9 @@ import psutil
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from makemore.console import MESSAGES
 from makemore.overrides import short_names, shown
 from makemore.sweeps.records import Job, read_job
+from makemore.system.console import MESSAGES
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from makemore.errors import UserError
-from makemore.files import replacing
 from makemore.overrides import differing
+from makemore.system.files import replacing
 
 # While this file is in a sweep's directory no job begins; it has the error for which the sweep stops, if any.
 STOP = ".stop"

@@ -12,10 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from makemore.console import TableColumn, print_table
-from makemore.files import replacing, writing
 from makemore.overrides import Value, command, hydra_override, short_names, shown, spelt
 from makemore.sweeps.records import Job, Reference, Status, SweepRecord
+from makemore.system.console import TableColumn, print_table
+from makemore.system.files import replacing, writing
 
 _SPLITS = ("val", "train", "test")
 _STATUSES: tuple[Status, ...] = ("finished", "running", "stopped", "failed", "not run")

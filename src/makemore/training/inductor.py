@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block, PackedBatches
+from makemore.system import signals
 from makemore.training.pure_step import PureStep
 from makemore.training.steps import Losses, TakeSteps, no_losses
 

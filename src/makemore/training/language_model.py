@@ -10,7 +10,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from makemore import signals
 from makemore.checkpoints import RECORD_KEY, record_of
 from makemore.data.corpus import Corpus
 from makemore.data.vocabulary import Vocabulary
@@ -19,6 +18,7 @@ from makemore.errors import UserError, whole_number
 from makemore.inference.likelihood import exact_nll
 from makemore.inference.scoring import item_nlls
 from makemore.models.network import Network, build
+from makemore.system import signals
 from makemore.training.loggers import log_row, states
 from makemore.training.module_loading import load_module
 from makemore.training.own_trainer import check_text, prepare, start_at, text_of

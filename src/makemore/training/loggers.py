@@ -18,7 +18,7 @@ from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
 
 from makemore.errors import first_line
-from makemore.files import PICTURES_SUFFIX
+from makemore.system.files import PICTURES_SUFFIX
 from makemore.training.nll_curves import NllCurves, Points
 
 log = logging.getLogger(__name__)

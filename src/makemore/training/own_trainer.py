@@ -14,10 +14,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
-from makemore import files
 from makemore.data.datamodule import TextDataModule
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError
+from makemore.system import files
 from makemore.training.substitutes import check_callback
 from makemore.training.trainer_arguments import ARGUMENTS, refusal
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.variable import Variable
 
-from makemore import signals
 from makemore.data.batches import Block
 from makemore.models.network import Network
+from makemore.system import signals
 from makemore.training.draws import DRAWS, StepDraws, side_effects
 from makemore.training.optimizers import ClassUpdate, StepOptions, functional_update, parameters_of, snapshot
 

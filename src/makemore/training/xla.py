@@ -22,10 +22,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from makemore import signals
 from makemore.data import cache
 from makemore.data.batches import Block, FullBatches, PackedBatches
 from makemore.errors import UserError
+from makemore.system import signals
 from makemore.training.pure_step import PureStep
 from makemore.training.steps import Losses, TakeSteps, no_losses
 

@@ -146,7 +146,7 @@ def test_the_progress_bar_and_the_log_are_drawn_but_not_seen(
     assert list(tmp_path.glob("events.out.tfevents*"))
     assert list(tmp_path.glob("checkpoints/*.ckpt"))
     with unseen_terminal():
-        from makemore.console import MESSAGES
+        from makemore.system.console import MESSAGES
 
         assert MESSAGES.is_terminal
 

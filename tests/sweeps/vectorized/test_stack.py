@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import Windows, padded, positions_of
 from makemore.models.network import Network, build
 from makemore.sweeps.vectorized.layout import Layout, layout_of
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.system import signals
 from makemore.training import inductor
 from makemore.training.optimizers import StepOptions
 from makemore.training.steps import Objective, eager_steps

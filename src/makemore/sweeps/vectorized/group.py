@@ -11,7 +11,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from makemore import signals
 from makemore.data.batches import Block, FullBatches, Minibatches, PackedBatches
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError, first_line
@@ -23,6 +22,7 @@ from makemore.sweeps.progress import GroupProgress, show_group
 from makemore.sweeps.vectorized.layout import layout_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.stack import Stack
+from makemore.system import signals
 from makemore.training.loggers import log_row
 from makemore.training.module import rates_of
 from makemore.training.own_trainer import advance_steps

@@ -12,7 +12,6 @@ from itertools import pairwise
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
 
-from makemore import signals
 from makemore.errors import DivergedError, UserError
 from makemore.overrides import describe, resource_errors
 from makemore.runs.assemble import assemble
@@ -23,6 +22,7 @@ from makemore.sweeps.vectorized.group import train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
 from makemore.sweeps.vectorized.workers import can_fork, run_parts
+from makemore.system import signals
 
 
 @dataclass

@@ -12,11 +12,11 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from makemore import signals
 from makemore.data.batches import Block, Minibatches
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.stacked_optimizers import stack, stacked_update
+from makemore.system import signals
 from makemore.training.compiling import COMPILERS
 from makemore.training.draws import renewed_buffers
 from makemore.training.optimizers import StepOptions, parameters_of

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from makemore import signals
 from makemore.errors import UserError, first_line
 from makemore.sweeps import progress
+from makemore.system import signals
 
 # seconds that a process has to end, once it has sent its outcomes or was asked to stop
 _GRACE = 60.0

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.errors import UserError
-from makemore.files import clear_temporaries, read_sealed, replacing, write_sealed, writing
+from makemore.system.files import clear_temporaries, read_sealed, replacing, write_sealed, writing
 
 CONTENT = {"weights": torch.arange(300.0), "plain": [1, None, "x", {"y": 2.5}]}
 

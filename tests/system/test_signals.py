@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from makemore import signals
-from makemore.signals import Stopped
+from makemore.system import signals
+from makemore.system.signals import Stopped
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_another_thread_leaves_the_handlers_alone() -> None:
 
 TWICE = """
 import os, signal, time
-from makemore import signals
+from makemore.system import signals
 with signals.answering():
     signals.hold()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -110,7 +110,7 @@ with signals.answering():
 
 ECHO = """
 import os, signal
-from makemore import signals
+from makemore.system import signals
 try:
     with signals.answering():
         signals.hold()
@@ -129,7 +129,7 @@ def test_the_same_signal_again_at_once_is_one_request() -> None:
 
 BEFORE = """
 import os, signal, sys
-from makemore import signals
+from makemore.system import signals
 with signals.handling():
     print("so far", end="")
     try:

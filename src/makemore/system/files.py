@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from makemore.errors import UserError
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 # the wheel has copies of conf/ and data/names.txt in the package
 IS_INSTALLED = (_PACKAGE / "conf").is_dir()
 # has conf/ and data/names.txt: the package where it is installed, else the checkout

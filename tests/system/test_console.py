@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from makemore.console import ConsoleHandler, TableColumn, print_table, visible
 from makemore.inference.evaluation import print_nlls
 from makemore.inference.likelihood import NLL
 from makemore.inference.scoring import WordScore, print_scores
+from makemore.system.console import ConsoleHandler, TableColumn, print_table, visible
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The machine underneath: files, signals, the terminal."""

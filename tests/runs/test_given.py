@@ -34,6 +34,16 @@ def test_a_run_is_known_by_its_model_and_its_command_with_numbers_for_auto(tmp_p
     }
 
 
+@pytest.mark.parametrize(("given", "value", "known_by"), [("null", None, {}), ("32", 32, {"data.batch_size": 32})])
+def test_a_key_that_is_null_in_some_runs_is_a_number_in_the_others(
+    given: str, value: int | None, known_by: dict[str, Any], tmp_path: Path
+) -> None:
+    write(tmp_path, "MULTIRUN", f"data.batch_size={given}")
+    found = read_given(tmp_path)
+    assert found is not None
+    assert found.hyperparameters(OmegaConf.create({"data": {"batch_size": value}})) == known_by
+
+
 def test_a_job_is_known_by_what_its_sweep_varies(tmp_path: Path) -> None:
     write(tmp_path, "MULTIRUN", "model=gru", "optimizer.lr=0.01", "model.l2=0.1", fixed=("model", "model.l2"))
     assert read_given(tmp_path) == Given(True, {"optimizer.lr": 0.01})

@@ -33,7 +33,9 @@ class Given:
         for key, choice in self.values.items():
             if key.partition(".")[0] not in _BESIDE:
                 value = OmegaConf.select(cfg, key)
-                found[key] = str(choice) if value is None or OmegaConf.is_dict(value) else value
+                # the name of a choice stands for its config, which may be empty
+                is_choice = choice is not None and (value is None or OmegaConf.is_dict(value))
+                found[key] = str(choice) if is_choice else value
         return hyperparameters(found)
 
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from makemore.cli import train_command
 from makemore.data.tables import table_note
-from makemore.overrides import describe, override
+from makemore.overrides import _available, describe, override
 from makemore.report import run_page, sweep_page
 from makemore.runs import opening_loggers
 from makemore.runs.outcome import KeptWeights
@@ -101,7 +101,7 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
     with logged() as messages:
         log_stopped(SimpleNamespace(), run_dir)  # type: ignore[arg-type]
     printed = [
-        train_command._commands(result),
+        train_command._commands(result, is_mixed=True),
         commands_in(table_of([sweep]).notes()),
         [command for _, command in sweep_page._commands([sweep, sweep])],
         [command for _, command in run_page._commands(data)],
@@ -115,7 +115,7 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
     logs = Path("/logs") if absolute else run_dir
     assert [Path(of_run[0][2]), Path(of_run[1][-1])] == [logs, run_dir]
     assert not any(path.startswith(("-", "~")) for path in (of_run[0][2], of_run[1][-1], *of_sweeps[-1][-2:]))
-    assert named(of_run, "ckpt_path") == [run_dir] * 2
+    assert named(of_run, "ckpt_path") == [run_dir, run_dir, run_dir / "mixture"]
     assert named(of_table, "ckpt_path") == [run_dir] * 2
     assert named(of_sweeps, "hydra.sweep.dir") == [run_dir] * 2
     assert list(map(Path, of_sweeps[-1][-2:])) == [run_dir] * 2
@@ -158,6 +158,15 @@ def test_what_an_error_advises_to_type_can_be_pasted(name: str, tmp_path: Path) 
     if not name.startswith("["):
         (call,) = pasted([f"makemore train {advice.partition('quotes of the shell: ')[2]}"], tmp_path)
         assert value(call[-1]) == name
+
+
+@given(name=NAMES.filter(lambda name: not name.startswith("~")))
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_advice_for_a_file_given_as_a_choice_can_be_pasted(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.touch()
+    (call,) = pasted([f"makemore train {_available('data', str(path)).partition('is data=text ')[2]}"], tmp_path)
+    assert Path(value(call[-1])) == path
 
 
 def test_the_command_that_takes_a_column_runs(tmp_path: Path) -> None:

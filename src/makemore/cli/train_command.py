@@ -41,19 +41,24 @@ def main(cfg: DictConfig) -> float:
     if mixture is not None:
         print_nlls("NLL of these weights mixed with Kneser-Ney", mixture.nlls)
     print("\n".join(["samples:", *(f"  {name}" for name in result.names)]))
-    print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
-    print("\n".join(f"  {line}" for line in _commands(result)))
     if mixture is not None:
-        written = mixture.write(result.run_dir / MIXTURE)
+        mixture.write(result.run_dir / MIXTURE)
         add_metrics(result.run_dir, mixture.as_dict())
-        print(f"  {command('sample', hydra_override('ckpt_path', written.parents[1]))} # the mixture")
+    print(f"trained in {result.seconds:.1f} s; everything is in {result.run_dir}")
+    print("\n".join(f"  {line}" for line in _commands(result, mixture is not None)))
     return result.objective
 
 
-def _commands(result: "TrainingResult") -> list[str]:
+def _commands(result: "TrainingResult", is_mixed: bool) -> list[str]:
     """Return the commands for a run that has ended."""
+    from makemore.cli.finding import MIXTURE
+
     run_dir, other = result.run_dir, result.other
     logs = next((path for path in run_dir.parents if path.name == "logs"), run_dir)
     ckpt_path = hydra_override("ckpt_path", run_dir)
-    of_other = [] if other is None else [f"{command('sample', ckpt_path, f'which={other.which}')} # {other}"]
-    return [watch_command(logs), command("report", path_argument(run_dir)), command("sample", ckpt_path), *of_other]
+    commands = [watch_command(logs), command("report", path_argument(run_dir)), command("sample", ckpt_path)]
+    if other is not None:
+        commands.append(f"{command('sample', ckpt_path, f'which={other.which}')} # {other}")
+    if is_mixed:
+        commands.append(f"{command('sample', hydra_override('ckpt_path', run_dir / MIXTURE))} # the mixture")
+    return commands

@@ -244,7 +244,7 @@ def test_contexts_as_long_as_the_longest_line_are_not_warned_of(command: Command
     assert "longest line" not in outcome.err
 
 
-@pytest.mark.parametrize("model", ["gru", "transformer"])
+@pytest.mark.parametrize("model", ["gru", pytest.param("transformer", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     ("lines", "options"),
     [

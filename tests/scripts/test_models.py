@@ -63,8 +63,9 @@ def test_a_text_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "logs/texts/places.txt" in said
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_command_of_the_page_composes(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "text"), [*((model, "shipped") for model in MODELS), *(("lstm", text) for text in ALL_TEXTS)]
+)
+def test_every_command_of_the_page_composes(model: str, text: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for text in ALL_TEXTS.values():
-            compose("train", [*MODELS[model], *text])
+        compose("train", [*MODELS[model], *ALL_TEXTS[text]])

@@ -26,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # of each property that does not say how many
-    settings.register_profile("makemore", max_examples=100 if config.getoption("--slow") else 40)
+    # of each property that does not say how many; no test depends on the speed of a machine
+    settings.register_profile("makemore", max_examples=100 if config.getoption("--slow") else 40, deadline=None)
     settings.load_profile("makemore")
 
 

@@ -88,7 +88,7 @@ def commands_in(lines: list[str]) -> list[str]:
 @example(names=["~root"], absolute=False)
 @example(names=["${oc.env:HOME}", "\\${x}", "it's\\"], absolute=True)
 @example(names=["a\nb\t'"], absolute=True)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, tmp_path: Path) -> None:
     run_dir = Path("/logs" if absolute else "", *names)
     job = Job(run_dir, ["seed=1"], {"seed": 1}, "finished", nlls={"val": 2.0})
@@ -133,7 +133,7 @@ def test_every_printed_command_can_be_pasted(names: list[str], absolute: bool, t
 
 
 @given(name=NAMES.filter(lambda name: not set("\n\t\u2028") & set(name)))
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_end_of_a_sweep_can_be_pasted(name: str, tmp_path: Path) -> None:
     sweep_dir = tmp_path / name
     done, waiting = ["seed=0"], ["seed=1"]
@@ -150,7 +150,7 @@ def test_the_end_of_a_sweep_can_be_pasted(name: str, tmp_path: Path) -> None:
 
 
 @given(name=NAMES.filter(lambda name: "=" not in name))
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_an_error_advises_to_type_can_be_pasted(name: str, tmp_path: Path) -> None:
     error = pytest.importorskip("hydra.errors").OverrideParseException(f"data.path={name}", "no")
     error.override = f"data.path={name}"
@@ -161,7 +161,7 @@ def test_what_an_error_advises_to_type_can_be_pasted(name: str, tmp_path: Path) 
 
 
 @given(name=NAMES.filter(lambda name: not name.startswith("~")))
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_advice_for_a_file_given_as_a_choice_can_be_pasted(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.touch()

@@ -30,7 +30,7 @@ LINES = ["abab", "ba", "b", "abab"]
 
 @pytest.mark.parametrize("draw", DRAWS)
 @given(first=st.integers(0, 3000), steps=st.integers(1, 2500), total=st.integers(1, 300))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_rows_of_a_block_are_those_of_its_steps(draw: str, first: int, steps: int, total: int) -> None:
     block = DRAWS[draw](5, first, steps, 3, total)
     assert block.shape == (steps, 3)
@@ -45,7 +45,6 @@ def test_the_rows_of_a_block_are_those_of_its_steps(draw: str, first: int, steps
     batch_size=st.integers(1, 40),
     total=st.integers(1, 300),
 )
-@settings(deadline=None)
 def test_rows_are_examples(draw: str, seed: int, step: int, batch_size: int, total: int) -> None:
     rows = DRAWS[draw](seed, step, 1, batch_size, total)[0]
     assert rows.shape == (batch_size,)
@@ -55,7 +54,7 @@ def test_rows_are_examples(draw: str, seed: int, step: int, batch_size: int, tot
 
 @pytest.mark.parametrize("draw", DRAWS)
 @given(order=st.permutations([0, 1, 2, 1022, 1023, 1024, 1025, 5000, 123_456]))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_rows_are_the_same_in_any_order_of_asking(draw: str, order: list[int]) -> None:
     in_order = {step: DRAWS[draw](7, step, 1, 5, 1000)[0].tolist() for step in sorted(order)}
     for step in order:
@@ -102,7 +101,6 @@ def test_replacement_repeats_within_a_batch_as_often_as_chance_has_it() -> None:
 
 
 @given(batch_size=st.integers(1, 25), total=st.integers(1, 20), seed=st.integers(0, 2**63 - 1))
-@settings(deadline=None)
 def test_permutation_visits_each_example_once_an_epoch(batch_size: int, total: int, seed: int) -> None:
     epochs = 3
     steps = math.ceil(epochs * total / batch_size)

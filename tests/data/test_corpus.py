@@ -157,7 +157,7 @@ def test_the_names_of_2018_split_by_example_overlap() -> None:
     seed=st.integers(0, 2**63 - 1),
     boundary=st.sampled_from(["shared", "separate"]),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_example_is_in_one_split_and_no_context_crosses_lines(
     lines: list[str], by: str, seed: int, boundary: str
 ) -> None:
@@ -379,7 +379,7 @@ def test_an_unknown_character_is_named_with_its_line_and_file(tmp_path: Path, ra
         read_corpus(CorpusOptions(str(path), splits=(1, 0, 0)), Vocabulary("ab"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lines=st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=20),
     items=st.lists(st.text("ab", max_size=4), max_size=8),

@@ -12,7 +12,7 @@ import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.data.batches import DRAWS, Block, FullBatches, Minibatches, PackedBatches
@@ -74,7 +74,6 @@ def steps_of(datamodule: TextDataModule, max_steps: int, first_step: int = 0) ->
     max_steps=st.integers(1, 120),
     first_step=st.integers(0, 60),
 )
-@settings(deadline=None)
 def test_blocks_are_cut_at_validations_checkpoints_and_the_end_and_nowhere_else(
     text: str, steps_per_execution: int, val_every: int, checkpoint_every: int, max_steps: int, first_step: int
 ) -> None:

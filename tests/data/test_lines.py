@@ -48,7 +48,7 @@ def test_a_long_line_is_cut_into_pieces_that_have_each_target_once(tmp_path: Pat
 
 @pytest.mark.parametrize("boundary", ["shared", "separate"])
 @pytest.mark.parametrize("by", ["line", "example"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     words=st.lists(st.text("abcd", min_size=1, max_size=12), min_size=8, max_size=30, unique=True),
     block_size=st.integers(1, 14),
@@ -73,7 +73,7 @@ def test_the_pieces_of_a_split_have_its_targets_and_what_is_before_them(
         assert is_target.any(1).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_packed_and_padded_minibatches_hold_the_same(
     rows: list[list[int]], tmp_path_factory: pytest.TempPathFactory

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.data import random_split
 
@@ -52,7 +52,6 @@ def test_sizes_by_hand(total: int, ratios: tuple[float, ...], sizes: tuple[int, 
 
 
 @given(total=st.integers(0, 10**7), ratios=st.sampled_from(RATIOS))
-@settings(deadline=None)
 def test_sizes_use_up_the_total_and_are_near_their_shares(total: int, ratios: tuple[float, ...]) -> None:
     sizes = split_sizes(total, ratios)
     assert sum(sizes) == total
@@ -66,7 +65,6 @@ def test_sizes_use_up_the_total_and_are_near_their_shares(total: int, ratios: tu
     ratios=st.sampled_from([ratios for ratios in RATIOS if min(ratios) > 0]),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None)
 def test_by_example_is_torchs_random_split_of_test_val_train(
     total: int, ratios: tuple[float, float, float], seed: int
 ) -> None:
@@ -82,7 +80,6 @@ def test_by_example_is_torchs_random_split_of_test_val_train(
     tenths=st.sampled_from([(8, 1, 1), (7, 2, 1), (6, 3, 1), (3, 3, 4), (9, 1, 0), (7, 0, 3), (10, 0, 0)]),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None)
 def test_by_shuffle_is_the_lectures_cut_of_shuffled_lines(total: int, tenths: tuple[int, ...], seed: int) -> None:
     lines = names(total)
     shuffled = lines.copy()
@@ -111,7 +108,6 @@ def test_by_example_gives_the_lessons_sizes() -> None:
     ratios=st.sampled_from(RATIOS),
     seed=st.integers(0, 2**63 - 1),
 )
-@settings(deadline=None)
 def test_identical_lines_are_together_and_splits_near_their_shares(
     lines: list[str], ratios: tuple[float, ...], seed: int
 ) -> None:
@@ -135,7 +131,6 @@ def split_or_skip(keys: npt.NDArray[np.uint64], ratios: tuple[float, ...]) -> np
 
 
 @given(order=st.permutations(range(60)), seed=st.integers(0, 100))
-@settings(deadline=None)
 def test_the_order_of_the_lines_does_not_matter(order: list[int], seed: int) -> None:
     lines = np.array(names(40) + names(20))
     membership = split_by_line(keys_of_lines(lines.tolist(), seed), (0.6, 0.2, 0.2))

@@ -94,7 +94,7 @@ def test_a_line_of_ten_megabytes_is_dropped_and_counted(tmp_path: Path) -> None:
     max_length=st.integers(1, 8),
     chunk_bytes=st.integers(0, 40),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_what_max_length_leaves_is_what_is_short_enough(raw: str, max_length: int, chunk_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("makemore.data.text._CHUNK_BYTES", chunk_bytes)
@@ -305,7 +305,7 @@ def slow_clean(raw: str) -> tuple[list[str], Cleaning]:
 @given(raw=st.text(alphabet="ab. \u00a0\u3000\u2028\r\n\n\n\ufeffé", max_size=30), chunk_bytes=st.integers(0, 40))
 @example(raw="\ufeff\na", chunk_bytes=0)
 @example(raw="a\r", chunk_bytes=0)
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_any_text_is_cleaned_as_line_by_line_in_chunks_of_any_size(raw: str, chunk_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("makemore.data.text._CHUNK_BYTES", chunk_bytes)
@@ -336,7 +336,6 @@ def test_what_is_wrong_in_a_later_chunk_is_named_by_its_line_in_the_file(monkeyp
 
 
 @given(raw=st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\n\t"), min_size=1))
-@settings(deadline=None)
 def test_clean_text_stays_as_it_is(raw: str) -> None:
     try:
         chunks, _ = clean(raw.encode(), "it", "NFC")

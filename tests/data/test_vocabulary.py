@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from makemore.data.vocabulary import Vocabulary
@@ -65,7 +65,6 @@ def test_the_label_of_a_shared_boundary_gives_way_to_a_dot() -> None:
     boundary=st.sampled_from(BOUNDARIES),
     alphabet=st.sets(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=300),
 )
-@settings(deadline=None)
 def test_encoding_and_back(data: st.DataObject, boundary: tuple[str, str], alphabet: set[str]) -> None:
     vocabulary = Vocabulary("".join(sorted(alphabet)), *boundary)
     words = data.draw(st.lists(st.text(sorted(alphabet), min_size=1, max_size=8), min_size=1, max_size=8))
@@ -82,7 +81,6 @@ def test_encoding_and_back(data: st.DataObject, boundary: tuple[str, str], alpha
 
 
 @given(boundary=st.sampled_from(BOUNDARIES), size=st.integers(1, 400))
-@settings(deadline=None)
 def test_characters_and_boundaries_fill_the_tokens_without_gap(boundary: tuple[str, str], size: int) -> None:
     alphabet = "".join(chr(0x4E00 + number) for number in range(size))
     vocabulary = Vocabulary(alphabet, *boundary)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from makemore.data.vocabulary import Vocabulary
@@ -89,7 +89,6 @@ def test_separate_boundaries_pad_with_start_and_end_with_end() -> None:
 
 
 @given(lines=LINES, block_size=st.integers(0, 8), boundary=st.sampled_from(BOUNDARIES))
-@settings(deadline=None)
 def test_examples_are_those_of_the_lessons_loop(lines: list[str], block_size: int, boundary: tuple[str, str]) -> None:
     vocabulary = Vocabulary("abc", *boundary)
     windows = windows_of(lines, block_size, vocabulary)
@@ -98,7 +97,6 @@ def test_examples_are_those_of_the_lessons_loop(lines: list[str], block_size: in
 
 
 @given(lines=LINES, block_size=st.integers(0, 5), data=st.data())
-@settings(deadline=None)
 def test_chosen_examples_keep_their_whole_context(lines: list[str], block_size: int, data: st.DataObject) -> None:
     vocabulary = Vocabulary("abc")
     examples = lesson_examples(lines, block_size, vocabulary)
@@ -120,7 +118,6 @@ def test_chosen_examples_keep_their_whole_context(lines: list[str], block_size: 
 @example(lines=["a" + "b" * 30, "c" + "b" * 30], block_size=31, boundary=("shared", "first"), chunk=5)
 @example(lines=["a" + "b" * 35, "c" + "b" * 35], block_size=36, boundary=("shared", "last"), chunk=99)
 @example(lines=["c" * 40 + "b" * 35, "a" * 40 + "b" * 35], block_size=70, boundary=("shared", "first"), chunk=40)
-@settings(deadline=None)
 def test_counted_windows_are_a_counter_of_the_examples_whatever_is_counted_at_once(
     lines: list[str], block_size: int, boundary: tuple[str, str], chunk: int
 ) -> None:
@@ -155,7 +152,6 @@ def test_long_contexts_of_many_tokens_are_counted_exactly(block_size: int, bound
 @given(
     lines=LINES | LONG_LINES, block_size=st.integers(0, 5) | st.integers(30, 70), boundary=st.sampled_from(BOUNDARIES)
 )
-@settings(deadline=None)
 def test_counted_contexts_are_distinct_and_in_order_and_pairs_in_the_order_of_their_contexts(
     lines: list[str], block_size: int, boundary: tuple[str, str]
 ) -> None:

@@ -128,7 +128,7 @@ def test_an_ngram_is_as_a_loop_over_examples_finds_it(
 
 @given(lines=LINES, block_size=st.sampled_from([1, 3]), boundaries=st.sampled_from(BOUNDARIES), seed=st.integers(0, 5))
 @example(["a"], 1, ("shared", "first"), 0)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_network_is_as_a_loop_over_examples_finds_it(
     lines: list[str], block_size: int, boundaries: tuple[str, str], seed: int
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_network_is_as_a_loop_over_examples_finds_it(
 
 
 @given(lines=LINES, by=st.sampled_from(["line", "example"]), split_seed=st.integers(0, 20))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_nlls_by_place_and_by_token_sum_to_that_of_the_split(lines: list[str], by: str, split_seed: int) -> None:
     lines = [*lines, "abc", "ca", "ab", "bca", "cb", "ac"]
     with tempfile.TemporaryDirectory() as directory:

@@ -112,7 +112,7 @@ def test_an_impossible_character_makes_the_nll_infinite_and_an_absent_one_does_n
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("architecture", ["bigram", "mlp", "ngram", "kneser_ney"])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     examples=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40),
     rows=st.integers(1, 12),

@@ -37,7 +37,7 @@ def one_after_another(
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     block_size=st.integers(1, 12),

@@ -49,7 +49,7 @@ PROBABILITIES = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(examples=PROBABILITIES)
 def test_weights_have_the_greatest_likelihood(examples: list[tuple[float, float, int]]) -> None:
     log_probs = torch.tensor([example[:2] for example in examples], dtype=torch.float64).T.log()
@@ -63,7 +63,7 @@ def test_weights_have_the_greatest_likelihood(examples: list[tuple[float, float,
     assert float(likelihood(found, log_probs, counts)) >= best - 1e-4 * float(counts.sum())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), parts=st.integers(1, 4))
 def test_no_iteration_lowers_the_likelihood(seed: int, parts: int) -> None:
     generator = torch.Generator().manual_seed(seed)

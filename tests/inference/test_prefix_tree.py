@@ -38,7 +38,7 @@ def plain_nll(network: Network, corpus: Corpus, split: str) -> float:
 
 @pytest.mark.parametrize("boundary", ["shared", "separate"])
 @pytest.mark.parametrize("by", ["line", "example"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=WORDS, block_size=st.integers(1, 14), rows=st.sampled_from([1, 7, 1000]))
 def test_nll_is_that_of_one_pass_for_each_token(
     words: list[str], block_size: int, rows: int, by: str, boundary: str, tmp_path_factory: pytest.TempPathFactory
@@ -91,7 +91,6 @@ def plain_trees(lines: list[tuple[int, ...]], rows: int) -> list[Tree]:
     ("others", "dtype"), [((0, 3), "u1"), ((252, 255), "u1"), ((254, 515), "i2"), ((0, 66000), "i4")]
 )
 @given(data=st.data(), length=st.integers(1, 6), rows=st.sampled_from([1, 3, 1000]), start_is_last=st.booleans())
-@settings(deadline=None)
 def test_trees_are_those_of_the_sorted_lines(
     others: tuple[int, int], dtype: str, data: st.DataObject, length: int, rows: int, start_is_last: bool
 ) -> None:

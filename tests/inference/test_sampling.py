@@ -254,7 +254,7 @@ VOCABULARIES = [
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda v: f"{v.boundary}-{v.boundary_at}")
 @pytest.mark.parametrize("architecture", ["bigram", "mlp", "ngram", "kneser_ney"])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**63 - 1),
     prompt=st.text("abc", max_size=5),

@@ -96,7 +96,7 @@ def test_the_scores_of_all_lines_sum_to_the_exact_nll(
     assert -sum(word.log_likelihood for word in scores) == pytest.approx(exact.total, rel=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(words=st.lists(st.text("ab.", max_size=6), min_size=1, max_size=4))
 def test_a_word_is_scored_by_the_lessons_loop(words: list[str]) -> None:
     vocabulary = Vocabulary(".ab")

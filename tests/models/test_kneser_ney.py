@@ -85,7 +85,7 @@ texts = st.lists(st.lists(st.integers(1, 3), max_size=6), min_size=1, max_size=3
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 6])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(words=texts, contexts=st.lists(st.tuples(*[st.integers(0, 4)] * 5), min_size=1, max_size=20))
 def test_every_distribution_is_that_of_the_textbook(
     device: str, order: int, words: list[list[int]], contexts: list[Ngram]

@@ -68,7 +68,7 @@ words = st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, max_size=8)
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(words=words, fake_count=st.sampled_from([0, 0.5, 1, 3]))
 def test_every_distribution_is_that_of_plain_counting(
     device: str, order: int, words: list[str], fake_count: float

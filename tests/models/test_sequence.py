@@ -47,7 +47,7 @@ def random_tokens(*shape: int, seed: int = 0) -> Tensor:
 
 
 @ALL
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(length=st.integers(1, 9), rows=st.integers(1, 4), seed=st.integers(0, 100))
 def test_steps_give_what_the_whole_line_gives(name: str, length: int, rows: int, seed: int) -> None:
     network, tokens = small(name, seed), random_tokens(rows, length, seed=seed)
@@ -76,7 +76,7 @@ def test_no_logit_depends_on_a_later_token(name: str) -> None:
 
 
 @ALL
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), dropout=st.booleans())
 def test_packed_lines_give_what_padded_ones_give(name: str, lengths: list[int], dropout: bool) -> None:
     lengths = sorted(lengths, reverse=True)
@@ -113,7 +113,7 @@ def test_weights_are_a_function_of_the_seed(name: str) -> None:
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(p=st.sampled_from([0.1, 0.35, 0.5, 0.9]), key=st.integers(0, 2**31 - 1), layer=st.integers(0, 20))
 def test_dropout_keeps_its_share_everywhere(p: float, key: int, layer: int) -> None:
     rows, positions = torch.arange(64, dtype=torch.int32).unsqueeze(1), torch.arange(16, dtype=torch.int32)

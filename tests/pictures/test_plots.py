@@ -162,7 +162,6 @@ def test_confusion_is_drawn_with_what_is_right_in_the_rows(tmp_path: Path) -> No
     columns=st.sampled_from([1, 3, 10]),
     seed=st.integers(0, 10_000),
 )
-@settings(deadline=None)
 def test_the_plane_is_that_of_the_eigen_decomposition(rows: int, columns: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(rows, columns)) * np.arange(1, columns + 1)
     points, shares = plane_of(vectors)
@@ -325,7 +324,7 @@ def test_calibration_is_drawn_where_something_was_predicted(tmp_path: Path) -> N
     made_up=st.lists(st.integers(0, 500), min_size=1, max_size=50),
     real=st.lists(st.integers(1, 500), min_size=1, max_size=50),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_every_item_is_in_a_bar_of_lengths(made_up: list[int], real: list[int]) -> None:
     (axes,) = lengths(made_up, real).axes
     of_text, of_made_up = ([bar.get_height() for bar in bars] for bars in axes.containers)  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ FORMS = st.sampled_from([{"fused": True}, {"foreach": True}, {"foreach": False},
     nesterov=st.booleans(),
     maximize=st.booleans(),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_sgd_is_torchs(
     rates: list[float], form: dict[str, bool], momentum: float, weight_decay: float, nesterov: bool, maximize: bool
 ) -> None:
@@ -99,7 +99,7 @@ def test_sgd_is_torchs(
     amsgrad=st.booleans(),
     maximize=st.booleans(),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_adam_and_adamw_are_torchs(
     rates: list[float],
     form: dict[str, bool],

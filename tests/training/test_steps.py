@@ -89,7 +89,7 @@ def assert_same(first: tuple[list[Tensor], ...], second: tuple[list[Tensor], ...
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", ["bigram", "mlp"])
 @given(cuts=st.lists(st.integers(0, STEPS), max_size=8).map(sorted))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_any_blocks_give_the_same_bits(architecture: str, optimizer: str, cuts: list[int]) -> None:
     assert_same(trained(architecture, optimizer, []), trained(architecture, optimizer, cuts))
 

@@ -107,7 +107,7 @@ def trained(
     "full", [pytest.param(False, id="minibatch"), pytest.param(True, id="full", marks=pytest.mark.full)]
 )
 @given(data=st.data())
-@settings(deadline=None, max_examples=3)
+@settings(max_examples=3)
 def test_any_member_of_any_group_has_the_losses_that_it_has_alone(
     device: str, optimizer: str, full: bool, data: st.DataObject
 ) -> None:

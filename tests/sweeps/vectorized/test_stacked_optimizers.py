@@ -54,7 +54,7 @@ def parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     ),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_each_member_changes_as_its_own_optimiser_would_change_it(
     layout: Layout, options: dict[str, Any], seed: int
 ) -> None:

@@ -61,8 +61,8 @@ def test_the_reference_row_is_a_dashed_line_where_there_is_a_validation_split() 
 def test_without_losses_there_is_no_chart() -> None:
     assert run_charts.training_chart("a", {}) is None
     assert run_charts.training_chart("a", {"lr": ([0], [0.1])}) is None
-    assert run_charts.comparison_chart([]) is None
-    assert run_charts.comparison_chart([("a", {})]) is None
+    assert run_charts.comparison_chart([], 0) is None
+    assert run_charts.comparison_chart([("a", {})], 1) is None
 
 
 def test_a_long_run_says_how_much_is_left_out() -> None:
@@ -77,25 +77,34 @@ def test_a_long_run_says_how_much_is_left_out() -> None:
 def test_runs_are_compared_by_validation_where_there_is_a_curve_of_it() -> None:
     train = ([0.0, 1.0], [3.0, 2.0])
     chart = run_charts.comparison_chart(
-        [("a", {"train/nll": train, "val/nll": ([1, 2], [3, 2])}), ("b", {"train/nll": train})]
+        [("a", {"train/nll": train, "val/nll": ([1, 2], [3, 2])}), ("b", {"train/nll": train})], 2
     )
     assert [trace.name for trace in figure_of(chart).data] == ["a"]
     assert chart is not None
     assert chart.caption.startswith("Validation NLL of 1 runs")
     assert chart.caption.endswith(" 1 more have none.")
     chart = run_charts.comparison_chart(
-        [("a", {"train/nll": train, "val/nll": ([2], [2])}), ("b", {"train/nll": train})]
+        [("a", {"train/nll": train, "val/nll": ([2], [2])}), ("b", {"train/nll": train})], 2
     )
     assert [trace.name for trace in figure_of(chart).data] == ["b", "a"]
     assert chart is not None
     assert chart.caption.startswith("Minibatch NLL, smoothed, of 2 runs")
 
 
+def test_the_caption_says_that_only_the_best_are_drawn() -> None:
+    curve = {"val/nll": ([1.0, 2.0], [3.0, 2.0])}
+    chart = run_charts.comparison_chart([("a", curve), ("b", curve)], 10_000)
+    assert chart is not None
+    assert chart.caption.startswith("Validation NLL of the best 2 of 10,000 runs")
+
+
 @pytest.mark.parametrize("count", [2, 200])
 def test_many_curves_are_one_trace_each_the_best_on_top(count: int) -> None:
     steps = list(range(2000))
     curves = [{"train/nll": (steps, [number + 1 / (1 + step) for step in steps])} for number in range(count)]
-    figure = figure_of(run_charts.comparison_chart([(f"<b>{n}</b>", each) for n, each in enumerate(curves)]))
+    figure = figure_of(
+        run_charts.comparison_chart([(f"<b>{n}</b>", each) for n, each in enumerate(curves)], len(curves))
+    )
     assert len(figure.data) == count
     assert figure.data[-1].meta[0] == "&lt;b&gt;0&lt;/b&gt;"
     assert sum(len(trace.x) for trace in figure.data) == (4000 if count == 2 else pytest.approx(60_000, rel=0.05))
@@ -104,10 +113,10 @@ def test_many_curves_are_one_trace_each_the_best_on_top(count: int) -> None:
 
 def test_a_run_that_diverged_does_not_squash_the_others() -> None:
     good, bad = {"train/nll": ([0.0, 1.0], [3.0, 2.0])}, {"train/nll": ([0.0, 1.0], [3.0, 1e9])}
-    low, high = figure_of(run_charts.comparison_chart([("a", good), ("b", bad)])).layout.yaxis.range
+    low, high = figure_of(run_charts.comparison_chart([("a", good), ("b", bad)], 2)).layout.yaxis.range
     assert low < 2
     assert high == 3.5
-    assert figure_of(run_charts.comparison_chart([("a", good)])).layout.yaxis.range is None
+    assert figure_of(run_charts.comparison_chart([("a", good)], 1)).layout.yaxis.range is None
 
 
 def test_texts_are_shown_as_they_are() -> None:

@@ -24,6 +24,8 @@ NLL_TITLE = "NLL (nats a character)"
 # the most points that a browser draws quickly: of a curve, and of all curves of a chart
 MAX_POINTS = 4000
 _MAX_POINTS_OF_ALL = 60_000
+# in a chart with a line for each; a browser draws thousands slowly, and nobody can tell them apart
+MAX_RUNS = 300
 # the most curves that a legend has room for
 _MAX_IN_LEGEND = 12
 _HOVER = "%{meta[0]}<br>step %{x}: %{y:.5f}<extra></extra>"
@@ -73,8 +75,8 @@ def training_chart(name: str, curves: Curves, reference: ReferenceRow | None = N
     return Chart(f"Training of {name}.{above}{omission_note(list(drawn.values()))}", figure, height=420)
 
 
-def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
-    """Return the chart of the NLL curves of runs, given by name, the best first; None where none has a curve.
+def comparison_chart(runs: Sequence[tuple[str, Curves]], every: int) -> Chart | None:
+    """Return the chart of the NLL curves of the best of `every` run, by name, the best first; None for no curve.
 
     Curves are of validation where a run has validated more than once, else of minibatches, smoothed. What lies far
     above the last values is outside the range at first.
@@ -104,7 +106,8 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]]) -> Chart | None:
     styled(figure, xaxis_title="step", yaxis_title=NLL_TITLE, legend_traceorder="reversed")
     figure.update_layout(showlegend=len(curves) <= _MAX_IN_LEGEND)
     missing = f" {len(runs) - len(curves):,} more have none." if len(curves) < len(runs) else ""
-    which = f"{split} of {len(curves):,} runs, the best in blue; double-click to show all of it."
+    of_all = f"the best {len(curves):,} of {every:,}" if every > len(runs) else f"{len(curves):,}"
+    which = f"{split} of {of_all} runs, the best in blue; double-click to show all of it."
     return Chart(f"{which}{missing}{omission_note([curve for _, curve in curves], most)}", figure)
 
 

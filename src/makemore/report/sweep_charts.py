@@ -12,7 +12,7 @@ from makemore.pictures.axes import Scale, highest_shown, scale_of
 from makemore.pictures.style import ACCENT, GREY
 from makemore.report.job_comparison import compared_split, medians, other_keys_differ
 from makemore.report.page import Chart
-from makemore.report.run_charts import NLL_TITLE, escape_html, label, styled
+from makemore.report.run_charts import MAX_RUNS, NLL_TITLE, escape_html, label, styled
 from makemore.sweeps.records import Job, Reference
 from makemore.sweeps.table import known_figure
 
@@ -91,8 +91,10 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     """Return the chart of a line for each job through its value of each key to its NLL.
 
     The best is thick; the higher the NLL, the greyer. NLLs too high to be shown to scale are at the upper edge. The
-    jobs are finished, the best first, each with a finite NLL; without a value of a key, a line is broken.
+    jobs are finished, the best first, each with a finite NLL, of which MAX_RUNS are drawn; without a value of a key, a
+    line is broken.
     """
+    every, jobs = len(jobs), jobs[:MAX_RUNS]
     top, best = highest_shown([job.nll for job in jobs]), jobs[0].nll
     spread = (top - best) or 1
     scales = [scale_of(key, [job.differs[key] for job in jobs if key in job.differs]) for key in keys]
@@ -119,7 +121,8 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
     ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     figure.update_xaxes(ticks, range=[-0.4, len(keys) + 0.2], showgrid=False)
     figure.update_yaxes(visible=False, range=[-0.06, 1.06])
-    return Chart(f"A line for each of {len(jobs):,} jobs, through its values to its NLL; the best is thick.", figure)
+    of_all = f"the best {len(jobs):,} of {every:,}" if every > MAX_RUNS else f"{len(jobs):,}"
+    return Chart(f"A line for each of {of_all} jobs, through its values to its NLL; the best is thick.", figure)
 
 
 def _add_labels(figure: go.Figure, axis: int, labels: Sequence[tuple[float, str]]) -> None:

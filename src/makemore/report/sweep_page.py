@@ -12,8 +12,8 @@ from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
 from makemore.report.job_comparison import JobComparison, Setting, by_setting, described
 from makemore.report.key_effects import key_effects
-from makemore.report.page import CommandList, DataTable, Element, FactTable, Headline, Paragraph, Section
-from makemore.report.run_charts import comparison_chart
+from makemore.report.page import Chart, CommandList, DataTable, Element, FactTable, Headline, Paragraph, Section
+from makemore.report.run_charts import MAX_RUNS, comparison_chart
 from makemore.report.run_data import RunData, read_run_data
 from makemore.report.run_page import pictures_of_run, run_sections
 from makemore.report.sweep_charts import key_chart, nll_range, parallel_coordinates
@@ -54,7 +54,7 @@ def sweep_sections(
         facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
     finite = comparison.finite
     several = len(finite) > 1
-    curves = comparison_chart([(described(job), _curves_of(job)) for job in finite]) if several else None
+    curves = _best_curves(finite) if several else None
     best, of_best = _best(table.jobs[0])
     sections = [
         Section("", [*_answer(comparison, best), *_effects(comparison)]),
@@ -67,6 +67,10 @@ def sweep_sections(
         Section("Sweep", [CommandList(_commands(sweeps)), FactTable(facts, "The sweep's directory and keys")]),
     ]
     return [section for section in sections if section.elements or section.subsections]
+
+
+def _best_curves(jobs: Sequence[Job]) -> Chart | None:
+    return comparison_chart([(described(job), _curves_of(job)) for job in jobs[:MAX_RUNS]], len(jobs))
 
 
 def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:

@@ -12,7 +12,7 @@ from makemore.inference.evaluation import NLL_HEADINGS, print_nlls
 from makemore.pictures.picture import save, show_in_tensorboard
 from makemore.report.job_comparison import compare_jobs
 from makemore.report.page import Element, Page, Section
-from makemore.report.run_charts import comparison_chart
+from makemore.report.run_charts import MAX_RUNS, comparison_chart
 from makemore.report.run_data import RunData, read_run_data
 from makemore.report.run_page import nll_table, pictures_of_run, run_sections
 from makemore.report.sweep_page import pictures_of_keys, pictures_of_pairs, sweep_sections
@@ -110,7 +110,7 @@ def _comparison(names: Sequence[str], runs: Sequence[RunData]) -> list[Element]:
     """Return the table of the NLLs of runs, the best first, and the chart of their curves."""
     ordered = sorted(zip(names, runs, strict=True), key=lambda pair: pair[1].objective)
     rows = [[name, *cells] for name, data in ordered for cells in data.nll_rows]
-    chart = comparison_chart([(name, data.curves) for name, data in ordered])
+    chart = comparison_chart([(name, data.curves) for name, data in ordered[:MAX_RUNS]], len(ordered))
     table = nll_table(["run", "weights", *NLL_HEADINGS], rows) if rows else None
     return [element for element in (table, chart) if element is not None]
 

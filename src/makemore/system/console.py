@@ -7,6 +7,7 @@ import logging
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from rich.cells import cell_len
@@ -56,7 +57,7 @@ class TableColumn:
     is_text: bool = False  # aligned to the left; numbers are aligned to the right
     wraps: bool = False  # cells may take several lines in a narrow terminal
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The width of the widest cell or the heading, in terminal columns."""
         return max(map(cell_len, (self.heading, *self.cells)))

@@ -20,9 +20,10 @@ from benchmarks.step_clock import Tick, after_first_block
 from benchmarks.training_cases import lesson_steps
 from makemore.runs.assemble import assemble
 from makemore.runs.train import open_run
-from makemore.sweeps.vectorized.group import Group, train_group
+from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory
+from makemore.sweeps.vectorized.train_group import train_group
 
 # The lesson's learning rate and those around it, each with the same number of seeds.
 RATES = (0.03, 0.1, 0.3, 1)

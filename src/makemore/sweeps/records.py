@@ -147,8 +147,8 @@ def write_job(
 ) -> None:
     """Write `job.json` for a job of this process, whole or not at all; `steps` are those after which it was pruned."""
     content = {"overrides": list(overrides), "differs": dict(differs), "status": status, "message": message}
-    content |= {"host": socket.gethostname(), "pid": os.getpid()}
-    _write_json(run_dir / "job.json", content if steps is None else content | {"steps": steps})
+    pruned = {} if steps is None else {"steps": steps}
+    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()} | pruned)
 
 
 def _with_results(job: Job) -> Job:

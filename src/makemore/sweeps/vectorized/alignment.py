@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from makemore.sweeps.vectorized.layout import PERIOD, Layout
 from makemore.sweeps.vectorized.member import Member

@@ -18,10 +18,10 @@ from makemore.runs.assemble import assemble
 from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
-from makemore.sweeps.vectorized.group import train_group
 from makemore.sweeps.vectorized.halving import Halving, halving_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
+from makemore.sweeps.vectorized.train_group import train_group
 from makemore.sweeps.vectorized.workers import can_fork, run_parts
 from makemore.system import signals
 
@@ -179,7 +179,7 @@ def _begin(
 
 
 def _furthest_behind(jobs: Sequence[_Job]) -> list[_Job]:
-    """Return those whose members can be trained together, as they are at the same step, with the fewest steps taken."""
+    """Return those whose members have taken the fewest steps and can be trained together, as they are at one step."""
     by_step = defaultdict(list)
     for job in jobs:
         assert job.member is not None

@@ -36,8 +36,7 @@ class Layout:
 def layout_of(places: Sequence[int], threads: int, period: int = PERIOD, whole: int | None = None) -> Layout:
     """Return the rows of members with the given places in their group, ascending, for a number of threads.
 
-    A row is the place modulo `period`, which divides PERIOD. With the size of the whole group, each of its places has a
-    row.
+    A row is the place modulo `period`, which divides PERIOD. With the size of the whole group, each place has a row.
     """
     if whole is not None:
         return Layout(list(places), _rounded_up(whole, threads))

@@ -89,7 +89,7 @@ def key_chart(
             figure.update_xaxes(tickvals=ticks, ticktext=[shown(value) for value in scale.values])
     low, high = nll_range
     above = sum(nll > high for nll in nlls)
-    pruned_too = f" and {len(pruned):,} pruned ones" if pruned else ""
+    pruned_too = f" and {len(pruned):,} pruned" if pruned else ""
     figure.update_yaxes(range=[low, high])
     styled(figure, xaxis_title=escape_html(key), yaxis_title=NLL_TITLE)
     note = f" {above:,} lie above the range; double-click to show them." if above else ""

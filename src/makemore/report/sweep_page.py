@@ -94,7 +94,7 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
         numbers.append((f"{abs(finite[0].nll - counting):.4f}", f"{side} counting alone (Kneser-Ney: {counting:.4f})"))
     pruned = len(comparison.pruned)
     ended = len(comparison.jobs) - len(finite) - pruned
-    more = f"; {pruned:,} more were pruned" if pruned else ""
+    more = f"; {pruned:,} pruned" if pruned else ""
     more += f"; {ended:,} more failed or have an infinite NLL" if ended else ""
     numbers.append((f"{len(finite):,}", f"jobs{more}"))
     return [Headline(f"{sentence}.", numbers, remark)]

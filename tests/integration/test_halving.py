@@ -90,11 +90,14 @@ def test_those_that_are_among_the_best_at_each_rung_are_those_of_the_whole_sweep
     for name, steps in taken.items():
         if name in left:
             assert ending(half / name) == ending(whole / name)
+            assert b"pruned" not in b"".join(path.read_bytes() for path in (half / name / "values").iterdir())
             continue
         assert val_nlls(half / name) == {step: nll for step, nll in nlls[name].items() if step <= steps}
         assert (half / name / "checkpoints" / f"step-{steps:08}.ckpt").exists()
-        # its curves up to there, and a session of HPARAMS
-        assert b"hparam/val_nll" in b"".join(path.read_bytes() for path in (half / name / "values").iterdir())
+        # its curves up to there, and a session of HPARAMS with its status
+        of_hparams = b"".join(path.read_bytes() for path in (half / name / "values").iterdir())
+        assert b"hparam/val_nll" in of_hparams
+        assert b"pruned" in of_hparams
     # the finished ones come first, whatever the others had
     assert [row["status"] for row in table(half)] == ["finished"] * 2 + ["pruned"] * 6
     assert "2 finished, 6 pruned" in outcome.out
@@ -104,7 +107,7 @@ def test_those_that_are_among_the_best_at_each_rung_are_those_of_the_whole_sweep
 def test_the_same_command_again_trains_nothing_and_shows_the_same(
     sweep: Callable[..., Outcome], halved: tuple[Path, Outcome], tmp_path: Path
 ) -> None:
-    half, outcome = halved
+    half, _ = halved
     shutil.copytree(half, tmp_path / "S")
     jobs = [tmp_path / "S" / name for name in records(half)]
     before = [contents(job) for job in jobs]
@@ -122,15 +125,16 @@ DECIDE, SEALED = "makemore.sweeps.vectorized.halving:Halving.decide", "makemore.
 
 
 @pytest.mark.parametrize(
-    "interruption",
+    ("interruption", "some_wait"),
     [
-        # between two members' checkpoints after a rung, so that some of them are behind
-        pytest.param(kill_at(SEALED, 6), id="behind at 10"),
+        # between two members' checkpoints after a rung: those that are behind wait at the next for the others
+        pytest.param(kill_at(SEALED, 6), True, id="behind at 10"),
         *(
-            pytest.param(how, id=name, marks=pytest.mark.full)
+            pytest.param(how, False, id=name, marks=pytest.mark.full)
             for name, how in {
                 "before the first rung": kill_at(DECIDE, 1),
                 "before the second": kill_at(DECIDE, 2),
+                # there is no next rung
                 "behind at 20": kill_at(SEALED, 25),
                 "as one is pruned": kill_at("makemore.runs.outcome:Outcome.write", 2),
                 "as others are recorded": kill_at("makemore.sweeps.job:write_job", 11),
@@ -142,18 +146,22 @@ DECIDE, SEALED = "makemore.sweeps.vectorized.halving:Halving.decide", "makemore.
     ],
 )
 def test_an_interrupted_sweep_ends_in_the_same_table(
-    interruption: Callable[[], None], sweep: Callable[..., Outcome], halved: tuple[Path, Outcome], tmp_path: Path
+    interruption: Callable[[], None],
+    some_wait: bool,
+    sweep: Callable[..., Outcome],
+    halved: tuple[Path, Outcome],
+    tmp_path: Path,
 ) -> None:
     assert sweep(tmp_path, *GRID, *INSIDE, *HALVING, prepare=interruption).code != 0
-    outcome = sweep(tmp_path, *GRID, *INSIDE, *HALVING)
+    noting = partial(at_call, "makemore.sweeps.vectorized.member:Member.wait", 1, (tmp_path / "waited").touch)
+    outcome = sweep(tmp_path, *GRID, *INSIDE, *HALVING, prepare=noting)
     assert outcome.code == 0, outcome.err
+    assert (tmp_path / "waited").exists() == some_wait
     assert_same(tmp_path / "S", halved[0])
 
 
 @pytest.mark.full
-def test_parts_in_other_processes_are_compared_too(
-    sweep: Callable[..., Outcome], whole: Path, tmp_path: Path
-) -> None:
+def test_parts_in_other_processes_are_compared_too(sweep: Callable[..., Outcome], whole: Path, tmp_path: Path) -> None:
     outcome = sweep(tmp_path, *GRID, *FORKED, *HALVING, "hydra.launcher.max_members=2")
     assert outcome.code == 0, outcome.err
     by_status = statuses(tmp_path / "S")
@@ -208,9 +216,7 @@ def test_a_search_gets_what_a_pruned_trial_had(sweep: Callable[..., Outcome], tm
 
 
 @pytest.mark.full
-def test_members_that_stop_early_shrink_the_stack_to_the_digit(
-    sweep: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_members_that_stop_early_shrink_the_stack_to_the_digit(sweep: Callable[..., Outcome], tmp_path: Path) -> None:
     # those that do not learn stop after two validations
     stopping = ("optimizer.lr=0,0.01,0.003", "seed=0,1", "patience=1")
     assert sweep(tmp_path / "a", *stopping, *INSIDE).code == 0

@@ -13,7 +13,7 @@ MESSAGE = "the loss is not finite at step 12; lower optimizer.lr"
 def job(
     differs: dict[str, Any], val: float | None = None, status: Status = "finished", name: str = "", **results: Any
 ) -> Job:
-    """A job; one that finished or was pruned has a validation NLL, and one of training that is a tenth of a nat lower."""
+    """A job; one that is complete has a validation NLL, and one of training that is a tenth of a nat lower."""
     name = name or ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in differs.items()).replace("/", "_")
     if val is not None:
         results = {"nlls": {"train": val - 0.1, "val": val}, "steps": 1000, "seconds": 1.25} | results

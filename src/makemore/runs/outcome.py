@@ -113,8 +113,11 @@ class Outcome(L.Callback):
         check_steps(trainer)
         self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
 
-    def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
-        """Evaluate the last and the best weights and write the results; raise `UserError` where the last diverged."""
+    def write(self, data: TextDataModule, loggers: Sequence[Logger], status: str | None = None) -> None:
+        """Evaluate the last and the best weights and write the results; raise `UserError` where the last diverged.
+
+        `status` says why a run has ended before its last step without having stopped by itself.
+        """
         assert self.checkpoints.newest is not None
         # the results are those that evaluating the checkpoint gives later
         model = load(self.checkpoints.newest)
@@ -141,7 +144,7 @@ class Outcome(L.Callback):
         metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
         _write_metrics(self.run_dir, metrics | reference.as_dict())
         finals = {split: nll.nats for split, nll in weights.nlls.items()}
-        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps)
+        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps, status)
         self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
 
 

@@ -118,7 +118,7 @@ class Group(L.LightningModule):
         """Choose a compiler, assign rows to the members, and let each row draw the examples of its member."""
         first = self.members[0]
         self._compiler = first.model.choose_compiler(first.optimizer, self.trainer.max_steps)
-        self._period = PERIOD if self._compiler else period_of(first)
+        self._period = PERIOD if self._compiler or self.device.type != "cpu" else period_of(first)
         self._assign(self.members if self._compiler else list(self.alive()) or self.members)
 
     def _assign(self, members: Sequence[Member]) -> None:

@@ -27,8 +27,8 @@ from trials import (
     with_status,
 )
 
-# sizes that no processor likes, see test_vectorized.py
-SIZES = ("model.hidden_dim=11", "model.embedding_dim=3", "val_every=10", "patience=null")
+# sizes that no processor likes, see test_vectorized.py; watching would take most of the time
+SMALL = ("model.hidden_dim=11", "model.embedding_dim=3", "val_every=10", "patience=null", "watch=none")
 GRID = ("optimizer.lr=0.0003,0.001,0.003,0.01", "seed=0,1")
 INSIDE = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")
 FORKED = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=2")
@@ -44,7 +44,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcome]:
     text.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
 
     def sweep(cwd: Path, *arguments: str, **options: Any) -> Outcome:
-        given = ("-m", "data=text", f"data.path={text}", *SHORT, *SIZES, "hydra.sweep.dir=S")
+        given = ("-m", "data=text", f"data.path={text}", *SHORT, *SMALL, "hydra.sweep.dir=S")
         return run("train", *given, *arguments, cwd=cwd, **options)
 
     return sweep
@@ -104,6 +104,7 @@ def test_those_that_are_among_the_best_at_each_rung_are_those_of_the_whole_sweep
     assert "8 complete (6 pruned), 0 running, 0 failed, 0 left" in outcome.err
 
 
+@pytest.mark.full
 def test_the_same_command_again_trains_nothing_and_shows_the_same(
     sweep: Callable[..., Outcome], halved: tuple[Path, Outcome], tmp_path: Path
 ) -> None:

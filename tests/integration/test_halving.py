@@ -14,8 +14,8 @@ import pytest
 from trials import (
     SHORT,
     Outcome,
-    assert_same,
     at_call,
+    checkpoint,
     contents,
     ending,
     records,
@@ -118,6 +118,23 @@ def test_the_same_command_again_trains_nothing_and_shows_the_same(
     assert (tmp_path / "S" / "sweep.csv").read_text() == (half / "sweep.csv").read_text()
 
 
+def assert_same_sweeps(sweep_dir: Path, other: Path) -> None:
+    """Check that every job ended as that of the other sweep, to the bit, and so did the table."""
+    assert table(sweep_dir) == table(other)
+    assert statuses(sweep_dir) == statuses(other)
+    for name, status in statuses(other).items():
+        ours, theirs = sweep_dir / name, other / name
+        if status == "finished":
+            assert ending(ours) == ending(theirs)
+        else:
+            assert (ours / "metrics.csv").read_text() == (theirs / "metrics.csv").read_text()
+            found = [sorted(path.name for path in (each / "checkpoints").iterdir()) for each in (ours, theirs)]
+            assert found[0] == found[1]
+            for checkpoint_name in found[0]:
+                one, two = (checkpoint(each / "checkpoints" / checkpoint_name) for each in (ours, theirs))
+                assert one == two
+
+
 def kill_at(target: str, number: int) -> Callable[[], None]:
     return partial(at_call, target, number, partial(os._exit, 9))
 
@@ -158,7 +175,7 @@ def test_an_interrupted_sweep_ends_in_the_same_table(
     outcome = sweep(tmp_path, *GRID, *INSIDE, *HALVING, prepare=noting)
     assert outcome.code == 0, outcome.err
     assert (tmp_path / "waited").exists() == some_wait
-    assert_same(tmp_path / "S", halved[0])
+    assert_same_sweeps(tmp_path / "S", halved[0])
 
 
 @pytest.mark.full

@@ -75,7 +75,7 @@ class Member:
         with self.isolating_errors(step):
             self.observe(step, None)
             self.parts.outcome.stop_clock()
-            self.parts.outcome.write(self.parts.data, self.loggers, None if self.pruned_at is None else "pruned")
+            self.parts.outcome.write(self.parts.data, self.loggers, pruned=self.pruned_at is not None)
             self.close("success")
 
     def checkpoint(self, step: int) -> dict[str, Any]:

@@ -94,6 +94,10 @@ def test_those_that_are_among_the_best_at_each_rung_are_those_of_the_whole_sweep
             continue
         assert val_nlls(half / name) == {step: nll for step, nll in nlls[name].items() if step <= steps}
         assert (half / name / "checkpoints" / f"step-{steps:08}.ckpt").exists()
+        metrics = json.loads((half / name / "metrics.json").read_text())
+        assert metrics["val/nll"] == float(rows[name]["val/nll"])
+        assert "test/nll" not in metrics
+        assert not (half / name / "samples.txt").exists()
         # its curves up to there, and a session of HPARAMS with its status
         of_hparams = b"".join(path.read_bytes() for path in (half / name / "values").iterdir())
         assert b"hparam/val_nll" in of_hparams

@@ -1,4 +1,4 @@
-"""Simulate a sweep in groups on many machines, which may die: python scripts/simulate_sweep.py --jobs 100000 --workers 1000
+"""Simulate a sweep in groups on machines that may die: python scripts/simulate_sweep.py [--jobs N] [--workers N].
 
 The defaults are the times measured for 3,000 steps of the lessons' MLP on one core; docs/scale.md says where they come
 from, and compares the model with sweeps that were run.
@@ -55,7 +55,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class SimulatedSweep:
-    """What a simulated sweep takes: its seconds, the tasks begun, deaths, and the share of time in which workers work."""
+    """What a simulated sweep takes: seconds, tasks begun, deaths, and the share of time in which workers work."""
 
     seconds: float
     tasks: int

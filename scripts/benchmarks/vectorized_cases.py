@@ -20,9 +20,10 @@ from benchmarks.step_clock import Tick, after_first_block
 from benchmarks.training_cases import lesson_steps
 from makemore.runs.assemble import assemble
 from makemore.runs.train import open_run
-from makemore.sweeps.vectorized.group import Group, train_group
+from makemore.sweeps.vectorized.group import Group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory
+from makemore.sweeps.vectorized.train_group import train_group
 
 # The lesson's learning rate and those around it, each with the same number of seeds.
 RATES = (0.03, 0.1, 0.3, 1)
@@ -30,7 +31,8 @@ RATES = (0.03, 0.1, 0.3, 1)
 
 def vectorized_cases(setting: Setting) -> list[Case]:
     """Return the rows of whole commands, a configuration, and of steps on one thread, a member."""
-    return [_lesson_case(setting, "vectorized", "", 0.3, []), *command_cases(setting, "vectorized", 0.2, 0.06)]
+    commands = [*command_cases(setting, "vectorized", 0.2, 0.06), _halving_case(setting)]
+    return [_lesson_case(setting, "vectorized", "", 0.3, []), *commands]
 
 
 def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: float, *overrides: str) -> list[Case]:
@@ -57,6 +59,18 @@ def command_cases(setting: Setting, name: str, at_most: float, stock_at_most: fl
         case(f"{name}-command", "by the basic launcher, one core", _sweep(setting), at_most, lambda: None),
         case(f"{name}-command-stock", of_stock, alone, stock_at_most, prepare_stock),
     ]
+
+
+def _halving_case(setting: Setting) -> Case:
+    """Return the row of the same command with halving at a sixteenth and a quarter of the steps; by all to the end."""
+    sizes = setting.sizes
+    first = sizes.member_steps // 16
+    given = ("hydra/launcher=vectorized", f"val_every={first}", "patience=null")
+    work = f"{sizes.members} configurations of the MLP, {sizes.member_steps:,} steps, halved twice, all cores"
+    work = f"{work}: the command, a configuration; all to the end"
+    ours = _sweep(setting, *given, f"hydra.launcher.halving.first={first}")
+    repeats = min(3, sizes.command_repeats)
+    return Case("vectorized-halving", work, ours, _sweep(setting, *given), repeats=repeats, unit="s/run")
 
 
 def vectorized_compiled_case(setting: Setting) -> Case:

@@ -95,6 +95,7 @@ def test_a_sweep_is_its_best_job_by_the_objective(caplog: pytest.LogCaptureFixtu
         fabricated.job({"lr": 0.1}, 2.5),
         fabricated.job({"lr": 0.2}, 2.25),
         fabricated.job({"lr": 0.3}, float("inf")),
+        fabricated.job({"lr": 0.4}, 2.0, "pruned"),
         fabricated.job({"lr": 9.0}, status="failed"),
     ]
     sweep_dir = fabricated.write(Path("S"), jobs)
@@ -102,7 +103,7 @@ def test_a_sweep_is_its_best_job_by_the_objective(caplog: pytest.LogCaptureFixtu
     best = write(sweep_dir / "lr=0.2", 3, best=True)
     with caplog.at_level(logging.WARNING):
         assert find_checkpoint("S") == paths["lr=0.2"]
-    assert caplog.messages == ["S: lr=0.2 is the best of 3, NLL 2.2500"]
+    assert caplog.messages == ["S: lr=0.2 is the best of 4, NLL 2.2500"]
     assert find_checkpoint("S", "best") == best
 
 

@@ -102,6 +102,7 @@ def test_every_sweep_runs(name: str, command: Callable[..., Any], tmp_path: Path
     fewer = {
         "bigram_seeds": ["seed=range(2)"],
         "context": ["model.block_size=1,8"],
+        "halving": ["seed=0,1", "optimizer.lr=0.01", "model.l2=0"],
         "l2": ["model.l2=0.0001,1"],
         "lr": ["seed=0", "optimizer.lr=0.001,3"],
         "lr_l2": ["seed=0", "model.l2=0"],

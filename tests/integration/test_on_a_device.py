@@ -27,9 +27,9 @@ from makemore.runs.saved_config import saved_config_of
 from makemore.runs.saving import Checkpoints
 from makemore.runs.watching import dashboards, health
 from makemore.runs.watching.watcher import SampledNames, Watchers
-from makemore.sweeps.vectorized.group import train_group
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import most_members
+from makemore.sweeps.vectorized.train_group import train_group
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.steps import Objective, eager_steps, whole_steps

@@ -59,6 +59,16 @@ def test_known_figures_are_beside_the_metric_that_they_are_of() -> None:
     assert found["a lesson"] == [2.5, None]
 
 
+def test_pruned_jobs_are_marked_and_not_taken_for_finished_ones() -> None:
+    jobs, pruned = [job(1, 2.0), job(2, 2.1)], [job(3, 1.9, status="pruned"), job(1, 2.4, status="pruned")]
+    chart = sweep_charts.key_chart("a.key", jobs, sweep_charts.nll_range(jobs), None, pruned)
+    found = {trace.name: (list(trace.x), list(trace.y)) for trace in chart.figure.data}
+    assert found["pruned"] == ([3, 1], [1.9, 2.4])
+    assert found["validation"] == ([1, 2], [2.0, 2.1])
+    assert found["best"] == ([1], [2.0])
+    assert chart.caption == "NLL by a.key, 2 jobs and 2 pruned."
+
+
 def test_keys_and_values_are_shown_as_they_are() -> None:
     figure = key_chart("<i>k</i>", [fabricated.job({"<i>k</i>": "<b>v</b>"}, 2.0, name="a")]).figure
     assert figure.layout.xaxis.title.text == "&lt;i&gt;k&lt;/i&gt;"

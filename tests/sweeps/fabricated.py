@@ -13,7 +13,7 @@ MESSAGE = "the loss is not finite at step 12; lower optimizer.lr"
 def job(
     differs: dict[str, Any], val: float | None = None, status: Status = "finished", name: str = "", **results: Any
 ) -> Job:
-    """A job; one that finished has a validation NLL, and one of training that is a tenth of a nat lower."""
+    """A job; one that is complete has a validation NLL, and one of training that is a tenth of a nat lower."""
     name = name or ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in differs.items()).replace("/", "_")
     if val is not None:
         results = {"nlls": {"train": val - 0.1, "val": val}, "steps": 1000, "seconds": 1.25} | results
@@ -30,9 +30,10 @@ def write(sweep_dir: Path, jobs: list[Job], total: int | None = None, reference:
     for each in jobs:
         run_dir = sweep_dir / each.name
         run_dir.mkdir()
-        record = {name: value for name, value in asdict(each).items() if name in RECORDED}
+        recorded = (*RECORDED, "steps") if each.status == "pruned" else RECORDED
+        record = {name: value for name, value in asdict(each).items() if name in recorded}
         (run_dir / "job.json").write_text(json.dumps(record))
-        if each.status == "finished":
+        if each.is_complete:
             write_results(run_dir, each)
     return sweep_dir
 

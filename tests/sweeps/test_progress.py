@@ -42,6 +42,15 @@ def test_the_line_counts_jobs_and_names_the_best(tmp_path: Path) -> None:
     assert progress.line() == "2 complete, 1 running, 1 failed, 2 left; best validation NLL 2.2500 (lr=0.25)"
 
 
+def test_the_line_counts_pruned_jobs_as_complete_and_never_as_the_best(tmp_path: Path) -> None:
+    progress = SweepProgress(tmp_path, 3)
+    put(tmp_path, "0.1", "finished", 2.5)
+    put(tmp_path, "0.2", "pruned", 2.25)
+    progress.update()
+    best = "best validation NLL 2.5000 (lr=0.1)"
+    assert progress.line() == f"2 complete (1 pruned), 0 running, 0 failed, 1 left; {best}"
+
+
 def test_a_search_of_unknown_length_says_nothing_of_what_is_left(tmp_path: Path) -> None:
     assert SweepProgress(tmp_path, None).line() == "0 complete, 0 running, 0 failed"
 

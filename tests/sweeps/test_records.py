@@ -60,6 +60,20 @@ def test_a_finished_job_has_the_results_of_its_run(tmp_path: Path) -> None:
     assert read.last == {"step": 1000, "train/loss": 2.2, "val/nll": 2.1}
 
 
+def test_a_pruned_job_has_the_results_of_its_run_and_has_finished_once_it_took_more_steps(tmp_path: Path) -> None:
+    results = {"train/nll": 2.0, "val/nll": 2.1, "steps": 10, "seconds": 1.0}
+    write_job(tmp_path, [], {}, "pruned", steps=10)
+    (tmp_path / "metrics.json").write_text(json.dumps(results))
+    pruned = read_job(tmp_path)
+    assert pruned is not None
+    assert (pruned.status, pruned.is_complete, pruned.nll, pruned.steps) == ("pruned", True, 2.1, 10)
+    # by a resume of its own
+    (tmp_path / "metrics.json").write_text(json.dumps(results | {"steps": 40}))
+    resumed = read_job(tmp_path)
+    assert resumed is not None
+    assert (resumed.status, resumed.steps) == ("finished", 40)
+
+
 def test_the_last_value_of_a_column_may_stand_above_the_last_row(tmp_path: Path) -> None:
     fabricated.write(tmp_path / "sweep", [job({"seed": 1}, 2.1, name="a")])
     (tmp_path / "sweep" / "a" / "metrics.csv").write_text("step,train/loss,val/nll\n0,3.3,\n1,3.1,\n2,,2.9\n")

@@ -60,8 +60,11 @@ def test_the_best_is_first_and_what_did_not_finish_last() -> None:
         job({}, 2.5, name="f"),
         job({}, 2.1, name="h"),
         job({}, 2.1, name="g"),
+        # what it has is not that of all its steps
+        job({}, 2.0, "pruned", name="j"),
+        job({}, 1.9, "pruned", name="i"),
     ]
-    assert "".join(each.name for each in sorted_jobs(jobs)) == "ghfedcba"
+    assert "".join(each.name for each in sorted_jobs(jobs)) == "ghfeijdcba"
 
 
 @given(st.lists(st.tuples(st.sampled_from(STATUSES), NLLS), max_size=8), st.randoms(use_true_random=False))
@@ -209,6 +212,16 @@ def test_without_a_finished_job_there_is_no_best(capsys: pytest.CaptureFixture[s
     assert "1 failed" in out
     assert "best" not in out
     assert "scripts/" not in out
+
+
+def test_a_pruned_job_is_the_best_only_where_none_has_finished(capsys: pytest.CaptureFixture[str]) -> None:
+    pruned = [job({"lr": 0.1}, 2.0, "pruned"), job({"lr": 0.2}, 2.1, "pruned")]
+    table([*pruned, job({"lr": 0.3}, 2.5)]).show()
+    out = capsys.readouterr().out
+    assert "best of 3: validation NLL 2.5000000 with lr=0.3" in out
+    assert "1 finished, 2 pruned" in out
+    table(pruned).show()
+    assert "best of 2: validation NLL 2.0000000 with lr=0.1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", ["20", "80", "300"])

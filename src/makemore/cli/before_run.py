@@ -88,9 +88,10 @@ def _check(config: DictConfig, run_dir: Path) -> list[str]:
         cfg.trainer.accelerator = "cpu"
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
+    halving = config.hydra.launcher.get("halving")
     with _as_hydra_starts(cfg, run_dir):
         del cfg["hydra"]
-        return check(cfg, run_dir)
+        return check(cfg, run_dir, is_compared=halving is not None and halving.first is not None)
 
 
 @contextmanager

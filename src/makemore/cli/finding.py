@@ -76,24 +76,24 @@ def _written(path: Path) -> int:
 
 
 def _best_job(sweep_dir: Path) -> Path:
-    """Return the directory of the best finished job of a sweep."""
-    finished = _finished_jobs(sweep_dir)
-    best = finished[0]
-    log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(finished), best.nll)
+    """Return the directory of the best complete job of a sweep."""
+    complete = _complete_jobs(sweep_dir)
+    best = complete[0]
+    log.warning("%s: %s is the best of %d, NLL %.4f", sweep_dir, best.name, len(complete), best.nll)
     return best.run_dir
 
 
-def _finished_jobs(sweep_dir: Path) -> list["Job"]:
-    """Return the finished jobs of a sweep, best first; raise `UserError` where there is none."""
+def _complete_jobs(sweep_dir: Path) -> list["Job"]:
+    """Return the finished jobs of a sweep, best first, and then the pruned ones; raise `UserError` for none."""
     from makemore.sweeps.records import read_jobs
     from makemore.sweeps.table import sorted_jobs
 
-    finished = [job for job in sorted_jobs(read_jobs(sweep_dir)) if job.status == "finished"]
-    if not finished:
+    complete = [job for job in sorted_jobs(read_jobs(sweep_dir)) if job.is_complete]
+    if not complete:
         raise UserError(
             f"{sweep_dir}: no job of this sweep has finished; wait for one, or name the directory of a job"
         )
-    return finished
+    return complete
 
 
 def load_models(paths: Sequence[str], top: int) -> list["TrainedModel"]:
@@ -106,6 +106,6 @@ def load_models(paths: Sequence[str], top: int) -> list["TrainedModel"]:
     found: dict[Path, None] = {}
     for path in paths:
         is_sweep = (Path(path).expanduser() / "sweep.json").exists()
-        runs = [job.run_dir for job in _finished_jobs(Path(path).expanduser())[:top]] if is_sweep else [path]
+        runs = [job.run_dir for job in _complete_jobs(Path(path).expanduser())[:top]] if is_sweep else [path]
         found |= dict.fromkeys(find_checkpoint(run).resolve() for run in runs)
     return [load(path) for path in found]

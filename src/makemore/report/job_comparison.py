@@ -8,7 +8,7 @@ from statistics import median
 from typing import TypeVar
 
 from makemore.overrides import short_names, shown, spelt
-from makemore.sweeps.records import Job, Reference
+from makemore.sweeps.records import Job, Reference, Status
 from makemore.sweeps.table import Sweep, labels, sorted_jobs, swept_keys
 
 Place = TypeVar("Place", float, tuple[int, int])
@@ -16,7 +16,7 @@ Place = TypeVar("Place", float, tuple[int, int])
 
 @dataclass(frozen=True)
 class JobComparison:
-    """The finished and the failed jobs, and the keys in which they differ; of several sweeps, "sweep" is one more.
+    """The finished, pruned and failed jobs, and the keys in which they differ; of several sweeps, "sweep" is one more.
 
     References are known figures to show beside them, by the key that they depend on.
     """
@@ -28,8 +28,16 @@ class JobComparison:
     @property
     def finite(self) -> list[Job]:
         """The finished jobs with a finite NLL, the best first."""
-        finished = [job for job in sorted_jobs(self.jobs) if job.status == "finished"]
-        return [job for job in finished if math.isfinite(job.nll)]
+        return self._finite("finished")
+
+    @property
+    def pruned(self) -> list[Job]:
+        """The pruned jobs with a finite NLL, the best first; each has that of the steps that it has taken."""
+        return self._finite("pruned")
+
+    def _finite(self, status: Status) -> list[Job]:
+        ended = [job for job in sorted_jobs(self.jobs) if job.status == status]
+        return [job for job in ended if math.isfinite(job.nll)]
 
 
 def compare_jobs(sweeps: Sequence[Sweep]) -> JobComparison:
@@ -40,7 +48,7 @@ def compare_jobs(sweeps: Sequence[Sweep]) -> JobComparison:
     for sweep in sweeps:
         named = {"sweep": names[sweep.directory]} if len(sweeps) > 1 else {}
         jobs += [replace(job, differs=job.differs | named) for job in sweep.jobs]
-    ended = [job for job in jobs if job.status in ("finished", "failed")]
+    ended = [job for job in jobs if job.is_complete or job.status == "failed"]
     varying = [key for key in keys if len({spelt(job.differs[key]) for job in ended if key in job.differs}) > 1]
     references = {reference.key: reference for sweep in sweeps if (reference := sweep.record.reference) is not None}
     return JobComparison(varying, ended, references)

@@ -20,6 +20,7 @@ from makemore.inference.trained_model import TrainedModel, load
 from makemore.models.mixture import Mixture
 from makemore.pictures.curves import Curves, read_curves
 from makemore.runs.saved_config import flat, load_saved_config, saved_config_of
+from makemore.sweeps.records import read_job
 
 
 @dataclass
@@ -34,6 +35,7 @@ class RunData:
         seconds: spent in training; None where unknown.
         taken: the optimiser steps of the run; None outside a run.
         has_ended: whether these are all that it was to take, or stopped early after.
+        was_pruned: whether a sweep has ended it before.
         corpus: the text; None where it cannot be read.
         nlls: of each split, by the name of the weights: the model's, and the best by validation where they differ.
         reference: the reference row of the text; None where that cannot be read.
@@ -50,6 +52,7 @@ class RunData:
     seconds: float | None = None
     taken: int | None = None
     has_ended: bool = False
+    was_pruned: bool = False
     corpus: Corpus | None = None
     nlls: dict[str, dict[str, NLL]] = field(default_factory=dict)
     reference: ReferenceRow | None = None
@@ -128,8 +131,10 @@ def _read_run_dir(data: RunData, run_dir: Path) -> None:
     with _noting_problems(data, path := run_dir / "metrics.json", "the run is not complete"):
         metrics = json.loads(path.read_text(encoding="utf-8"))
         data.seconds = float(metrics["seconds"])
+        job = read_job(run_dir)
+        data.was_pruned = job is not None and job.status == "pruned"
         # a resumed run has those of its end before
-        data.has_ended = int(metrics["steps"]) == data.taken
+        data.has_ended = int(metrics["steps"]) == data.taken and not data.was_pruned
 
 
 @contextmanager

@@ -111,7 +111,8 @@ def _more_training(data: RunData, nlls: Mapping[str, NLL]) -> str:
     if data.taken is not None and not data.has_ended:
         planned = data.config.get("trainer.max_steps")
         of_planned = f" of {planned:,}" if isinstance(planned, int) and planned >= data.taken else ""
-        return f"It has made {data.taken:,}{of_planned} steps and has not ended: resume it before it is judged."
+        state = "was pruned" if data.was_pruned else "has not ended"
+        return f"It has made {data.taken:,}{of_planned} steps and {state}: resume it before it is judged."
     return verdict(data.curves, nlls)
 
 

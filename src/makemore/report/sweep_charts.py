@@ -30,28 +30,36 @@ def nll_range(jobs: Sequence[Job]) -> tuple[float, float]:
 
 
 def key_chart(
-    key: str, jobs: Sequence[Job], nll_range: tuple[float, float], reference: Reference | None = None
+    key: str,
+    jobs: Sequence[Job],
+    nll_range: tuple[float, float],
+    reference: Reference | None = None,
+    pruned: Sequence[Job] = (),
 ) -> Chart:
     """Return the chart of the NLL by a swept key, with known figures and their metric where there is a reference.
 
-    The jobs are finished, the best first, each with the key and a finite NLL.
+    The jobs are finished, the best first, each with the key and a finite NLL; pruned ones have that of fewer steps.
     """
-    scale = scale_of(key, [job.differs[key] for job in jobs])
+    scale = scale_of(key, [job.differs[key] for job in (*jobs, *pruned)])
     # plotly has no axis for 0 beside a logarithm
     by_name = scale.kind in ("category", "symlog")
 
     def place(value: Any) -> Any:
         return label(shown(value)) if by_name else scale.position(value)
 
-    places, nlls = [place(job.differs[key]) for job in jobs], [job.nll for job in jobs]
-    descriptions = [_describe(job) for job in jobs]
+    nlls = [job.nll for job in jobs]
     figure = go.Figure()
 
-    def add(name: str, values: Sequence[float | None], opacity: float = 1.0, **marker: Any) -> None:
-        hover = {"text": descriptions[: len(values)], "hovertemplate": "%{y:.7f}<br>%{text}"}
+    def add(
+        name: str, values: Sequence[float | None], opacity: float = 1.0, of: Sequence[Job] = jobs, /, **marker: Any
+    ) -> None:
+        of = of[: len(values)]
+        hover = {"text": [_describe(job) for job in of], "hovertemplate": "%{y:.7f}<br>%{text}"}
         look = {"mode": "markers", "marker": marker, "opacity": opacity}
-        figure.add_scatter(x=places[: len(values)], y=values, name=name, **look, **hover)
+        figure.add_scatter(x=[place(job.differs[key]) for job in of], y=values, name=name, **look, **hover)
 
+    if pruned:
+        add("pruned", [job.nll for job in pruned], 0.5, pruned, color=GREY, symbol="x-thin-open", size=7)
     dash = {"symbol": "line-ew-open"}
     if compared_split(jobs) == "validation":
         train = [job.nlls.get("train", math.nan) for job in jobs]
@@ -81,10 +89,11 @@ def key_chart(
             figure.update_xaxes(tickvals=ticks, ticktext=[shown(value) for value in scale.values])
     low, high = nll_range
     above = sum(nll > high for nll in nlls)
+    pruned_too = f" and {len(pruned):,} pruned" if pruned else ""
     figure.update_yaxes(range=[low, high])
     styled(figure, xaxis_title=escape_html(key), yaxis_title=NLL_TITLE)
     note = f" {above:,} lie above the range; double-click to show them." if above else ""
-    return Chart(f"NLL by {key}, {len(jobs):,} jobs.{note}", figure, height=380)
+    return Chart(f"NLL by {key}, {len(jobs):,} jobs{pruned_too}.{note}", figure, height=380)
 
 
 def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:

@@ -54,7 +54,8 @@ def sweep_sections(
         facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
     finite = comparison.finite
     several = len(finite) > 1
-    curves = _best_curves(finite) if several else None
+    compared = [*finite, *comparison.pruned]
+    curves = _best_curves(compared) if len(compared) > 1 else None
     best, of_best = _best(table.jobs[0])
     sections = [
         Section("", [*_answer(comparison, best), *_effects(comparison)]),
@@ -95,8 +96,11 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
         counting = reference.nlls[split].nats
         side = "above" if finite[0].nll > counting else "below"
         numbers.append((f"{abs(finite[0].nll - counting):.4f}", f"{side} counting alone (Kneser-Ney: {counting:.4f})"))
-    ended = len(comparison.jobs) - len(finite)
-    numbers.append((f"{len(finite):,}", f"jobs{f'; {ended:,} more failed or have an infinite NLL' if ended else ''}"))
+    pruned = len(comparison.pruned)
+    ended = len(comparison.jobs) - len(finite) - pruned
+    more = f"; {pruned:,} pruned" if pruned else ""
+    more += f"; {ended:,} more failed or have an infinite NLL" if ended else ""
+    numbers.append((f"{len(finite):,}", f"jobs{more}"))
     return [Headline(f"{sentence}.", numbers, remark)]
 
 
@@ -135,10 +139,10 @@ def _effects(comparison: JobComparison) -> list[Element]:
 def _key_charts(comparison: JobComparison) -> list[Element]:
     charts: list[Element] = []
     for key in comparison.keys:
-        jobs = [job for job in comparison.finite if key in job.differs]
-        if len(jobs) > 1:
+        jobs, pruned = ([job for job in each if key in job.differs] for each in (comparison.finite, comparison.pruned))
+        if jobs and len(jobs) + len(pruned) > 1:
             # small multiples share their axis of NLLs
-            charts.append(key_chart(key, jobs, nll_range(comparison.finite), comparison.references.get(key)))
+            charts.append(key_chart(key, jobs, nll_range(comparison.finite), comparison.references.get(key), pruned))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
     if charts and infinite:
         charts.append(Paragraph(f"{infinite:,} jobs with an infinite NLL are not in the charts."))

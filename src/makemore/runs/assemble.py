@@ -94,9 +94,10 @@ class Parts:
         return trainer
 
 
-def check(cfg: DictConfig, run_dir: Path) -> list[str]:
+def check(cfg: DictConfig, run_dir: Path, is_compared: bool = False) -> list[str]:
     """Raise the `UserError` that would stop a run from starting in `run_dir`, which need not exist yet.
 
+    One that `is_compared` with others at its validations needs a validation split.
     Returns what the user of a sweep should know of its text, see `Corpus.table_notes`; a run logs it.
     """
     if cfg.resume is None and newest_first(run_dir):
@@ -105,6 +106,8 @@ def check(cfg: DictConfig, run_dir: Path) -> list[str]:
     parts = assemble(cfg, run_dir)
     optimizers, _ = parts.model.configure_optimizers()
     _check_early_stopping(parts)
+    if is_compared and not parts.data.corpus.size("val"):
+        raise UserError("hydra.launcher.halving needs a validation split; give data.splits a second ratio above 0")
     check_writable(run_dir, sum(tensor.nbytes for tensor in parts.model.state_dict().values()))
     if parts.trainer(parts.callbacks).strategy.root_device.type == "cpu":
         # some optimisers refuse their options only in a step; this one has gradients of zero

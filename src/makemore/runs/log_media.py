@@ -56,15 +56,24 @@ def log_pictures(loggers: Iterable[Logger], pictures: Sequence[Picture], directo
 
 
 def log_outcome(
-    loggers: Iterable[Logger], parameters: Mapping[str, Any], nlls: Mapping[str, float], step: int
+    loggers: Iterable[Logger],
+    parameters: Mapping[str, Any],
+    nlls: Mapping[str, float],
+    step: int,
+    status: str | None = None,
 ) -> None:
-    """Log the final NLLs by split: in TensorBoard's HPARAMS tab beside the hyperparameters, elsewhere as metrics."""
+    """Log the final NLLs by split: in TensorBoard's HPARAMS tab beside the hyperparameters, elsewhere as metrics.
+
+    That tab has a `status` too, of a run that was ended before.
+    """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             given = logger.given if isinstance(logger, TensorBoard) else None
             shown = parameters if given is None else given
             # names of their own: as `val/nll` it would add a point at step 0 to that curve
-            logger.log_hyperparams(dict(shown), {f"hparam/{split}_nll": nll for split, nll in nlls.items()})
+            ended = {} if status is None else {"status": status}
+            finals = {f"hparam/{split}_nll": nll for split, nll in nlls.items()}
+            logger.log_hyperparams(dict(shown) | ended, finals)
         else:
             # those of a minibatch are `train/nll`
             logger.log_metrics({f"final/{split}/nll": nll for split, nll in nlls.items()}, step=step)

@@ -65,7 +65,7 @@ class TrainingResult:
     @property
     def objective(self) -> float:
         """The NLL that a sweep minimises: validation, or training where there is no validation split."""
-        return self.nlls.get("val", self.nlls["train"]).nats
+        return self.nlls["val" if "val" in self.nlls else "train"].nats
 
 
 class Outcome(L.Callback):
@@ -113,16 +113,21 @@ class Outcome(L.Callback):
         check_steps(trainer)
         self.write(trainer.datamodule, trainer.loggers)  # type: ignore[attr-defined]
 
-    def write(self, data: TextDataModule, loggers: Sequence[Logger]) -> None:
-        """Evaluate the last and the best weights and write the results; raise `UserError` where the last diverged."""
+    def write(self, data: TextDataModule, loggers: Sequence[Logger], pruned: bool = False) -> None:
+        """Evaluate the last and the best weights and write the results; raise `UserError` where the last diverged.
+
+        Of a pruned run, of which a sweep has many, validation alone is evaluated, and nothing is sampled.
+        """
         assert self.checkpoints.newest is not None
         # the results are those that evaluating the checkpoint gives later
         model = load(self.checkpoints.newest)
         steps = model.step
-        windows = {split: data.counted(split) for split in SPLITS if data.corpus.size(split)}
+        splits = ("val",) if pruned else SPLITS
+        windows = {split: data.counted(split) for split in splits if data.corpus.size(split)}
         weights, other = KeptWeights(LAST, self.checkpoints.newest, split_nlls(model.network, windows)), None
-        if not isinstance(model.network, Counted) and not math.isfinite(weights.nlls["train"].nats):
-            raise DivergedError(f"the NLL of the final weights is {weights.nlls['train'].nats}; lower optimizer.lr")
+        final = weights.nlls["val" if pruned else "train"].nats
+        if not isinstance(model.network, Counted) and not math.isfinite(final):
+            raise DivergedError(f"the NLL of the final weights is {final}; lower optimizer.lr")
         path = self.checkpoints.best
         if path is not None and step_of(path) != steps:
             try:
@@ -131,17 +136,19 @@ class Outcome(L.Callback):
             except UserError as error:
                 log.warning("the best checkpoint is left out: %s", error)
         if other is not None:
-            _log_overfitting(weights, other)
+            if not pruned:
+                _log_overfitting(weights, other)
             if self.checkpoints.result == BEST:
                 model, weights, other = best, other, weights
-        names = self.names.at(model.step, model.network, model.vocabulary)
-        with replacing(self.run_dir / "samples.txt") as file:
-            file.write("".join(f"{name}\n" for name in names).encode())
-        reference = reference_row(data.corpus, windows)
+        names = [] if pruned else self.names.at(model.step, model.network, model.vocabulary)
+        if not pruned:
+            with replacing(self.run_dir / "samples.txt") as file:
+                file.write("".join(f"{name}\n" for name in names).encode())
+        reference = reference_row(data.corpus, None if pruned else windows)
         metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
         _write_metrics(self.run_dir, metrics | reference.as_dict())
         finals = {split: nll.nats for split, nll in weights.nlls.items()}
-        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps)
+        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps, "pruned" if pruned else None)
         self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
 
 

@@ -47,6 +47,11 @@ class Claim:
         self.record("finished")
         return result.objective
 
+    def pruned(self, result: TrainingResult, steps: int) -> float:
+        """Record that the job was pruned after so many steps; return the NLL to minimise."""
+        self.record("pruned", steps=steps)
+        return result.objective
+
     def failed(self, error: Exception | SystemExit) -> float:
         """Record and log why the job has failed, and tell the sweeper."""
         message = " ".join((describe(error) if isinstance(error, Exception) else str(error)).split())
@@ -112,7 +117,7 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
         if began:
             _refuse_other_config(cfg, run_dir, sweep_dir)
         before = read_job(run_dir)
-        if before is not None and before.status == "finished":
+        if before is not None and before.is_complete:
             yield before.nll
             return
         if not began:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore.errors import UserError, first_line, whole_number
 from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
+from makemore.sweeps.vectorized import halving
 from makemore.system import signals
 
 
@@ -34,6 +35,7 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
         whole_number("hydra.launcher.n_jobs", launcher.n_jobs, at_least=1)
         if launcher.max_members is not None:
             whole_number("hydra.launcher.max_members", launcher.max_members, at_least=1)
+        halving.check_options(launcher.halving)
         if sweeper._target_ == BASIC_SWEEPER:
             sweeper._target_ = QUICK_SWEEPER
     if "n_trials" in sweeper:  # optuna

@@ -176,7 +176,7 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     print(f"everything is in {sweep_dir}")
     print(f"  {watch_command(sweep_dir)}")
     print(f"  {command('report', path_argument(sweep_dir))} # draws it")
-    complete = sum(job.status == "finished" for job in jobs)
+    complete = sum(job.is_complete for job in jobs)
     if complete == len(jobs):
         return True
     given = [argument for argument in record.command if not argument.lstrip("+").startswith("hydra.sweep.dir=")]

@@ -90,17 +90,19 @@ class SweepProgress:
     def line(self) -> str:
         """Return how many jobs are complete, running, failed and left, and the best of those that are complete."""
         jobs = self.jobs.values()
-        complete = [job for job in jobs if job.status == "finished"]
+        complete = [job for job in jobs if job.is_complete]
         begun = [job for job in jobs if job.status == "running"]
         # processes of other machines are taken to run
         running = sum(job.host != socket.gethostname() or psutil.pid_exists(job.pid) for job in begun)
         failed = sum(job.status == "failed" for job in jobs)
-        parts = [f"{len(complete)} complete", f"{running} running", f"{failed} failed"]
+        pruned = sum(job.status == "pruned" for job in jobs)
+        of_these = f" ({pruned} pruned)" if pruned else ""
+        parts = [f"{len(complete)} complete{of_these}", f"{running} running", f"{failed} failed"]
         if self.total is not None:
             parts.append(f"{max(0, self.total - len(complete) - running - failed)} left")
         line = ", ".join(parts)
         if complete:
-            best = min(complete, key=lambda job: job.nll)
+            best = min(complete, key=lambda job: (job.status == "pruned", job.nll))
             names = short_names(best.differs)
             differs = ", ".join(f"{names[key]}={shown(value)}" for key, value in best.differs.items())
             line += f"; best {best.objective_name} {best.nll:.4f} ({differs or best.name})"
@@ -138,7 +140,7 @@ def _show(progress: SweepProgress, bar: Progress, task: TaskID, ended: threading
         for job in changed:
             if job.status == "failed":
                 MESSAGES.print(Text(f"failed: {job.name}: {job.message}"), soft_wrap=True)
-        completed = sum(job.status in ("finished", "failed") for job in progress.jobs.values())
+        completed = sum(job.is_complete or job.status == "failed" for job in progress.jobs.values())
         line = progress.line() + _group_line()
         bar.update(task, completed=completed, description=line)
         if line != last_line and progress.jobs and not MESSAGES.is_terminal:

@@ -17,7 +17,7 @@ from makemore.system.files import replacing
 # While this file is in a sweep's directory no job begins; it has the error for which the sweep stops, if any.
 STOP = ".stop"
 
-Status = Literal["running", "finished", "failed", "stopped", "not run"]
+Status = Literal["running", "finished", "pruned", "failed", "stopped", "not run"]
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,24 @@ class Job:
         return self.run_dir.name
 
     @property
+    def is_complete(self) -> bool:
+        """Whether a sweep does not train it any further: it has finished, or was pruned."""
+        return self.status in ("finished", "pruned")
+
+    @property
     def objective(self) -> float | None:
         """The NLL that a sweep minimises: validation, or training where there is no validation split."""
         return self.nlls.get("val", self.nlls.get("train"))
 
     @property
     def nll(self) -> float:
-        """The objective of a finished job."""
+        """The objective of a complete job."""
         assert self.objective is not None
         return self.objective
 
     @property
     def objective_name(self) -> str:
-        """What a person calls the objective of a finished job."""
+        """What a person calls the objective of a complete job."""
         return "validation NLL" if "val" in self.nlls else "training NLL"
 
 
@@ -127,21 +132,27 @@ def read_job(run_dir: Path) -> Job | None:
         job = Job(run_dir=run_dir, **content)
         if job.status not in get_args(Status) or not isinstance(job.differs, dict):
             return None
-        return _with_results(job) if job.status == "finished" else job
+        return _with_results(job) if job.is_complete else job
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error):
         return None
 
 
 def write_job(
-    run_dir: Path, overrides: Sequence[str], differs: Mapping[str, Any], status: Status, message: str = ""
+    run_dir: Path,
+    overrides: Sequence[str],
+    differs: Mapping[str, Any],
+    status: Status,
+    message: str = "",
+    steps: int | None = None,
 ) -> None:
-    """Write `job.json` for a job of this process, whole or not at all."""
+    """Write `job.json` for a job of this process, whole or not at all; `steps` are those after which it was pruned."""
     content = {"overrides": list(overrides), "differs": dict(differs), "status": status, "message": message}
-    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()})
+    pruned = {} if steps is None else {"steps": steps}
+    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()} | pruned)
 
 
 def _with_results(job: Job) -> Job:
-    """Return a finished job with the results in the files of its run."""
+    """Return a complete job with the results in the files of its run."""
     metrics = json.loads((job.run_dir / "metrics.json").read_text())
     nlls = {
         split: math.inf if metrics.get(f"{split}/infinite") else float(metrics[f"{split}/nll"])
@@ -156,7 +167,9 @@ def _with_results(job: Job) -> Job:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 last |= {name: float(value) for name, value in row.items() if value}
-    return replace(job, nlls=nlls, last=last, steps=metrics["steps"], seconds=metrics["seconds"])
+    # one that was pruned may have been resumed by itself
+    status = "finished" if job.steps not in (None, metrics["steps"]) else job.status
+    return replace(job, status=status, nlls=nlls, last=last, steps=metrics["steps"], seconds=metrics["seconds"])
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

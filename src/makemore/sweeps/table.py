@@ -18,7 +18,7 @@ from makemore.system.console import TableColumn, print_table
 from makemore.system.files import replacing, writing
 
 _SPLITS = ("val", "train", "test")
-_STATUSES: tuple[Status, ...] = ("finished", "running", "stopped", "failed", "not run")
+_STATUSES: tuple[Status, ...] = ("finished", "pruned", "running", "stopped", "failed", "not run")
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class Table:
             # a killed process has not updated its record
             names = {status: status for status in _STATUSES} | {"running": "running or killed"}
             notes.append(", ".join(f"{counts[status]} {names[status]}" for status in _STATUSES if counts[status]))
-        if counts["finished"]:
-            best = self.jobs[0]
+        # pruned ones are the best only where none has finished
+        if self.jobs and (best := self.jobs[0]).is_complete:
             differs = " ".join(f"{key}={shown(value)}" for key, value in best.differs.items())
             nll = f"{best.objective_name} {best.nll:.7f}"
-            notes.append(f"best of {counts['finished']}: {nll} with {differs or best.name}")
+            notes.append(f"best of {counts['finished'] + counts['pruned']}: {nll} with {differs or best.name}")
             ckpt_path = hydra_override("ckpt_path", best.run_dir)
             notes += [f"  {command(name, ckpt_path)}" for name in ("evaluate", "sample")]
         return notes
@@ -128,12 +128,12 @@ def table_of(sweeps: Sequence[Sweep]) -> Table:
 
 
 def sorted_jobs(jobs: Iterable[Job]) -> list[Job]:
-    """Return the finished jobs by NLL, then the running, stopped, failed and not run ones; equal ones by name."""
+    """Return the finished jobs by NLL, the pruned ones by theirs, then the others by status; equal ones by name."""
     return sorted(jobs, key=_place)
 
 
 def _place(job: Job) -> tuple[int, float, str, str]:
-    objective = job.objective if job.status == "finished" else None
+    objective = job.objective if job.is_complete else None
     # nan has no order
     nll = math.inf if objective is None or math.isnan(objective) else objective
     return _STATUSES.index(job.status), nll, job.name, str(job.run_dir)

@@ -72,6 +72,7 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
         "vectorized": 0.3,
         "vectorized-command": 0.2,
         "vectorized-command-stock": 0.06,
+        "vectorized-halving": None,
         "command-help": 0.5,
         "command-first-step": 1.5,
         "file-first-load": 60,
@@ -96,7 +97,7 @@ def test_the_rows_have_names_of_their_own_and_targets(setting: Setting, tmp_path
     # a smaller file has no targets
     assert [row.at_most for row in cases(setting, "file-")] == [None] * 3
     # nor has a smaller group
-    assert [row.at_most for row in cases(setting, "vectorized")] == [None] * 3
+    assert [row.at_most for row in cases(setting, "vectorized")] == [None] * 4
 
 
 def test_only_takes_parts_of_names_and_stars(setting: Setting) -> None:

@@ -1,25 +1,18 @@
-"""Train a group of members by one Trainer, which takes their steps together and does all else for each in turn."""
+"""A group of members as one LightningModule, which takes their steps together and all else for each in turn."""
 
-import math
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
 
-from makemore.data.batches import Block, FullBatches, Minibatches, PackedBatches
+from makemore.data.batches import Block, FullBatches, Minibatches
 from makemore.data.windows import CountedWindows
-from makemore.errors import UserError, first_line
 from makemore.inference.likelihood import exact_nll
 from makemore.models.network import Network
-from makemore.runs.outcome import check_steps
-from makemore.runs.saving import Checkpoints, RunSnapshot
-from makemore.sweeps.progress import GroupProgress, show_group
-from makemore.sweeps.vectorized.layout import layout_of
+from makemore.sweeps.vectorized.alignment import period_of
+from makemore.sweeps.vectorized.halving import Halving
+from makemore.sweeps.vectorized.layout import PERIOD, Layout, layout_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.stack import Stack
 from makemore.system import signals
@@ -31,19 +24,27 @@ from makemore.training.own_trainer import advance_steps
 class Group(L.LightningModule):
     """The LightningModule of members at the same step, whose runs differ in MEMBER_KEYS alone.
 
-    A member whose loss is no longer finite, or which has stopped early, has ended: nothing of it is logged or saved
-    any more. Its row of the stack is still computed, without effect on the others. All share their data.
+    A member whose loss is no longer finite, which has stopped early or was pruned, has ended: nothing of it is logged
+    or saved any more. Its row of the stack is computed up to the next validation, without effect on the others; in
+    compiled steps, which depend on the number of rows, up to the end. All members share their data.
 
     Args:
         members: that are trained.
         size: of the group with all its members, if these can be trained together.
+        halving: prunes members; None is for none.
+        is_behind: whether others of its wave have taken more steps. It ends at the first rung at which it has not been
+            decided who goes on, so that its members are compared together with those.
     """
 
-    def __init__(self, members: Sequence[Member], size: int | None) -> None:
+    def __init__(
+        self, members: Sequence[Member], size: int | None, halving: Halving | None = None, is_behind: bool = False
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.members = members
         self.size = size
+        self.halving = halving
+        self.is_behind = is_behind
         self.data = members[0].parts.data
         # the member whose checkpoint the Trainer writes
         self.saving = members[0]
@@ -57,11 +58,49 @@ class Group(L.LightningModule):
         """Yield the members that have not ended."""
         yield from (member for member in self.members if not member.ended)
 
+    @property
+    def waits(self) -> bool:
+        """Whether its members wait at a rung."""
+        return any(member.waits for member in self.alive())
+
+    def _rung(self) -> int | None:
+        """Return the rung at the validation of this step, if there is one; the last step has none."""
+        step = self.trainer.global_step
+        if self.halving is None or step == self.trainer.max_steps:
+            return None
+        return self.halving.rung(step, self.data.epoch_steps)
+
+    def compare(self) -> None:
+        """Mark the members that are pruned after the validation of this step, or all as waiting for the others."""
+        rung = self._rung()
+        if rung is None:
+            return
+        assert self.halving is not None
+        nlls = {member.parts.run_dir.name: member.val_nll for member in self.alive()}
+        if self.is_behind and not self.waits and not nlls.keys() <= self.halving.decided(rung).keys():
+            for member in self.alive():
+                member.wait(self.trainer.global_step)
+        else:
+            self._mark(self.halving.decide(rung, nlls))
+
+    def recall(self) -> None:
+        """Mark the members that were pruned at this step before a resume."""
+        rung = self._rung()
+        if rung is not None and not self.data.validation_due:
+            assert self.halving is not None
+            self._mark(self.halving.decided(rung))
+
+    def _mark(self, goes_on: Mapping[str, bool]) -> None:
+        for member in self.alive():
+            member.waits = False
+            if not goes_on.get(member.parts.run_dir.name, True):
+                member.pruned_at = self.trainer.global_step
+
     def end_stopped(self) -> None:
-        """End the members that have stopped early, and the training if none is left."""
+        """End the members that have stopped early or are pruned, and the training if none is left."""
         step = self.trainer.global_step
         for member in self.alive():
-            if member.parts.checkpoints.stopped_early:
+            if member.pruned_at is not None or member.parts.checkpoints.stopped_early:
                 member.end(step)
         self.trainer.should_stop = not any(self.alive())
 
@@ -79,15 +118,24 @@ class Group(L.LightningModule):
         """Choose a compiler, assign rows to the members, and let each row draw the examples of its member."""
         first = self.members[0]
         self._compiler = first.model.choose_compiler(first.optimizer, self.trainer.max_steps)
+        self._period = PERIOD if self._compiler or self.device.type != "cpu" else period_of(first)
+        self._assign(self.members if self._compiler else list(self.alive()) or self.members)
+
+    def _assign(self, members: Sequence[Member]) -> None:
+        """Assign rows to members, which `stacked` are from here on."""
+        self.stacked = members
+        self.layout = self._layout(members)
+        self.data.member_seeds = self.layout.spread([member.model.seed for member in members])
+
+    def _layout(self, members: Sequence[Member]) -> Layout:
+        places = [member.place for member in members]
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        places = [member.place for member in self.members]
-        self.layout = layout_of(places, threads, self.size if self._compiler else None)
-        self.data.member_seeds = self.layout.spread([member.model.seed for member in self.members])
+        return layout_of(places, threads, self._period, self.size if self._compiler else None)
 
     def on_train_start(self) -> None:
         """Stack the members on the Trainer's device."""
-        models = [member.model.to(self.device) for member in self.members]
-        optimizers = [member.optimizer for member in self.members]
+        models = [member.model.to(self.device) for member in self.stacked]
+        optimizers = [member.optimizer for member in self.stacked]
         for optimizer in optimizers:
             # moves its state to the device of its parameters
             optimizer.load_state_dict(optimizer.state_dict())
@@ -99,9 +147,18 @@ class Group(L.LightningModule):
         compiled = self._compiler and self._stack.compiled_steps(self._compiler)
         self._take_steps = compiled or self._stack.eager_steps()
 
+    def shrink(self) -> None:
+        """Stack only the members that have not ended, where that leaves fewer rows."""
+        members = list(self.alive())
+        if self._compiler or not members or len(members) == len(self.stacked):
+            return
+        if self._layout(members).total < self.layout.total:
+            self._assign(members)
+            self.on_train_start()
+
     def training_step(self, block: Block, _batch_idx: int) -> dict[str, Any]:
         """Take the steps of a block for all members, log those that are due for each, and return their NLLs."""
-        rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.members]
+        rates = [rates_of(member.scheduler, block.first_step, len(block)) for member in self.stacked]
         rates_by_row = self.layout.spread(rates)
         take_back = self._stack.snapshot() if self._compiler else None
         try:
@@ -115,7 +172,7 @@ class Group(L.LightningModule):
         advance_steps(self.trainer, taken)
         by_row = [losses.reshape(taken, self.layout.total).T for losses in (nlls, penalties)]
         columns = [losses[self.layout.own].tolist() for losses in by_row]
-        for member, *columns_of_member in zip(self.members, rates, *columns, strict=True):
+        for member, *columns_of_member in zip(self.stacked, rates, *columns, strict=True):
             if not member.ended:
                 member.account(block.first_step, *columns_of_member)
         self.trainer.should_stop = not any(self.alive())
@@ -136,113 +193,3 @@ class Group(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Replace the Trainer's state by that of the member being saved."""
         checkpoint.update(self.saving.checkpoint(self.trainer.global_step))
-
-
-class GroupCheckpoints(Checkpoints):
-    """Keeps the checkpoints of each member of a group, at the steps at which a single run saves."""
-
-    def __init__(self, every: int, group: Group) -> None:
-        super().__init__(every)
-        self.group = group
-
-    def locate_all(self, trainer: L.Trainer, unfinished: bool) -> None:
-        """Locate the checkpoints of each member."""
-        for member, snapshot in self._snapshots(trainer):
-            member.parts.checkpoints.locate(snapshot, unfinished)
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Locate the checkpoints, and end the members that had stopped early before a resume."""
-        super().on_fit_start(trainer, pl_module)
-        self.group.end_stopped()
-
-    def save_newest(self, trainer: L.Trainer) -> None:
-        """Save each member at its current step."""
-        for member, snapshot in self._snapshots(trainer):
-            with member.isolating_errors(snapshot.step):
-                member.parts.checkpoints.keep_newest(snapshot)
-
-    def save_best(self, trainer: L.Trainer) -> None:
-        """Save each member whose validation NLL is its lowest."""
-        for member, snapshot in self._snapshots(trainer):
-            with member.isolating_errors(snapshot.step):
-                # rounded to float32, as the Trainer rounds that of a single run
-                member.parts.checkpoints.keep_best(snapshot, float(torch.tensor(member.val_nll)))
-                if member.parts.checkpoints.stopped_early:
-                    member.parts.checkpoints.keep_newest(snapshot)
-        self.group.end_stopped()
-
-    def _snapshots(self, trainer: L.Trainer) -> Iterator[tuple[Member, RunSnapshot]]:
-        for member in self.group.alive():
-            self.group.saving = member
-            run_dir, step = member.parts.run_dir, trainer.global_step
-            yield member, RunSnapshot(run_dir, step, member.model, trainer.save_checkpoint)
-
-
-class GroupOutcome(Callback):
-    """Reports the progress of a group, and ends it as the runs of its members would end."""
-
-    def __init__(self, group: Group) -> None:
-        self.group = group
-        self.started = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clocks."""
-        self.started = time.perf_counter()
-        for member in self.group.members:
-            member.parts.outcome.on_train_start(trainer, pl_module)
-
-    def on_train_batch_start(self, trainer: L.Trainer, _module: Any, block: Block, _batch_idx: int) -> None:
-        """Observe each member before a block of steps."""
-        for row, member in zip(self.group.layout.own, self.group.members, strict=True):
-            assert not isinstance(block, PackedBatches)
-            if not member.ended and len(block):
-                with member.isolating_errors(trainer.global_step):
-                    member.observe(trainer.global_step, block.of_member(row))
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Report the progress."""
-        self._report(trainer, lasting=False)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report the progress after a validation."""
-        self._report(trainer, lasting=True)
-
-    def _report(self, trainer: L.Trainer, lasting: bool) -> None:
-        alive = list(self.group.alive())
-        speed = (trainer.global_step - self.group.members[0].step) / (time.perf_counter() - self.started)
-        best = min((member.val_nll for member in alive), default=math.inf)
-        show_group(GroupProgress(len(alive), trainer.global_step, trainer.max_steps, speed, best, lasting))
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clocks."""
-        for member in self.group.members:
-            member.parts.outcome.on_train_end(trainer, pl_module)
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """End each member that has not ended before."""
-        check_steps(trainer)
-        for member in self.group.alive():
-            member.end(trainer.global_step)
-
-
-def train_group(members: Sequence[Member], size: int | None = None) -> None:
-    """Train members of a group, see `Group`, at the same step; each has its result in its outcome, or its `error`.
-
-    Raises:
-        UserError: the Trainer cannot be built, or refuses the training.
-        Stopped: a signal; the members are saved.
-    """
-    parts = members[0].parts
-    group = Group(members, size)
-    trainer = parts.trainer([GroupOutcome(group), GroupCheckpoints(parts.cfg.checkpoint_every, group)])
-    try:
-        trainer.fit(group, datamodule=parts.data)
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {first_line(error)}") from error
-    finally:
-        show_group(None)
-        for member in members:
-            if member.parts.outcome.result is None:
-                # errors in closing must not hide what ended the training
-                with suppress(OSError):
-                    member.close("failed")

@@ -18,9 +18,10 @@ from makemore.runs.assemble import assemble
 from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
 from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
-from makemore.sweeps.vectorized.group import train_group
+from makemore.sweeps.vectorized.halving import Halving, halving_of
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
+from makemore.sweeps.vectorized.train_group import train_group
 from makemore.sweeps.vectorized.workers import can_fork, run_parts
 from makemore.system import signals
 
@@ -115,15 +116,14 @@ def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processe
     begun: list[_Job] = []
     # a signal since the last wave
     signals.answer()
+    halving = halving_of(waiting[0].composed.template.config.hydra)
     with ExitStack() as locks:
         try:
             fitting = _begin(waiting, max_members, processes, begun, locks)
-            by_step = defaultdict(list)
-            for job in begun:
-                if job.member is not None:
-                    by_step[job.member.step, job.member.validation_due].append(job)
-            for _, members in sorted(by_step.items()):
-                _train(members, size if fitting is None or size <= fitting else None)
+            whole = size if fitting is None or size <= fitting else None
+            while running := [job for job in begun if job.member is not None and not job.member.ended]:
+                members = _furthest_behind(running)
+                _train(members, whole, halving, is_behind=len(members) < len(running))
         except signals.Stopped as stopped:
             for job in begun:
                 if job.claim is not None and job.outcome is None:
@@ -178,21 +178,32 @@ def _begin(
     return max_members
 
 
-def _train(jobs: Sequence[_Job], size: int | None) -> None:
+def _furthest_behind(jobs: Sequence[_Job]) -> list[_Job]:
+    """Return those whose members have taken the fewest steps and can be trained together, as they are at one step."""
+    by_step = defaultdict(list)
+    for job in jobs:
+        assert job.member is not None
+        # one that waits comes after those whose validation at that step is due
+        by_step[job.member.step, not job.member.validation_due, job.member.waits].append(job)
+    return by_step[min(by_step)]
+
+
+def _train(jobs: Sequence[_Job], size: int | None, halving: Halving | None, is_behind: bool) -> None:
     """Train the members of one group that are at the same step, see `Group`."""
     members = [job.member for job in jobs if job.member is not None]
     failure: Exception | None = None
     try:
         with resource_errors("lower hydra.launcher.max_members"):
-            train_group(members, size)
+            train_group(members, size, halving, is_behind)
     except Exception as error:
         failure = error
     for job, member in zip(jobs, members, strict=True):
         if (result := member.parts.outcome.result) is not None and member.error is None:
             assert job.claim is not None
-            job.keep(partial(job.claim.finished, result))
-            continue
-        ended_by = member.error or failure
-        assert ended_by is not None
-        with job.composed.active():
-            job.fail(ended_by)
+            finished, pruned_at = job.claim.finished, member.pruned_at
+            job.keep(partial(finished, result) if pruned_at is None else partial(job.claim.pruned, result, pruned_at))
+        elif failure is not None or not member.waits:
+            ended_by = member.error = member.error or failure
+            assert ended_by is not None
+            with job.composed.active():
+                job.fail(ended_by)

@@ -42,6 +42,9 @@ class Member:
         self.step = 0
         self.validation_due = False
         self.val_nll = math.inf
+        # the step at which it was pruned, and whether it waits at a rung to be compared (see Group)
+        self.pruned_at: int | None = None
+        self.waits = False
         # the error that has ended it before the others
         self.error: Exception | None = None
         # whose states checkpoints hold
@@ -63,12 +66,16 @@ class Member:
         """Whether it has failed, or has its result."""
         return self.error is not None or self.parts.outcome.result is not None
 
+    def wait(self, step: int) -> None:
+        """Wait after the validation of a step, which is saved when the member has been compared with the others."""
+        self.step, self.validation_due, self.waits = step, False, True
+
     def end(self, step: int) -> None:
         """Observe it a last time, at its newest checkpoint; evaluate, sample and write its results."""
         with self.isolating_errors(step):
             self.observe(step, None)
             self.parts.outcome.stop_clock()
-            self.parts.outcome.write(self.parts.data, self.loggers)
+            self.parts.outcome.write(self.parts.data, self.loggers, pruned=self.pruned_at is not None)
             self.close("success")
 
     def checkpoint(self, step: int) -> dict[str, Any]:

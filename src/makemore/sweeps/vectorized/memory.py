@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from makemore.data.batches import Block, FullBatches
 from makemore.sweeps.vectorized.layout import PERIOD, Layout
 from makemore.sweeps.vectorized.member import Member
-from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
+from makemore.sweeps.vectorized.trial import try_step
 
 # share of the free memory that a group may take; the rest is for the text, blocks, and errors of the estimate
 _SHARE = 0.5
@@ -42,21 +41,8 @@ def tensor_bytes(member: Member) -> int:
     The state is in the stack, in the snapshot before a block, and for a moment in what the stack is made of. A part of
     what a step makes is freed before its end, so this is more than there is at once.
     """
-    model, data = member.model, member.parts.data
-    network, size = model.network, data.corpus.context_size(model.network)
-    block: Block
-    if network.reads == "lines":
-        batch_size = data.batch_size or len(data.corpus.lines("train", network.block_size))
-        block = blank_minibatches(batch_size, network, size)
-    elif data.batch_size is None:
-        block = FullBatches.of(data.corpus.windows("train", size).counted(), model.vocabulary.size)
-    else:
-        block = blank_minibatches(data.batch_size, network, size)
-    options = [model.step_options()]
-    stack = Stack([network], [member.optimizer], options, [model.l2], block.members_dim, Layout([0], 1))
-    batch = tuple(tensor[0] for tensor in block.stacked())
-    with _AllocationCounter() as made, torch.no_grad():
-        stack.gradients(block.nll, stack.update.parameters, stack.buffers, stack.constants, batch)
+    made = _AllocationCounter()
+    stack = try_step(member, Layout([0], 1), made)
     return 3 * sum(tensor.nbytes for tensor in stack.changing()) + int(made.nbytes)
 
 

@@ -350,7 +350,7 @@ def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tm
 
 @pytest.mark.full
 def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sweeps, tmp_path: Path) -> None:
-    kill = partial(at_call, "makemore.sweeps.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
+    kill = partial(at_call, "makemore.sweeps.vectorized.part:_train", 1, partial(send_myself, signal.SIGKILL))
     outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
     assert outcome.code == 1
     assert "a process of the launcher was killed" in outcome.err

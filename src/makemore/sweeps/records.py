@@ -56,6 +56,7 @@ class Job:
     message: str = ""  # the error of a failed job, in one line
     host: str = ""  # the machine of its process
     pid: int = 0  # the number of its process there
+    losses: int = 0  # processes, or machines, that died one after the other while they ran it
     # the final NLL of each split, nats a character; inf is possible for counting models
     nlls: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)  # the last value of each column of metrics.csv
@@ -133,11 +134,16 @@ def read_job(run_dir: Path) -> Job | None:
 
 
 def write_job(
-    run_dir: Path, overrides: Sequence[str], differs: Mapping[str, Any], status: Status, message: str = ""
+    run_dir: Path,
+    overrides: Sequence[str],
+    differs: Mapping[str, Any],
+    status: Status,
+    message: str = "",
+    losses: int = 0,
 ) -> None:
     """Write `job.json` for a job of this process, whole or not at all."""
     content = {"overrides": list(overrides), "differs": dict(differs), "status": status, "message": message}
-    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()})
+    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid(), "losses": losses})
 
 
 def _with_results(job: Job) -> Job:

@@ -85,7 +85,7 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
 def _set_slurm(options: DictConfig) -> None:
     """Let SLURM queue a job again whose machine has failed, or whose process was killed (by the signal 9, 128 + 9)."""
     restarts = _MOST_RETRIES + options.max_num_timeout
-    condition = f"[ $? = 137 ] && [ ${{SLURM_RESTART_COUNT:-0}} -lt {restarts} ]"
+    condition = f"[ $? = 137 ] && [ $((SLURM_RESTART_COUNT)) -lt {restarts} ]"
     options.setup = [f"trap '{condition} && scontrol requeue $SLURM_JOB_ID' EXIT", *(options.setup or [])]
     options.additional_parameters = {"requeue": True, **options.additional_parameters}
 

@@ -1,7 +1,7 @@
-"""A SLURM of nodes with a core each, all of them on this machine, for tests. It needs Debian's slurm-wlm and munge, and root.
+"""A SLURM of nodes with a core each, all of them on this machine, for tests: Debian's slurm-wlm and munge, as root.
 
-What it writes is in a directory of its own; its ports are free ones of 127.0.0.1. SlurmdTimeout is short, so that a
-dead node is found dead in half a minute.
+What it writes is in a directory of its own; its ports are free ones of 127.0.0.1. A dead node is found dead in half a
+minute (SlurmdTimeout), and a job that is queued again waits for some seconds (cred_expire): elsewhere for minutes.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 TIMEOUT = 120.0
+_UP = ("idle", "mixed", "allocated", "completing")
 _COMMANDS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
 _CONF = """
 ClusterName=test
@@ -24,7 +25,7 @@ SlurmctldPort={control}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={directory}/munge.sock
+AuthInfo=socket={directory}/munge.sock,cred_expire=10
 StateSaveLocation={directory}/state
 SlurmdSpoolDir={directory}/spool.%n
 SlurmctldPidFile={directory}/slurmctld.pid
@@ -64,14 +65,16 @@ class Slurm:
     """
 
     def __init__(self, directory: Path, nodes: list[str], started: list[str]) -> None:
-        self.directory = directory
+        self.directory, self.nodes = directory, nodes
         self.env = {"SLURM_CONF": str(directory / "slurm.conf"), "PATH": _path()}
         for name in ("state", *(f"spool.{node}" for node in nodes)):
             (directory / name).mkdir(parents=True)
         directory.chmod(0o755)
         host, ports = socket.gethostname().partition(".")[0], _free_ports(len(nodes) + 1)
         conf = _CONF.format(host=host, directory=directory, control=ports[0])
-        conf += "".join(_NODE.format(name=node, host=host, port=port) for node, port in zip(nodes, ports[1:], strict=True))
+        conf += "".join(
+            _NODE.format(name=node, host=host, port=port) for node, port in zip(nodes, ports[1:], strict=True)
+        )
         conf += f"PartitionName=main Nodes={','.join(nodes)} Default=YES MaxTime=INFINITE State=UP\n"
         (directory / "slurm.conf").write_text(conf)
         (directory / "munge.key").write_bytes(os.urandom(1024))
@@ -91,7 +94,11 @@ class Slurm:
     def start(self, node: str) -> None:
         """Start a node, and wait until it takes jobs."""
         self.run("slurmd", "-N", node)
-        wait_until(lambda: self.state(node) in ("idle", "mixed", "allocated"), self.directory / "slurmctld.log")
+        wait_until(lambda: self.state(node) in _UP, self.directory / "slurmctld.log")
+
+    def up(self) -> set[str]:
+        """Return the nodes that run."""
+        return {node for node in self.nodes if self.state(node) in _UP}
 
     def state(self, node: str) -> str:
         """Return the state of a node, in SLURM's words."""
@@ -116,26 +123,29 @@ class Slurm:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environment = process.environ()
-                if environment.get("SLURM_CONF") == self.env["SLURM_CONF"] and environment.get("SLURMD_NODENAME") == node:
+                if (
+                    environment.get("SLURM_CONF") == self.env["SLURM_CONF"]
+                    and environment.get("SLURMD_NODENAME") == node
+                ):
                     found.append(process)
         return found
 
     def _on(self, node: str) -> list[psutil.Process]:
-        found = self.tasks(node)
-        for process in list(found):
+        """Return a node's processes, before the tasks those that would tell of their end."""
+        found, tasks = [], self.tasks(node)
+        with suppress(OSError, ValueError, psutil.NoSuchProcess):
+            found.append(psutil.Process(int((self.directory / f"slurmd.{node}.pid").read_text())))
+        for process in tasks:
             with suppress(psutil.Error):
                 found += [parent for parent in process.parents() if parent.name().startswith("slurmstepd")]
-        with suppress(OSError, ValueError, psutil.NoSuchProcess):
-            found.insert(0, psutil.Process(int((self.directory / f"slurmd.{node}.pid").read_text())))
-        return found
+        return [*found, *tasks]
 
     def stop(self) -> None:
         """End it, and what it runs."""
-        nodes = [path.name.removeprefix("spool.") for path in self.directory.glob("spool.*")]
         with ExitStack() as ending:
             for name in ("slurmctld.pid", "munge.pid"):
                 ending.callback(self._end, self.directory / name)
-            for node in nodes:
+            for node in self.nodes:
                 ending.callback(self.kill_node, node)
 
     def _end(self, pid_file: Path) -> None:

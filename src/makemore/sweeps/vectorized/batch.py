@@ -11,7 +11,8 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, se
 
 from makemore.sweeps.job import JobError, given_up
 from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
-from makemore.sweeps.vectorized.engine import Results, Task, run_tasks
+from makemore.sweeps.vectorized.engine import Results, Task, run_tasks, workers_of
+from makemore.sweeps.vectorized.group_size import measured, members_for
 from makemore.sweeps.vectorized.memory import keep_freed_memory
 from makemore.sweeps.vectorized.part import GroupPart, run_part
 from makemore.sweeps.vectorized.workers import can_fork, run_parts
@@ -68,10 +69,12 @@ def _run_on_engine(launcher: BasicLauncher, groups: Sequence[list[ComposedJob]])
     """Run all groups at once, each divided among tasks of an engine."""
     assert launcher.config is not None
     hydra = launcher.config.hydra
-    parts = []
+    parts, workers = [], workers_of(hydra.launcher)
     for group in groups:
-        size = hydra.launcher.members_per_group or len(group)
-        parts += _parts(group, range(0, len(group), size))
+        size = hydra.launcher.members_per_group
+        if size is None and len(group) > 1:
+            size = members_for(len(group), workers, measured(group[0]))
+        parts += _parts(group, range(0, len(group), size or 1))
     tasks = [Task(partial(_run_elsewhere, launcher, part)) for part in parts]
     results: Results = {}
     for part, ended in zip(parts, run_tasks(hydra.launcher, Path(hydra.sweep.dir), tasks), strict=True):

@@ -74,6 +74,28 @@ def run_tasks(launcher: DictConfig, sweep_dir: Path, tasks: Sequence[Task]) -> l
     return [result for result in ended if not isinstance(result, Exception)]
 
 
+def workers_of(launcher: DictConfig) -> int:
+    """Return how many tasks an engine can run at a time, as far as it says; at least one."""
+    if launcher.engine.name == "ray":
+        import ray
+
+        kind = "gpu" if launcher.ray.remote.get("num_gpus") else "cpu"
+        there: float = ray.cluster_resources().get(kind.upper(), 0)
+        needed: float = launcher.ray.remote[f"num_{kind}s"] or 1
+        return max(1, int(there / needed))
+    options = launcher.slurm
+    partition = [] if options.partition is None else [f"--partition={options.partition}"]
+    asked = subprocess.run(
+        ["sinfo", "--noheader", "--format=%C", *partition], capture_output=True, text=True, check=False
+    )
+    if options.gpus_per_node or asked.returncode != 0:
+        return int(options.array_parallelism)
+    # allocated, idle, other, all
+    counts = [[int(count) for count in line.split("/")] for line in asked.stdout.split()]
+    cores = sum(allocated + idle for allocated, idle, *_ in counts)
+    return max(1, min(int(options.array_parallelism), cores // int(options.cpus_per_task)))
+
+
 def _run_on_ray(options: DictConfig, tasks: Sequence[Task]) -> list[Results | Exception | None]:
     import ray
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from makemore.data.batches import Block, FullBatches
+from makemore.data.batches import FullBatches, Minibatches
 from makemore.sweeps.vectorized.layout import PERIOD, Layout
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
@@ -42,22 +42,25 @@ def tensor_bytes(member: Member) -> int:
     The state is in the stack, in the snapshot before a block, and for a moment in what the stack is made of. A part of
     what a step makes is freed before its end, so this is more than there is at once.
     """
-    model, data = member.model, member.parts.data
-    network, size = model.network, data.corpus.context_size(model.network)
-    block: Block
-    if network.reads == "lines":
-        batch_size = data.batch_size or len(data.corpus.lines("train", network.block_size))
-        block = blank_minibatches(batch_size, network, size)
-    elif data.batch_size is None:
-        block = FullBatches.of(data.corpus.windows("train", size).counted(), model.vocabulary.size)
-    else:
-        block = blank_minibatches(data.batch_size, network, size)
+    model, block = member.model, blank_block(member)
     options = [model.step_options()]
-    stack = Stack([network], [member.optimizer], options, [model.l2], block.members_dim, Layout([0], 1))
+    stack = Stack([model.network], [member.optimizer], options, [model.l2], block.members_dim, Layout([0], 1))
     batch = tuple(tensor[0] for tensor in block.stacked())
     with _AllocationCounter() as made, torch.no_grad():
         stack.gradients(block.nll, stack.update.parameters, stack.buffers, stack.constants, batch)
     return 3 * sum(tensor.nbytes for tensor in stack.changing()) + int(made.nbytes)
+
+
+def blank_block(member: Member, members: int = 1) -> FullBatches | Minibatches:
+    """Return a block of one step of members like this one, as large as in training, to try a step with."""
+    data, network = member.parts.data, member.model.network
+    size = data.corpus.context_size(network)
+    if network.reads == "lines":
+        batch_size = data.batch_size or len(data.corpus.lines("train", network.block_size))
+        return blank_minibatches(batch_size, network, size, members)
+    if data.batch_size is None:
+        return FullBatches.of(data.corpus.windows("train", size).counted(), member.model.vocabulary.size)
+    return blank_minibatches(data.batch_size, network, size, members)
 
 
 class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

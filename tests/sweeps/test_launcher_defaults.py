@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from makemore.errors import UserError
 from makemore.sweeps.job import MOST_LOSSES
 from makemore.sweeps.launchers import is_elsewhere, set_defaults, study_of
 
@@ -103,6 +104,14 @@ def test_groups_on_an_engine_get_the_threads_of_their_jobs() -> None:
     # an engine that is not asked for is left alone
     launcher = composed(vectorized).hydra.launcher
     assert (dict(launcher.ray.remote), launcher.slurm.setup) == ({}, None)
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.sweeps.launchers.find_spec", lambda _name: None)
+    composed("hydra/launcher=vectorized")
+    for engine, extra in (("ray", "ray"), ("slurm", "submitit")):
+        with pytest.raises(UserError, match=rf"^hydra\.launcher\.engine={engine} needs {extra}: pip install"):
+            composed("hydra/launcher=vectorized", f"hydra.launcher.engine={engine}")
 
 
 def test_submitit_here_leaves_ctrl_c_to_the_sweep() -> None:

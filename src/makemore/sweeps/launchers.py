@@ -4,12 +4,14 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore.errors import UserError, first_line, whole_number
+from makemore.overrides import install
 from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 from makemore.system import signals
 
@@ -49,9 +51,17 @@ def _set_launcher(launcher: DictConfig, threads: int) -> None:
         for name in ("max_members", "members_per_group"):
             if launcher[name] is not None:
                 whole_number(f"hydra.launcher.{name}", launcher[name], at_least=1)
+        _check_installed(launcher.engine.name)
         if launcher.engine.name == "slurm":
             launcher.slurm.cpus_per_task = launcher.slurm.cpus_per_task or threads
             _set_slurm(launcher.slurm)
+
+
+def _check_installed(engine: str) -> None:
+    """Raise `UserError` where an engine of the vectorised launcher lacks its package."""
+    package = {"ray": "ray", "slurm": "submitit"}.get(engine)
+    if package is not None and find_spec(package) is None:
+        raise UserError(f"hydra.launcher.engine={engine} needs {package}: {install(package)}")
 
 
 def _set_search(config: DictConfig, sweep_dir: Path) -> None:

@@ -94,6 +94,8 @@ def _run_elsewhere(launcher: BasicLauncher, part: GroupPart) -> Results:
     if len(part.jobs) == 1:
         return _run_alone(launcher, part.jobs[0])
     keep_freed_memory()
+    # what was imported stays
+    gc.freeze()
     with signals.answering(for_another=True):
         return _run_part(part, launcher.config.hydra.launcher.max_members)
 

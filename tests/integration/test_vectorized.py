@@ -410,6 +410,7 @@ def test_jobs_of_a_group_can_be_compiled(compiler: str, sweeps: Sweeps, whole: P
     [
         "max_members=0",
         *(pytest.param(given, marks=pytest.mark.full) for given in ("max_members=x", "n_jobs=0", "max_memberz=3")),
+        *(pytest.param(given, marks=pytest.mark.full) for given in ("engine=cloud", "members_per_group=0")),
     ],
 )
 def test_a_wrong_option_is_said_before_anything_is_written(given: str, sweeps: Sweeps, tmp_path: Path) -> None:

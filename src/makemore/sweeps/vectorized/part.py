@@ -65,11 +65,12 @@ def run_part(part: GroupPart, max_members: int | None, processes: int = 1) -> Ou
     """
     # a job keeps its row modulo PERIOD, however its group is divided
     begin = part.first % PERIOD
-    jobs = [_Job(job, place) for place, job in enumerate(part.jobs, begin)]
+    places = range(begin, begin + len(part.jobs))
+    jobs = [_Job(job, place) for place, job in zip(places, part.jobs, strict=True)]
     waiting = deque(jobs)
     try:
         while waiting:
-            _run_wave(waiting, begin + len(jobs), max_members, processes)
+            _run_wave(waiting, places, max_members, processes)
     except signals.Stopped:
         if not signals.is_for_another():
             raise
@@ -79,20 +80,20 @@ def run_part(part: GroupPart, max_members: int | None, processes: int = 1) -> Ou
     return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
 
 
-def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processes: int) -> None:
-    """Run the first of the jobs that wait, as many as fit; all jobs of the part have `size` places."""
+def _run_wave(waiting: deque[_Job], places: range, max_members: int | None, processes: int) -> None:
+    """Run the first of the jobs that wait, as many as fit; `places` are those of all jobs of the part."""
     begun: list[_Job] = []
     # a signal since the last wave
     signals.answer()
     with ExitStack() as locks:
         try:
-            fitting = _begin(waiting, max_members, processes, begun, locks)
+            fitting = _begin(waiting, len(places), max_members, processes, begun, locks)
             by_step = defaultdict(list)
             for job in begun:
                 if job.member is not None:
                     by_step[job.member.step, job.member.validation_due].append(job)
             for _, members in sorted(by_step.items()):
-                _train(members, size if fitting is None or size <= fitting else None)
+                _train(members, places.stop if fitting is None or places.stop <= fitting else None)
         except signals.Stopped as stopped:
             for job in begun:
                 if job.claim is not None and job.outcome is None:
@@ -106,17 +107,17 @@ def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processe
 
 
 def _begin(
-    waiting: deque[_Job], max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack
+    waiting: deque[_Job], whole: int, max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack
 ) -> int | None:
     """Start or resume the first jobs that wait, as many as fit; `begun` and `locks` gain those that could be.
 
-    Jobs whose process was killed are fewer at a time: half of them at the second try, for want of memory may have
-    been the reason, and one at the third, so that a job that fails for it has done it alone.
+    Of those whose process was killed it is fewer: half as many at the second try, as there may not have been memory
+    enough, and one at the third, so that a job that fails for it has done it alone.
 
     Return how many fit, unless no job could be started.
     """
-    data, members, waited = None, 0, len(waiting)
-    while waiting and (max_members is None or members < max_members):
+    data, members, most = None, 0, max_members
+    while waiting and (most is None or members < most):
         job = waiting.popleft()
         with ExitStack() as active:
             try:
@@ -136,9 +137,6 @@ def _begin(
                 job.outcome = claimed
                 continue
             job.claim = claimed
-            if claimed.losses:
-                most = -(-waited // 2) if claimed.losses == 1 else 1
-                max_members = most if max_members is None else min(max_members, most)
             try:
                 with resource_errors():
                     parts = assemble(claimed.cfg, run_dir, data)
@@ -146,11 +144,18 @@ def _begin(
                     member = Member(parts, job.place, *open_run(parts))
                     if max_members is None:
                         max_members = most_members(member, parts.trainer().strategy.root_device, processes)
+                if members == 0:
+                    most = _fewer(min(max_members, whole), claimed.losses)
                 job.member = member
                 members += 1
             except Exception as error:
                 job.fail(error)
     return max_members
+
+
+def _fewer(members: int, losses: int) -> int:
+    """Return how many of some members are trained at once after their process was killed some times."""
+    return (members, -(-members // 2), 1)[losses]
 
 
 def _train(jobs: Sequence[_Job], size: int | None) -> None:

@@ -1,5 +1,6 @@
 """Sweeps on real engines whose processes and machines die: they end as those that were never disturbed, to the bit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -60,6 +61,11 @@ class Sweep:
     def pids(self, *of_status: str) -> set[int]:
         """Return the processes of jobs with one of some statuses."""
         return {record["pid"] for record in records(self.dir).values() if record["status"] in of_status}
+
+
+def slowest(sweep_dir: Path) -> float:
+    """Return the longest training of a sweep's jobs, in seconds."""
+    return max(json.loads(path.read_text())["seconds"] for path in sweep_dir.glob("*/metrics.json"))
 
 
 def losses(sweep_dir: Path) -> list[int]:
@@ -184,16 +190,21 @@ def test_two_hundred_members_are_those_of_this_machine(engine: Ray | Slurm, tmp_
 def test_a_time_limit_of_a_minute_is_outlasted(
     launcher: Callable[[Slurm], Sequence[str]], slurm: Slurm, tmp_path: Path
 ) -> None:
-    # three minutes and more
-    arguments = (*SMALL, "trainer.max_steps=150000", "val_every=50000", "log_every=5000", "seed=0,1")
-    here = ("-m", f"hydra.sweep.dir={tmp_path / 'here'}", *arguments)
-    assert run("train", *here, *GROUPS[: launcher is grouped], cwd=tmp_path).code == 0
+    def run_here(name: str, steps: int) -> Path:
+        launched = ("hydra/launcher=vectorized",) if launcher is grouped else ()
+        line = ("-m", f"hydra.sweep.dir={tmp_path / name}", *given, f"trainer.max_steps={steps}", *launched)
+        assert run("train", *line, cwd=tmp_path).code == 0
+        return tmp_path / name
+
+    given = (*SMALL, "val_every=5000", "log_every=500", "seed=0,1")
+    # of a minute a job trains for half or less
+    steps = int(5000 * 120 / slowest(run_here("tried", 5000)))
+    expected = run_here("expected", steps)
     options = "hydra.launcher" if launcher is plain else "hydra.launcher.slurm"
     limit = [f"{options}.{option}" for option in ("timeout_min=1", "signal_delay_s=20", "max_num_timeout=20")]
-    sweep = Sweep(tmp_path, slurm, *arguments, *launcher(slurm), *limit)
-    sweep.child.wait()
+    sweep = Sweep(tmp_path, slurm, *given, f"trainer.max_steps={steps}", *launcher(slurm), *limit)
     sweep.wait()
-    assert_same(sweep.dir, tmp_path / "here")
+    assert_same(sweep.dir, expected)
     for log in sweep.dir.glob("*/train.log"):
         assert log.read_text().count("resuming from step") >= 3
 

@@ -187,7 +187,7 @@ def test_two_hundred_members_are_those_of_this_machine(engine: Ray | Slurm, tmp_
 
 @SLOW
 @pytest.mark.parametrize("launcher", [plain, grouped])
-def test_a_time_limit_of_a_minute_is_outlasted(
+def test_a_time_limit_of_slurm_is_outlasted(
     launcher: Callable[[Slurm], Sequence[str]], slurm: Slurm, tmp_path: Path
 ) -> None:
     def run_here(name: str, steps: int) -> Path:
@@ -211,7 +211,7 @@ def test_a_time_limit_of_a_minute_is_outlasted(
 
 @SLOW
 @pytest.mark.parametrize("launcher", [plain, grouped])
-def test_cancelled_jobs_are_saved_and_the_same_command_resumes_them(
+def test_jobs_that_slurm_cancels_are_saved_and_the_same_command_resumes_them(
     launcher: Callable[[Slurm], Sequence[str]], slurm: Slurm, whole: Path, alone: Path, tmp_path: Path
 ) -> None:
     arguments = (*LONG, "seed=range(4)", *launcher(slurm))

@@ -38,23 +38,20 @@ def _set_launcher(launcher: DictConfig, threads: int) -> None:
         launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
         launcher.cpus_per_task = threads
-    if launcher._target_.endswith(".SlurmLauncher"):
-        _set_slurm(launcher)
     if launcher._target_.endswith(".LocalLauncher"):
         # only the sweep answers Ctrl-C, and passes it on; submitit's own processes would end in tracebacks
         with open_dict(launcher):
             launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
     if uses_ray(launcher):
         _set_ray(launcher.ray, threads)
+    if (slurm := _slurm_of(launcher)) is not None:
+        _set_slurm(slurm, threads)
     if "engine" in launcher:  # vectorized
         whole_number("hydra.launcher.n_jobs", launcher.n_jobs, at_least=1)
         for name in ("max_members", "members_per_group"):
             if launcher[name] is not None:
                 whole_number(f"hydra.launcher.{name}", launcher[name], at_least=1)
         _check_installed(launcher.engine.name)
-        if launcher.engine.name == "slurm":
-            launcher.slurm.cpus_per_task = launcher.slurm.cpus_per_task or threads
-            _set_slurm(launcher.slurm)
 
 
 def _check_installed(engine: str) -> None:
@@ -92,8 +89,9 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
     ray.remote = {"num_cpus": threads, "max_retries": _MOST_RETRIES, **ray.remote}
 
 
-def _set_slurm(options: DictConfig) -> None:
+def _set_slurm(options: DictConfig, threads: int) -> None:
     """Let SLURM queue a job again whose machine has failed, or whose process was killed (by the signal 9, 128 + 9)."""
+    options.cpus_per_task = options.cpus_per_task or threads
     restarts = _MOST_RETRIES + options.max_num_timeout
     condition = f"[ $? = 137 ] && [ $((SLURM_RESTART_COUNT)) -lt {restarts} ]"
     options.setup = [f"trap '{condition} && scontrol requeue $SLURM_JOB_ID' EXIT", *(options.setup or [])]
@@ -105,16 +103,20 @@ def uses_ray(launcher: DictConfig) -> bool:
     return "ray" in launcher and ("engine" not in launcher or launcher.engine.name == "ray")
 
 
+def _slurm_of(launcher: DictConfig) -> DictConfig | None:
+    """Return the options of SLURM for a launcher whose jobs run there; None for another."""
+    if launcher._target_.endswith(".SlurmLauncher"):
+        return launcher
+    return launcher.slurm if "engine" in launcher and launcher.engine.name == "slurm" else None
+
+
 def _is_cluster(ray: DictConfig) -> bool:
     return (ray.init.get("address") or os.environ.get("RAY_ADDRESS")) not in (None, "local")
 
 
 def is_elsewhere(launcher: DictConfig) -> bool:
     """Return whether a launcher's jobs run on other machines, which may have devices that this one lacks."""
-    is_slurm = launcher._target_.endswith(".SlurmLauncher") or (
-        "engine" in launcher and launcher.engine.name == "slurm"
-    )
-    return is_slurm or (uses_ray(launcher) and _is_cluster(launcher.ray))
+    return _slurm_of(launcher) is not None or (uses_ray(launcher) and _is_cluster(launcher.ray))
 
 
 def _cores() -> int:

@@ -156,6 +156,6 @@ def _queued() -> set[str] | None:
 
     Submitit asks `sacct`, which many clusters lack.
     """
-    command = ["squeue", "--noheader", "--array", "--me", "--format=%i %F_%K"]
+    command = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     return set(asked.stdout.split()) if asked.returncode == 0 else None

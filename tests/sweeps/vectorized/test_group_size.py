@@ -1,12 +1,45 @@
 """Checks how many members a task of an engine gets, and what that is chosen by."""
 
 import math
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import setup_globals
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import open_dict
 
-from makemore.sweeps.vectorized.group_size import FILES, START, Cost, members_for
+from makemore.sweeps import naming
+from makemore.sweeps.vectorized.composing import Composer
+from makemore.sweeps.vectorized.group_size import FILES, START, Cost, measured, members_for
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [("model=mlp", "trainer.max_steps=1000"), ("model=bigram", "data.batch_size=null"), ("model=rnn",)],
+)
+def test_a_step_of_a_group_is_measured_and_nothing_written(
+    model: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naming.register()
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        setup_globals()
+        master = compose("train", ["data=text", "data.path=text.txt"], return_hydra_config=True)
+        with open_dict(master):
+            master.hydra.sweep.dir = "S"
+        composer = Composer(GlobalHydra.instance().config_loader(), master)
+        cost = measured(composer.compose(0, model))
+        wrong = measured(composer.compose(0, [*model, "num_samples=-1"]))
+    assert cost.fixed >= START
+    assert cost.member > FILES
+    assert wrong == Cost(START, FILES)
+    assert [path.name for path in Path().iterdir()] == ["text.txt"]
 
 
 def test_the_cost_is_fitted_to_two_measurements() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from omegaconf import OmegaConf
 
+from makemore.errors import UserError
 from makemore.runs.assemble import assemble
 from makemore.sweeps.vectorized.composing import ComposedJob
 from makemore.sweeps.vectorized.layout import Layout
@@ -45,14 +46,21 @@ def members_for(members: int, workers: int, cost: Cost) -> int:
 
 
 def measured(job: ComposedJob) -> Cost:
-    """Return what the training of a group costs on a core of this machine, given one of its jobs."""
+    """Return what the training of a group costs on a core of this machine, given one of its jobs.
+
+    Without steps where the job has values that it cannot be trained with, which it says itself where it runs.
+    """
     cfg = job.cfg()
     # that of the workers may be one that this machine lacks
     OmegaConf.update(cfg, "trainer.accelerator", "cpu")
-    with job.active(writing=False) as run_dir:
-        parts = assemble(cfg, run_dir)
-        member = Member(parts, 0)
-    return Cost.of(parts.cfg.trainer.max_steps, _step_seconds(member, 1), _step_seconds(member, _SEVERAL))
+    try:
+        with job.active(writing=False) as run_dir:
+            parts = assemble(cfg, run_dir)
+            member = Member(parts, 0)
+        one, several = (_step_seconds(member, number) for number in (1, _SEVERAL))
+    except UserError:
+        return Cost(START, FILES)
+    return Cost.of(parts.cfg.trainer.max_steps, one, several)
 
 
 def _step_seconds(member: Member, number: int) -> float:

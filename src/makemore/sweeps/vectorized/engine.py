@@ -4,6 +4,7 @@ What a task leaves is in the directories of its jobs, on a disk that all machine
 whose process or machine has died; its jobs resume from their checkpoints. See docs/sweeps/ray.md and submitit.md.
 """
 
+import gc
 import os
 import subprocess
 import time
@@ -28,17 +29,19 @@ _SHARED = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
 
 
 class Task:
-    """A call for another process, which is to be as this one is: in its directory, with Hydra's state."""
+    """A call for another process, which gets this one's directory, thresholds of garbage collection and Hydra's state."""
 
     def __init__(self, run: Callable[[], Results]) -> None:
         self.run = run
         self.directory = Path.cwd()
+        self.collected_at = gc.get_threshold()
         self.singletons = Singleton.get_state()
 
     def __call__(self) -> Results | Exception:
         """Run it in a process of an engine; return what it returns or raises."""
         try:
             os.chdir(self.directory)
+            gc.set_threshold(*self.collected_at)
             setup_globals()
             Singleton.set_state(self.singletons)
             import_own_models()

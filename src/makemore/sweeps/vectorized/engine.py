@@ -29,7 +29,7 @@ _SHARED = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
 
 
 class Task:
-    """A call for another process, which gets this one's directory, thresholds of garbage collection and Hydra's state."""
+    """A call for another process, which gets the directory, Hydra's state and the garbage collection of this one."""
 
     def __init__(self, run: Callable[[], Results]) -> None:
         self.run = run

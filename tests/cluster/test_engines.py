@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ray_here import Ray
 from slurm_here import Slurm, wait_until
-from trials import Child, assert_same, records, run, start, statuses, table
+from trials import Child, assert_same, endings, records, run, start, statuses, table, with_status
 
 FULL, SLOW = pytest.mark.full, pytest.mark.slow
 BOTH = ("ray", "slurm")
@@ -32,6 +32,10 @@ def plain(engine: Ray | Slurm) -> tuple[str, ...]:
 def grouped(engine: Ray | Slurm) -> tuple[str, ...]:
     """Return the launcher that runs two members a task."""
     return (*GROUPS, f"hydra.launcher.engine={'slurm' if isinstance(engine, Slurm) else 'ray'}")
+
+
+Launcher = Callable[[Ray | Slurm], tuple[str, ...]]
+on_either = pytest.mark.parametrize("launcher", [plain, grouped])
 
 
 class Sweep:
@@ -68,6 +72,12 @@ def slowest(sweep_dir: Path) -> float:
     return max(json.loads(path.read_text())["seconds"] for path in sweep_dir.glob("*/metrics.json"))
 
 
+def assert_among(sweep_dir: Path, undisturbed: Path) -> None:
+    """Check that the finished jobs of a sweep ended as those of another that has them among others, to the bit."""
+    ended = endings(sweep_dir, [path.name for path in with_status(sweep_dir, "finished")])
+    assert ended.items() <= endings(undisturbed).items()
+
+
 def losses(sweep_dir: Path) -> list[int]:
     return [record["losses"] for record in records(sweep_dir).values()]
 
@@ -87,6 +97,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("alone")
     assert run("train", "-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, "seed=range(4)", cwd=cwd).code == 0
     return cwd / "sweep"
+
+
+@pytest.fixture
+def undisturbed(launcher: Launcher, request: pytest.FixtureRequest) -> Path:
+    """The sweep here whose jobs end as those of a launcher that is disturbed, to the bit."""
+    found: Path = request.getfixturevalue("alone" if launcher is plain else "whole")
+    return found
 
 
 @FULL
@@ -125,9 +142,9 @@ def test_a_process_that_is_killed_is_started_again(engine: Ray | Slurm, whole: P
 
 @SLOW
 @on_both
-@pytest.mark.parametrize("launcher", [plain, grouped])
+@on_either
 def test_a_job_that_kills_its_process_three_times_has_failed_and_the_others_finish(
-    engine: Ray | Slurm, launcher: Callable[[Ray | Slurm], Sequence[str]], whole: Path, tmp_path: Path
+    engine: Ray | Slurm, launcher: Launcher, undisturbed: Path, tmp_path: Path
 ) -> None:
     sweep = Sweep(tmp_path, engine, *LONG, "seed=range(4)", *launcher(engine))
     killed = list[int]()
@@ -141,6 +158,7 @@ def test_a_job_that_kills_its_process_three_times_has_failed_and_the_others_fini
     assert outcome.code == 1, outcome.err
     assert len(killed) == 3
     assert sorted(statuses(sweep.dir).values()) == ["failed", "finished", "finished", "finished"]
+    assert_among(sweep.dir, undisturbed)
     (failed,) = [row for row in table(sweep.dir) if row["status"] == "failed"]
     assert failed["seed"] == "2"
     assert "its process was killed 3 times" in failed["message"]
@@ -186,10 +204,8 @@ def test_two_hundred_members_are_those_of_this_machine(engine: Ray | Slurm, tmp_
 
 
 @SLOW
-@pytest.mark.parametrize("launcher", [plain, grouped])
-def test_a_time_limit_of_slurm_is_outlasted(
-    launcher: Callable[[Slurm], Sequence[str]], slurm: Slurm, tmp_path: Path
-) -> None:
+@on_either
+def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tmp_path: Path) -> None:
     def run_here(name: str, steps: int) -> Path:
         launched = ("hydra/launcher=vectorized",) if launcher is grouped else ()
         line = ("-m", f"hydra.sweep.dir={tmp_path / name}", *given, f"trainer.max_steps={steps}", *launched)
@@ -210,9 +226,9 @@ def test_a_time_limit_of_slurm_is_outlasted(
 
 
 @SLOW
-@pytest.mark.parametrize("launcher", [plain, grouped])
+@on_either
 def test_jobs_that_slurm_cancels_are_saved_and_the_same_command_resumes_them(
-    launcher: Callable[[Slurm], Sequence[str]], slurm: Slurm, whole: Path, alone: Path, tmp_path: Path
+    launcher: Launcher, slurm: Slurm, undisturbed: Path, tmp_path: Path
 ) -> None:
     arguments = (*LONG, "seed=range(4)", *launcher(slurm))
     sweep = Sweep(tmp_path, slurm, *arguments)
@@ -224,5 +240,4 @@ def test_jobs_that_slurm_cancels_are_saved_and_the_same_command_resumes_them(
     assert set(losses(sweep.dir)) == {0}
     again = Sweep(tmp_path, slurm, *arguments)
     again.wait()
-    if launcher is plain:
-        assert_same(again.dir, alone)
+    assert_among(again.dir, undisturbed)

@@ -213,11 +213,11 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
         return tmp_path / name
 
     given = (*SMALL, "val_every=5000", "log_every=500", "seed=0,1")
-    # of a minute a job trains for half or less
-    steps = int(5000 * 120 / slowest(run_here("tried", 5000)))
+    # four minutes; of one a job trains for half or less, as SLURM looks at its clock every half a minute
+    steps = int(5000 * 240 / slowest(run_here("tried", 5000)))
     expected = run_here("expected", steps)
     options = "hydra.launcher" if launcher is plain else "hydra.launcher.slurm"
-    limit = [f"{options}.{option}" for option in ("timeout_min=1", "signal_delay_s=20", "max_num_timeout=20")]
+    limit = [f"{options}.{option}" for option in ("timeout_min=1", "signal_delay_s=10", "max_num_timeout=20")]
     sweep = Sweep(tmp_path, slurm, *given, f"trainer.max_steps={steps}", *launcher(slurm), *limit)
     sweep.wait()
     assert_same(sweep.dir, expected)

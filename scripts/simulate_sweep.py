@@ -95,23 +95,29 @@ def simulate(jobs: int, members_per_group: int, costs: Costs, workers: Workers, 
     return SimulatedSweep(end, tasks, deaths, working / (end * workers.number))
 
 
+# option, default, and what it is
+SECONDS = [
+    ("compose", 0.002, "seconds a job in the launching process"),
+    ("start", 10.0, "seconds until a process can train"),
+    ("step", 0.0009, "seconds of a step, whatever its members"),
+    ("member-step", 0.000064, "seconds of a step more for each member"),
+    ("member", 0.06, "seconds of a member's files"),
+    ("between-deaths", math.inf, "mean hours until a worker dies"),
+    ("away", 150.0, "seconds that a worker which died is away"),
+    ("between-checkpoints", 60.0, "seconds of training from one to the next"),
+]
+
+
 def parsed() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    whole, real = {"type": int, "metavar": "N"}, {"type": float, "metavar": "X"}
-    parser.add_argument("--jobs", **whole, default=100_000)
-    parser.add_argument("--workers", **whole, default=1000)
-    parser.add_argument("--members-per-group", **whole, default=None, help="the jobs shared among the workers")
-    parser.add_argument("--steps", **whole, default=3000)
-    parser.add_argument("--compose", **real, default=0.002, help="seconds a job in the launching process")
-    parser.add_argument("--start", **real, default=10.0, help="seconds until a process can train")
-    parser.add_argument("--step", **real, default=0.0009, help="seconds of a step, whatever its members")
-    parser.add_argument("--member-step", **real, default=0.000064, help="seconds of a step more for a member")
-    parser.add_argument("--member", **real, default=0.06, help="seconds of a member's files")
-    parser.add_argument("--between-deaths", **real, default=math.inf, help="mean hours until a worker dies")
-    parser.add_argument("--away", **real, default=150.0, help="seconds that a worker which died is away")
-    parser.add_argument("--between-checkpoints", **real, default=60.0, help="seconds")
-    parser.add_argument("--seed", **whole, default=0)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=1000)
+    parser.add_argument("--members-per-group", type=int, help="the jobs shared among the workers, unless given")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    for name, default, what in SECONDS:
+        parser.add_argument(f"--{name}", type=float, default=default, metavar="X", help=f"{what} ({default})")
     return parser.parse_args()
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, ValidationError
 
-from makemore.errors import UserError, whole_number
+from makemore.errors import UserError, first_line, whole_number
 from makemore.system.files import CONF, IS_INSTALLED, own_conf
 
 # a swept value in tables and on axes
@@ -135,6 +135,9 @@ def _describe_composition(error: Exception) -> str:
         group, slash, name = (error.missing_cfg_file or "").partition("/")
         if slash and group != "hydra":
             return message.partition(" Available options")[0] + _available(group, name)
+    if isinstance(unknown, ValidationError):
+        # of a typed key, such as those of launchers
+        return f"{message}: {first_line(unknown)}"
     return message
 
 

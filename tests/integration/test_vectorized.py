@@ -350,7 +350,7 @@ def test_what_is_left_of_an_xla_sweep_is_trained_to_the_digit(sweeps: Sweeps, tm
 
 @pytest.mark.full
 def test_a_process_of_it_that_is_killed_ends_the_sweep_with_its_table(sweeps: Sweeps, tmp_path: Path) -> None:
-    kill = partial(at_call, "makemore.sweeps.vectorized.launching:_train", 1, partial(send_myself, signal.SIGKILL))
+    kill = partial(at_call, "makemore.sweeps.vectorized.part:_train", 1, partial(send_myself, signal.SIGKILL))
     outcome = sweeps.run(tmp_path, *GRID, *FORKED, prepare=kill)
     assert outcome.code == 1
     assert "a process of the launcher was killed" in outcome.err
@@ -410,6 +410,7 @@ def test_jobs_of_a_group_can_be_compiled(compiler: str, sweeps: Sweeps, whole: P
     [
         "max_members=0",
         *(pytest.param(given, marks=pytest.mark.full) for given in ("max_members=x", "n_jobs=0", "max_memberz=3")),
+        *(pytest.param(given, marks=pytest.mark.full) for given in ("engine=cloud", "members_per_group=0")),
     ],
 )
 def test_a_wrong_option_is_said_before_anything_is_written(given: str, sweeps: Sweeps, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ _SERVER.set_forkserver_preload(
         "makemore.models.wavenet",
         "makemore.report.write_report",
         "makemore.sweeps.lifecycle",
-        "makemore.sweeps.vectorized.launching",
+        "makemore.sweeps.vectorized.batch",
         "tensorboard.plugins.hparams.metadata",
         "torch.utils.tensorboard",
         # a search

@@ -1,13 +1,16 @@
 """Checks what launchers and sweepers are told where the user has not, and that all of them compose."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from makemore.errors import UserError
+from makemore.sweeps.job import MOST_LOSSES
 from makemore.sweeps.launchers import is_elsewhere, set_defaults, study_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -61,10 +64,59 @@ def test_slurm_composes_with_the_cores_of_a_jobs_threads() -> None:
     assert "setup" not in composed("hydra/launcher=submitit_local", "hydra/launcher=basic").hydra.launcher
 
 
+@pytest.mark.parametrize(
+    ("launcher", "options"),
+    [
+        (("hydra/launcher=submitit_slurm",), "hydra.launcher"),
+        (("hydra/launcher=vectorized", "hydra.launcher.engine=slurm"), "hydra.launcher.slurm"),
+    ],
+)
+def test_slurm_is_asked_to_queue_again_what_a_dead_machine_or_a_killed_process_has_lost(
+    launcher: tuple[str, ...], options: str
+) -> None:
+    given = OmegaConf.select(composed(*launcher, f"{options}.setup=[echo]", f"{options}.max_num_timeout=5"), options)
+    assert given.additional_parameters == {"requeue": True}
+    trap, before = given.setup
+    assert before == "echo"
+    # as its shell runs it: for the signal 9 alone, and not for ever
+    for code, restarts, expected in (
+        (137, None, "requeue 7"),
+        (137, 14, "requeue 7"),
+        (137, 15, ""),
+        (143, 0, ""),
+        (0, 0, ""),
+    ):
+        counted = {} if restarts is None else {"SLURM_RESTART_COUNT": str(restarts)}
+        script = f"scontrol() {{ echo $@; }}\n{trap}\nexit {code}"
+        ended = subprocess.run(
+            ["bash", "-c", script], env={"SLURM_JOB_ID": "7", **counted}, capture_output=True, text=True, check=False
+        )
+        assert ended.stdout.strip() == expected
+
+
+def test_groups_on_an_engine_get_the_threads_of_their_jobs() -> None:
+    vectorized = "hydra/launcher=vectorized"
+    launcher = composed(vectorized, "hydra.launcher.engine=ray", "threads=3").hydra.launcher
+    assert launcher.ray.remote.num_cpus == 3
+    assert launcher.ray.remote.max_retries > MOST_LOSSES
+    launcher = composed(vectorized, "hydra.launcher.engine=slurm", "threads=3").hydra.launcher
+    assert launcher.slurm.cpus_per_task == 3
+    # an engine that is not asked for is left alone
+    launcher = composed(vectorized).hydra.launcher
+    assert (dict(launcher.ray.remote), launcher.slurm.setup) == ({}, None)
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("makemore.sweeps.launchers.find_spec", lambda _name: None)
+    composed("hydra/launcher=vectorized")
+    for engine, extra in (("ray", "ray"), ("slurm", "submitit")):
+        with pytest.raises(UserError, match=rf"^hydra\.launcher\.engine={engine} needs {extra}: pip install"):
+            composed("hydra/launcher=vectorized", f"hydra.launcher.engine={engine}")
+
+
 def test_submitit_here_leaves_ctrl_c_to_the_sweep() -> None:
     config = composed("hydra/launcher=submitit_local", "+hydra.launcher.setup=[echo]")
     assert config.hydra.launcher.setup == ["trap '' INT", "echo"]
-    assert composed("hydra/launcher=submitit_slurm").hydra.launcher.setup is None
 
 
 def test_a_search_is_kept_in_its_directory_and_seeded() -> None:
@@ -81,5 +133,7 @@ def test_jobs_on_other_machines_may_have_devices_that_this_one_lacks(monkeypatch
     for launcher in ("basic", "joblib", "vectorized", "submitit_local", "ray"):
         assert not is_elsewhere(composed(f"hydra/launcher={launcher}").hydra.launcher)
     assert is_elsewhere(composed("hydra/launcher=submitit_slurm").hydra.launcher)
+    assert is_elsewhere(composed("hydra/launcher=vectorized", "hydra.launcher.engine=slurm").hydra.launcher)
+    assert not is_elsewhere(composed("hydra/launcher=vectorized", "hydra.launcher.engine=ray").hydra.launcher)
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     assert is_elsewhere(composed("hydra/launcher=ray").hydra.launcher)

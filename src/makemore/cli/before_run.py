@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from rich.text import Text
 
 from makemore.cli.command import exit_on_error, exit_stack
-from makemore.cli.own_models import import_own_models
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.runs.own_models import import_own_models
 from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference

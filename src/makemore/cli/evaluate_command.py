@@ -11,11 +11,11 @@ from makemore.cli.command import hydra_command
 def main(cfg: DictConfig) -> None:
     """Print the exact NLL of each split as a table, and write it as JSON where asked."""
     from makemore.cli.finding import find_checkpoint
-    from makemore.cli.own_models import import_own_models
     from makemore.errors import as_text
     from makemore.inference.evaluation import evaluate, print_nlls
     from makemore.inference.trained_model import load
     from makemore.overrides import set_threads
+    from makemore.runs.own_models import import_own_models
 
     set_threads(cfg.threads)
     import_own_models()

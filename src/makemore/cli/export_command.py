@@ -40,8 +40,8 @@ def main() -> None:
 
 def _export(arguments: Namespace) -> None:
     from makemore.cli.finding import find_checkpoint
-    from makemore.cli.own_models import import_own_models
     from makemore.overrides import install, set_threads
+    from makemore.runs.own_models import import_own_models
 
     if arguments.output is None:
         raise UserError("output=DIR must be given, the directory to write")

@@ -37,9 +37,9 @@ def main() -> None:
 def _mix(paths: list[str], top: str, output: str | None) -> None:
     from makemore.checkpoints import newest_first
     from makemore.cli.finding import load_models
-    from makemore.cli.own_models import import_own_models
     from makemore.inference.mixing import mix, print_mix
     from makemore.overrides import set_threads
+    from makemore.runs.own_models import import_own_models
 
     set_threads(1)
     import_own_models()

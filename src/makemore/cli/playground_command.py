@@ -41,8 +41,8 @@ def main() -> None:
 def _play(paths: list[str], top: str, port: str) -> None:
     most, number = _whole("top", top, 1, _MOST), _whole("port", port, 0, 65535)
     from makemore.cli.finding import load_models  # seconds, which a wrong number need not wait for
-    from makemore.cli.own_models import import_own_models
     from makemore.overrides import install, set_threads
+    from makemore.runs.own_models import import_own_models
 
     set_threads(1)
     import_own_models()

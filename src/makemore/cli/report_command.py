@@ -36,9 +36,9 @@ def main() -> None:
 
 def _report(arguments: Namespace) -> None:
     from makemore.cli.finding import find_checkpoint, find_named
-    from makemore.cli.own_models import import_own_models
     from makemore.overrides import set_threads
     from makemore.report.write_report import write_report
+    from makemore.runs.own_models import import_own_models
 
     # what is computed is small, and quicker so
     set_threads(1)

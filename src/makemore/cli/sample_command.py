@@ -11,10 +11,10 @@ from makemore.cli.command import hydra_command
 def main(cfg: DictConfig) -> None:
     """Print made-up items, one a line, and nothing else on standard output."""
     from makemore.cli.finding import find_checkpoint
-    from makemore.cli.own_models import import_own_models
     from makemore.inference.sampling import SamplingOptions
     from makemore.inference.trained_model import load
     from makemore.overrides import set_threads
+    from makemore.runs.own_models import import_own_models
 
     set_threads(cfg.threads)
     import_own_models()

@@ -9,10 +9,10 @@ from makemore.cli.command import hydra_command
 def main(cfg: DictConfig) -> None:
     """Print each character's probability and log-probability, and each word's NLL."""
     from makemore.cli.finding import find_checkpoint
-    from makemore.cli.own_models import import_own_models
     from makemore.inference.scoring import print_scores, read_words, score
     from makemore.inference.trained_model import load
     from makemore.overrides import set_threads
+    from makemore.runs.own_models import import_own_models
 
     set_threads(cfg.threads)
     import_own_models()

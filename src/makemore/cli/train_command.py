@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> float:
     """Train as the config says, print its results, and return the NLL that a sweep minimises."""
     from makemore.cli.finding import MIXTURE
-    from makemore.cli.own_models import import_own_models
     from makemore.inference.evaluation import print_nlls
     from makemore.inference.mixing import mix_with_counts
     from makemore.runs.outcome import add_metrics
+    from makemore.runs.own_models import import_own_models
     from makemore.runs.train import train
     from makemore.sweeps.job import run_job
 

@@ -30,6 +30,10 @@ from makemore.system.files import replacing
 log = logging.getLogger(__name__)
 
 
+# processes that may die of a job before it has failed
+MOST_LOSSES = 3
+
+
 class JobError(RuntimeError):
     """A job did not finish; the reason is in its record, its log and the sweep's table."""
 
@@ -41,6 +45,7 @@ class Claim:
     cfg: DictConfig  # conf/train.yaml, composed for it; with `resume` where it has begun before
     run_dir: Path  # its directory, to which no other process writes
     record: Callable[..., None]  # writes its status
+    losses: int = 0  # processes that died one after the other while they ran it
 
     def finished(self, result: TrainingResult) -> float:
         """Record that the job has finished; return the NLL to minimise."""
@@ -66,7 +71,7 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
     """Run a job in its directory, which exists; return the NLL to minimise, at once where it has finished before.
 
     A job that began before is resumed from its newest checkpoint. One that another process still runs, such as a
-    worker of a launcher that was killed, is waited for.
+    worker of a launcher that was killed, is waited for. One whose process has died MOST_LOSSES times has failed.
 
     Raises:
         JobError: it did not finish. For the basic sweeper, which would end the sweep, the NLL is NaN instead.
@@ -92,6 +97,20 @@ def run_job(cfg: DictConfig, run_dir: Path) -> float:
         return job.finished(result)
 
 
+def given_up(cfg: DictConfig, run_dir: Path) -> float:
+    """Return what comes of a job that no process runs any more, though it was to; record that it has failed.
+
+    One that has not begun, or was stopped, has not failed. Raises what `run_job` does.
+    """
+    before = read_job(run_dir)
+    if before is None or before.status == "stopped":
+        return not_finished("it was not run to its end")
+    with claim(cfg, run_dir) as job:
+        if not isinstance(job, Claim):
+            return job
+        return job.failed(UserError("its process was killed or cancelled, and it was not run again"))
+
+
 @contextmanager
 def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
     """Hold a job's directory within the block, its config saved and its status "running"; `cfg` is changed.
@@ -107,8 +126,11 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
         return
     overrides = list(hydra.overrides.task)
     differs = differing(overrides, hydra.job.config.override_dirname.exclude_keys)
-    job = Claim(cfg, run_dir, partial(write_job, run_dir, overrides, differs))
     with sole_writer(run_dir, wait=True):
+        before = read_job(run_dir)
+        # whoever ran it is gone, without a word
+        losses = before.losses + 1 if before is not None and before.status == "running" else 0
+        job = Claim(cfg, run_dir, partial(write_job, run_dir, overrides, differs, losses=losses), losses)
         if REFUSAL in cfg:
             yield job.failed(UserError(cfg[REFUSAL]))
             return
@@ -116,9 +138,11 @@ def claim(cfg: DictConfig, run_dir: Path) -> Iterator[Claim | float]:
         began = saved_config_of(run_dir).exists()
         if began:
             _refuse_other_config(cfg, run_dir, sweep_dir)
-        before = read_job(run_dir)
         if before is not None and before.is_complete:
             yield before.nll
+            return
+        if losses >= MOST_LOSSES:
+            yield job.failed(UserError(f"its process was killed {losses} times; out of memory, perhaps"))
             return
         if not began:
             _save_config(cfg, run_dir)

@@ -4,15 +4,21 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore.errors import UserError, first_line, whole_number
+from makemore.overrides import install
 from makemore.sweeps.plan import BASIC_SWEEPER, QUICK_SWEEPER
 from makemore.sweeps.vectorized import halving
 from makemore.system import signals
+
+# how often an engine runs a task again whose process or machine has died: a job fails after the third time
+# (makemore.sweeps.job), and a group may have several such jobs
+_MOST_RETRIES = 10
 
 
 def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
@@ -21,6 +27,14 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
     A wrong option of the vectorised launcher, or a directory in which no study can be kept, raises `UserError`.
     """
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
+    _set_launcher(launcher, threads)
+    if "engine" in launcher and sweeper._target_ == BASIC_SWEEPER:
+        sweeper._target_ = QUICK_SWEEPER
+    if "n_trials" in sweeper:  # optuna
+        _set_search(config, sweep_dir)
+
+
+def _set_launcher(launcher: DictConfig, threads: int) -> None:
     if launcher.get("n_jobs") == -1:  # joblib, vectorized
         launcher.n_jobs = max(1, _cores() // threads)
     if "cpus_per_task" in launcher and launcher.cpus_per_task is None:  # submitit
@@ -29,26 +43,38 @@ def set_defaults(config: DictConfig, sweep_dir: Path, threads: int) -> None:
         # only the sweep answers Ctrl-C, and passes it on; submitit's own processes would end in tracebacks
         with open_dict(launcher):
             launcher.setup = ["trap '' INT", *(launcher.get("setup") or [])]
-    if "ray" in launcher:
+    if uses_ray(launcher):
         _set_ray(launcher.ray, threads)
-    if "max_members" in launcher:  # vectorized
+    if (slurm := _slurm_of(launcher)) is not None:
+        _set_slurm(slurm, threads)
+    if "engine" in launcher:  # vectorized
         whole_number("hydra.launcher.n_jobs", launcher.n_jobs, at_least=1)
-        if launcher.max_members is not None:
-            whole_number("hydra.launcher.max_members", launcher.max_members, at_least=1)
+        for name in ("max_members", "members_per_group"):
+            if launcher[name] is not None:
+                whole_number(f"hydra.launcher.{name}", launcher[name], at_least=1)
         halving.check_options(launcher.halving)
-        if sweeper._target_ == BASIC_SWEEPER:
-            sweeper._target_ = QUICK_SWEEPER
-    if "n_trials" in sweeper:  # optuna
-        if not any(given.startswith("hydra.sweeper.max_failure_rate=") for given in config.hydra.overrides.hydra):
-            # a failed trial does not end the search
-            sweeper.max_failure_rate = 1.0
-        sweeper.study_name = sweeper.study_name or "sweep"
-        if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
-            sweeper.sampler.seed = config.seed
-        if sweeper.storage is None:
-            if "?" in str(sweep_dir):
-                raise UserError(f"{sweep_dir}: no URL of a study has a question mark; choose another hydra.sweep.dir")
-            sweeper.storage = f"sqlite:///{study_of(sweep_dir)}"
+        _check_installed(launcher.engine.name)
+
+
+def _check_installed(engine: str) -> None:
+    """Raise `UserError` where an engine of the vectorised launcher lacks its package."""
+    package = {"ray": "ray", "slurm": "submitit"}.get(engine)
+    if package is not None and find_spec(package) is None:
+        raise UserError(f"hydra.launcher.engine={engine} needs {package}: {install(package)}")
+
+
+def _set_search(config: DictConfig, sweep_dir: Path) -> None:
+    sweeper = config.hydra.sweeper
+    if not any(given.startswith("hydra.sweeper.max_failure_rate=") for given in config.hydra.overrides.hydra):
+        # a failed trial does not end the search
+        sweeper.max_failure_rate = 1.0
+    sweeper.study_name = sweeper.study_name or "sweep"
+    if "seed" in sweeper.sampler and sweeper.sampler.seed is None:
+        sweeper.sampler.seed = config.seed
+    if sweeper.storage is None:
+        if "?" in str(sweep_dir):
+            raise UserError(f"{sweep_dir}: no URL of a study has a question mark; choose another hydra.sweep.dir")
+        sweeper.storage = f"sqlite:///{study_of(sweep_dir)}"
 
 
 def _set_ray(ray: DictConfig, threads: int) -> None:
@@ -62,8 +88,28 @@ def _set_ray(ray: DictConfig, threads: int) -> None:
         # as little memory as Ray allows: a job returns a number
         init |= {"num_cpus": _cores(), "object_store_memory": 75 * 2**20, "include_dashboard": False}
     ray.init = {**init, **ray.init}
-    # a lost job is resumed with the sweep
-    ray.remote = {"num_cpus": threads, "max_retries": 0, **ray.remote}
+    ray.remote = {"num_cpus": threads, "max_retries": _MOST_RETRIES, **ray.remote}
+
+
+def _set_slurm(options: DictConfig, threads: int) -> None:
+    """Let SLURM queue a job again whose machine has failed, or whose process was killed (by the signal 9, 128 + 9)."""
+    options.cpus_per_task = options.cpus_per_task or threads
+    restarts = _MOST_RETRIES + options.max_num_timeout
+    condition = f"[ $? = 137 ] && [ $((SLURM_RESTART_COUNT)) -lt {restarts} ]"
+    options.setup = [f"trap '{condition} && scontrol requeue $SLURM_JOB_ID' EXIT", *(options.setup or [])]
+    options.additional_parameters = {"requeue": True, **options.additional_parameters}
+
+
+def uses_ray(launcher: DictConfig) -> bool:
+    """Return whether a launcher's jobs run on Ray."""
+    return "ray" in launcher and ("engine" not in launcher or launcher.engine.name == "ray")
+
+
+def _slurm_of(launcher: DictConfig) -> DictConfig | None:
+    """Return the options of SLURM for a launcher whose jobs run there; None for another."""
+    if launcher._target_.endswith(".SlurmLauncher"):
+        return launcher
+    return launcher.slurm if "engine" in launcher and launcher.engine.name == "slurm" else None
 
 
 def _is_cluster(ray: DictConfig) -> bool:
@@ -72,7 +118,7 @@ def _is_cluster(ray: DictConfig) -> bool:
 
 def is_elsewhere(launcher: DictConfig) -> bool:
     """Return whether a launcher's jobs run on other machines, which may have devices that this one lacks."""
-    return launcher._target_.endswith(".SlurmLauncher") or ("ray" in launcher and _is_cluster(launcher.ray))
+    return _slurm_of(launcher) is not None or (uses_ray(launcher) and _is_cluster(launcher.ray))
 
 
 def _cores() -> int:
@@ -91,7 +137,7 @@ def launcher_started(hydra: DictConfig) -> Iterator[None]:
         import optuna  # seconds
 
         optuna.logging.set_verbosity(logging.WARNING)
-    if "ray" not in hydra.launcher:
+    if not uses_ray(hydra.launcher):
         yield
         return
     import ray  # seconds

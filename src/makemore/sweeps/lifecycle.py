@@ -22,7 +22,16 @@ from makemore.sweeps.launchers import launcher_started, set_defaults, set_study_
 from makemore.sweeps.naming import job_name
 from makemore.sweeps.plan import Plan
 from makemore.sweeps.progress import live_line
-from makemore.sweeps.records import STOP, Job, Reference, SweepRecord, read_jobs, read_sweep, with_differing_keys
+from makemore.sweeps.records import (
+    STOP,
+    Job,
+    Reference,
+    SweepRecord,
+    read_jobs,
+    read_sweep,
+    with_differing_keys,
+    write_job,
+)
 from makemore.sweeps.table import Sweep, table_of
 from makemore.system import signals
 from makemore.system.console import MESSAGES
@@ -89,6 +98,9 @@ def running_sweep(config: DictConfig, plan: Plan, reference: Reference | None) -
         for name in (STOP, "error.log"):
             (sweep_dir / name).unlink(missing_ok=True)
         set_study_aside(sweep_dir)
+        for job in filter(_was_killed, read_jobs(sweep_dir)):
+            # else it would count as lost by this sweep
+            write_job(job.run_dir, job.overrides, job.differs, "stopped")
         keys = plan.keys
         with suppress(UserError):
             keys = list(dict.fromkeys([*read_sweep(sweep_dir).keys, *keys]))
@@ -156,11 +168,7 @@ def _stop(sweep_dir: Path) -> None:
 
 def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     """Write `sweep.csv`, print the table and how to resume the sweep; return whether all jobs are complete."""
-    jobs = [
-        # its process was killed
-        replace(job, status="stopped") if job.status == "running" and not is_held(job.run_dir) else job
-        for job in read_jobs(sweep_dir)
-    ]
+    jobs = [replace(job, status="stopped") if _was_killed(job) else job for job in read_jobs(sweep_dir)]
     known = {frozenset(job.overrides) for job in jobs}
     # those of a search are not known
     for overrides in (job for job in plan.jobs or [] if frozenset(job) not in known):
@@ -183,6 +191,11 @@ def _conclude(sweep_dir: Path, record: SweepRecord, plan: Plan) -> bool:
     print(f"{complete} of {max(len(jobs), plan.total or 0)} jobs are complete; the same command resumes the sweep:")
     print(f"  {command('train', *given, hydra_override('hydra.sweep.dir', sweep_dir))}")
     return False
+
+
+def _was_killed(job: Job) -> bool:
+    """Return whether the process that ran a job has ended without a word."""
+    return job.status == "running" and not is_held(job.run_dir)
 
 
 def _clear_unused(sweep_dir: Path) -> bool:

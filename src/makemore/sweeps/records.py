@@ -56,6 +56,7 @@ class Job:
     message: str = ""  # the error of a failed job, in one line
     host: str = ""  # the machine of its process
     pid: int = 0  # the number of its process there
+    losses: int = 0  # processes, or machines, that died one after the other while they ran it
     # the final NLL of each split, nats a character; inf is possible for counting models
     nlls: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)  # the last value of each column of metrics.csv
@@ -143,12 +144,18 @@ def write_job(
     differs: Mapping[str, Any],
     status: Status,
     message: str = "",
+    losses: int = 0,
     steps: int | None = None,
 ) -> None:
     """Write `job.json` for a job of this process, whole or not at all; `steps` are those after which it was pruned."""
-    content = {"overrides": list(overrides), "differs": dict(differs), "status": status, "message": message}
-    pruned = {} if steps is None else {"steps": steps}
-    _write_json(run_dir / "job.json", content | {"host": socket.gethostname(), "pid": os.getpid()} | pruned)
+    content: dict[str, Any] = {
+        "overrides": list(overrides),
+        "differs": dict(differs),
+        "status": status,
+        "message": message,
+    }
+    content |= {"host": socket.gethostname(), "pid": os.getpid(), "losses": losses}
+    _write_json(run_dir / "job.json", content if steps is None else content | {"steps": steps})
 
 
 def _with_results(job: Job) -> Job:

@@ -100,8 +100,11 @@ class ComposedJob:
         return self.template.constants + json.dumps(values) if self.template.is_complete else None
 
     @contextmanager
-    def active(self) -> Iterator[Path]:
-        """Make Hydra's config and the log those of the job within the block; yields the job's directory."""
+    def active(self, writing: bool = True) -> Iterator[Path]:
+        """Make Hydra's config that of the job within the block; yields the job's directory.
+
+        With `writing` the directory is made, and has the log.
+        """
         self.template.fill_in(self)
         instance: Any = HydraConfig.instance()
         before, instance.cfg = instance.cfg, self.template.config
@@ -110,8 +113,9 @@ class ComposedJob:
             run_dir = Path(hydra.sweep.dir, hydra.sweep.subdir).absolute()
             with read_write(hydra.runtime), open_dict(hydra.runtime):
                 hydra.runtime.output_dir = str(run_dir)
-            run_dir.mkdir(parents=True, exist_ok=True)
-            configure_log(hydra.job_logging, hydra.verbose)
+            if writing:
+                run_dir.mkdir(parents=True, exist_ok=True)
+                configure_log(hydra.job_logging, hydra.verbose)
             yield run_dir
         finally:
             instance.cfg = before

@@ -157,8 +157,9 @@ def _shape(node: Any) -> tuple[Any, ...]:
     return meta.shape, meta.stride
 
 
-def blank_minibatches(batch_size: int, network: Network, length: int) -> Minibatches:
-    """Return the minibatch of one step of one member with tokens of zero, to try a step with; (B, `length`)."""
-    tokens = torch.zeros((1, 1, batch_size, length), dtype=torch.int64)
-    keys = torch.zeros((1, 1), dtype=torch.int64) if network.takes_key else None
-    return Minibatches(0, tokens, tokens if network.reads == "lines" else tokens.new_zeros(1, 1, batch_size), keys)
+def blank_minibatches(batch_size: int, network: Network, length: int, members: int = 1) -> Minibatches:
+    """Return the minibatch of one step of some members with tokens of zero, to try a step with; each (B, `length`)."""
+    tokens = torch.zeros((1, members, batch_size, length), dtype=torch.int64)
+    keys = torch.zeros((1, members), dtype=torch.int64) if network.takes_key else None
+    targets = tokens if network.reads == "lines" else tokens.new_zeros(1, members, batch_size)
+    return Minibatches(0, tokens, targets, keys)

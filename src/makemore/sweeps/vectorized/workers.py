@@ -99,11 +99,16 @@ def _work(
         progress.forward_groups(partial(_send, sender))
         try:
             said: Any = run(part)
-        except UserError as error:
-            said = UserError(str(error))
         except Exception as error:
-            said = RuntimeError(f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
+            said = as_sent(error)
         _send(sender, said)
+
+
+def as_sent(error: Exception) -> Exception:
+    """Return an exception being handled as another process can read it, with its traceback if it is a bug."""
+    if isinstance(error, UserError):
+        return UserError(str(error))
+    return RuntimeError(f"{type(error).__name__}: {first_line(error)}\n{traceback.format_exc()}")
 
 
 def _send(sender: Connection, said: Any) -> None:

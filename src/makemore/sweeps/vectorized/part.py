@@ -1,34 +1,39 @@
-"""Launch a batch of jobs, as a sweeper hands it over: in groups that are trained together, the others one by one."""
+"""Run a part of a group in this process: its jobs in waves, each of as many members as fit, trained together."""
 
-import gc
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
 
 from makemore.errors import DivergedError, UserError
 from makemore.overrides import describe, resource_errors
 from makemore.runs.assemble import assemble
 from makemore.runs.train import log_stopped, naming_last_checkpoint, open_run
 from makemore.sweeps.job import Claim, JobError, claim, not_finished
-from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
+from makemore.sweeps.vectorized.composing import ComposedJob
 from makemore.sweeps.vectorized.halving import Halving, halving_of
+from makemore.sweeps.vectorized.layout import PERIOD
 from makemore.sweeps.vectorized.member import Member
-from makemore.sweeps.vectorized.memory import keep_freed_memory, most_members
+from makemore.sweeps.vectorized.memory import most_members
 from makemore.sweeps.vectorized.train_group import train_group
-from makemore.sweeps.vectorized.workers import can_fork, run_parts
 from makemore.system import signals
+
+# the outcome of a job by its number: the NLL to minimise, or why there is none
+Outcomes = dict[int, float | JobError]
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """Jobs that stand one after the other in a group."""
+
+    jobs: Sequence[ComposedJob]
+    first: int = 0  # the place of the first of them in the group
 
 
 @dataclass
 class _Job:
-    """A job of a group at its place there: claimed, then a member, and at last its outcome."""
+    """A job at its place in the stack: claimed, then a member, and at last its outcome."""
 
     composed: ComposedJob
     place: int
@@ -51,57 +56,22 @@ class _Job:
         self.keep(partial(self.claim.failed, error))
 
 
-def launch(launcher: BasicLauncher, batch: Sequence[Sequence[str]], first_number: int) -> list[JobReturn]:
-    """Run the jobs of a batch, given the overrides of each and the number of the first; return their results in order.
+def run_part(part: GroupPart, max_members: int | None, processes: int = 1) -> Outcomes:
+    """Run a part of a group in waves of at most `max_members`, or of as many as fit.
 
-    Raises:
-        UserError: the directory of a job is that of another.
-        Stopped: a signal; the members are saved.
+    Args:
+        part: to run.
+        max_members: that are trained at once.
+        processes: that share this machine's memory.
     """
-    context, config = launcher.hydra_context, launcher.config
-    assert context is not None and config is not None
-    setup_globals()
-    keep_freed_memory()
-    # imported modules stay; else each collection would go through them, here and in forked processes
-    gc.freeze()
-    composer = Composer(context.config_loader, config)
-    jobs = [composer.compose(number, overrides) for number, overrides in enumerate(batch, first_number)]
-    # a search may try the same values twice
-    first_alike: dict[frozenset[str], ComposedJob] = {}
-    for job in jobs:
-        first_alike.setdefault(frozenset(job.lines), job)
-    results: dict[int, JobReturn] = {}
-    most_workers = config.hydra.launcher.n_jobs if can_fork() else 1
-    for group in groups_of(list(first_alike.values())):
-        if len(group) == 1:
-            (results[group[0].number],) = BasicLauncher.launch(launcher, [group[0].lines], group[0].number)
-        else:
-            # a forked process has none of torch's own threads, and would wait for them without end
-            workers = min(most_workers, len(group)) if group[0].template.config.threads == 1 else 1
-            bounds = [len(group) * worker // workers for worker in range(workers + 1)]
-            parts = [group[first:last] for first, last in pairwise(bounds)]
-            run = partial(_run_part, max_members=config.hydra.launcher.max_members, processes=workers)
-            outcomes = run(group) if len(parts) == 1 else run_parts(parts, run)
-            results |= {job.number: _returned(job, outcomes[job.number]) for job in group}
-        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    return [results[first_alike[frozenset(job.lines)].number] for job in jobs]
-
-
-def _returned(job: ComposedJob, outcome: float | JobError) -> JobReturn:
-    """Return an outcome in Hydra's form."""
-    status = JobStatus.FAILED if isinstance(outcome, JobError) else JobStatus.COMPLETED
-    result = JobReturn(job.lines, working_dir=os.getcwd(), task_name=JobRuntime.instance().get("name"), status=status)
-    result.return_value = outcome
-    return result
-
-
-def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: int) -> dict[int, float | JobError]:
-    """Run jobs of one group in waves of as many members as fit; return the outcome of each job by its number."""
-    jobs = [_Job(job, place) for place, job in enumerate(group)]
+    # a job keeps its row modulo PERIOD, however its group is divided
+    begin = part.first % PERIOD
+    places = range(begin, begin + len(part.jobs))
+    jobs = [_Job(job, place) for place, job in zip(places, part.jobs, strict=True)]
     waiting = deque(jobs)
     try:
         while waiting:
-            _run_wave(waiting, len(jobs), max_members, processes)
+            _run_wave(waiting, places, max_members, processes)
     except signals.Stopped:
         if not signals.is_for_another():
             raise
@@ -111,16 +81,16 @@ def _run_part(group: Sequence[ComposedJob], max_members: int | None, processes: 
     return {job.composed.number: job.outcome for job in jobs if job.outcome is not None}
 
 
-def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processes: int) -> None:
-    """Run the first of the jobs that wait, of a group of `size`, as many as fit."""
+def _run_wave(waiting: deque[_Job], places: range, max_members: int | None, processes: int) -> None:
+    """Run the first of the jobs that wait, as many as fit; `places` are those of all jobs of the part."""
     begun: list[_Job] = []
     # a signal since the last wave
     signals.answer()
     halving = halving_of(waiting[0].composed.template.config.hydra)
     with ExitStack() as locks:
         try:
-            fitting = _begin(waiting, max_members, processes, begun, locks)
-            whole = size if fitting is None or size <= fitting else None
+            fitting = _begin(waiting, len(places), max_members, processes, begun, locks)
+            whole = places.stop if fitting is None or places.stop <= fitting else None
             while running := [job for job in begun if job.member is not None and not job.member.ended]:
                 members = _furthest_behind(running)
                 _train(members, whole, halving, is_behind=len(members) < len(running))
@@ -137,14 +107,17 @@ def _run_wave(waiting: deque[_Job], size: int, max_members: int | None, processe
 
 
 def _begin(
-    waiting: deque[_Job], max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack
+    waiting: deque[_Job], whole: int, max_members: int | None, processes: int, begun: list[_Job], locks: ExitStack
 ) -> int | None:
     """Start or resume the first jobs that wait, as many as fit; `begun` and `locks` gain those that could be.
 
+    Of those whose process was killed it is fewer: half as many at the second try, as there may not have been memory
+    enough, and one at the third, so that a job that fails for it has done it alone.
+
     Return how many fit, unless no job could be started.
     """
-    data, members = None, 0
-    while waiting and (max_members is None or members < max_members):
+    data, members, most = None, 0, max_members
+    while waiting and (most is None or members < most):
         job = waiting.popleft()
         with ExitStack() as active:
             try:
@@ -171,11 +144,18 @@ def _begin(
                     member = Member(parts, job.place, *open_run(parts))
                     if max_members is None:
                         max_members = most_members(member, parts.trainer().strategy.root_device, processes)
+                if members == 0:
+                    most = _fewer(min(max_members, whole), claimed.losses)
                 job.member = member
                 members += 1
             except Exception as error:
                 job.fail(error)
     return max_members
+
+
+def _fewer(members: int, losses: int) -> int:
+    """Return how many of some members are trained at once after their process was killed some times."""
+    return (members, -(-members // 2), 1)[losses]
 
 
 def _furthest_behind(jobs: Sequence[_Job]) -> list[_Job]:

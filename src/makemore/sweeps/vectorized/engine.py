@@ -89,7 +89,7 @@ def workers_of(launcher: DictConfig) -> int:
     options = launcher.slurm
     partition = [] if options.partition is None else [f"--partition={options.partition}"]
     asked = subprocess.run(
-        ["sinfo", "--noheader", "--format=%C", *partition], capture_output=True, text=True, check=False
+        ["sinfo", "--noheader", "--responding", "--format=%C", *partition], capture_output=True, text=True, check=False
     )
     if options.gpus_per_node or asked.returncode != 0:
         return int(options.array_parallelism)

@@ -25,7 +25,8 @@ def slurm() -> Iterator[Slurm]:
             started.stop()
 
 
-@pytest.fixture(scope="session")
+# an idle one takes a part of a core: it ends with the module
+@pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
     """A Ray of a head, n1 and n2."""
     pytest.importorskip("ray.cluster_utils", reason="pip install -e '.[ray]'")

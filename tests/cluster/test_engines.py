@@ -106,8 +106,12 @@ def undisturbed(launcher: Launcher, request: pytest.FixtureRequest) -> Path:
     return found
 
 
-@FULL
-@on_both
+@pytest.mark.parametrize(
+    # SLURM lets what it queues again wait
+    "engine",
+    [pytest.param("ray", marks=FULL), pytest.param("slurm", marks=SLOW)],
+    indirect=True,
+)
 def test_groups_of_a_dead_node_resume_on_another(engine: Ray | Slurm, whole: Path, tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, engine, *LONG, SIX, *grouped(engine))
     sweep.wait_until_saved()

@@ -145,6 +145,7 @@ def kill_at(target: str, number: int) -> Callable[[], None]:
     return partial(at_call, target, number, partial(os._exit, 9))
 
 
+SHORT_FORMS = ("as one is pruned", "stopped after the second")
 DECIDE, SEALED = "makemore.sweeps.vectorized.halving:Halving.decide", "makemore.system.files:write_sealed"
 
 
@@ -154,7 +155,7 @@ DECIDE, SEALED = "makemore.sweeps.vectorized.halving:Halving.decide", "makemore.
         # between two members' checkpoints after a rung: those that are behind wait at the next for the others
         pytest.param(kill_at(SEALED, 6), True, id="behind at 10"),
         *(
-            pytest.param(how, False, id=name, marks=pytest.mark.full)
+            pytest.param(how, False, id=name, marks=pytest.mark.full if name in SHORT_FORMS else pytest.mark.slow)
             for name, how in {
                 "before the first rung": kill_at(DECIDE, 1),
                 "before the second": kill_at(DECIDE, 2),

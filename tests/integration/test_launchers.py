@@ -124,7 +124,7 @@ def test_a_launcher_gives_what_basic_gives_and_a_failing_job_stops_no_other(
 @pytest.mark.parametrize(
     ("launcher", "signum"),
     [
-        pytest.param("joblib", signal.SIGINT, marks=FULL),
+        pytest.param("joblib", signal.SIGINT, marks=SLOW),
         pytest.param("joblib", signal.SIGTERM, marks=SLOW),
         pytest.param("ray", signal.SIGINT, marks=SLOW),
         pytest.param("ray", signal.SIGTERM, marks=SLOW),
@@ -268,6 +268,7 @@ def test_slurm_is_asked_for_the_resources_of_the_config(tmp_path: Path, sweeps: 
         assert f"#SBATCH --{line}\n" in submitted
 
 
+@SLOW
 def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, sweeps: list[Sweep]) -> None:
     sweep = Sweep(tmp_path, *SHORT, "hydra/launcher=ray", "hydra.launcher.ray.init.address=auto", "seed=0,1")
     sweeps.append(sweep)

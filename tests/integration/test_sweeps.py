@@ -238,7 +238,7 @@ def _without_times(printed: str) -> list[str]:
 @pytest.mark.parametrize(
     ("where", "signum", "code"),
     [
-        pytest.param("in a job", signal.SIGINT, 130, marks=FULL),
+        pytest.param("in a job", signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param("between jobs", signal.SIGTERM, 143, marks=FULL),
         pytest.param("in a job", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("between jobs", signal.SIGINT, 130, marks=pytest.mark.slow),

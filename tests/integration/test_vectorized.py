@@ -225,7 +225,7 @@ def test_a_member_that_explodes_late_keeps_its_last_good_checkpoint(sweeps: Swee
     [
         pytest.param(1, signal.SIGTERM, marks=pytest.mark.full),
         (14, signal.SIGINT),
-        pytest.param(21, signal.SIGTERM, marks=pytest.mark.full),
+        pytest.param(21, signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_sweep_goes_on_to_the_digit(

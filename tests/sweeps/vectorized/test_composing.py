@@ -1,5 +1,6 @@
 """Composing a kind of jobs once, and which jobs can be members of one group."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,5 @@ def test_hydra_has_the_config_of_the_current_job_and_its_own_again_after_it(
             assert HydraConfig.get().runtime.output_dir == str(run_dir)
             assert list(HydraConfig.get().overrides.task) == job.lines
         assert HydraConfig.instance().cfg is before
+    for handler in logging.getLogger().handlers:
+        handler.close()

@@ -20,7 +20,11 @@ CONF = Path(__file__).resolve().parents[3] / "conf"
 
 @pytest.mark.parametrize(
     "model",
-    [("model=mlp", "trainer.max_steps=1000"), ("model=bigram", "data.batch_size=null"), ("model=rnn",)],
+    [
+        ("model=mlp", "trainer.max_steps=1000"),
+        pytest.param(("model=bigram", "data.batch_size=null"), marks=pytest.mark.full),
+        pytest.param(("model=rnn",), marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_of_a_group_is_measured_and_nothing_written(
     model: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

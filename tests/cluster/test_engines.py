@@ -196,10 +196,17 @@ def test_a_node_that_joins_late_takes_groups(engine: Ray | Slurm, whole: Path, t
     assert_same(sweep.dir, whole)
 
 
-@SLOW
-@on_both
-def test_two_hundred_members_are_those_of_this_machine(engine: Ray | Slurm, tmp_path: Path) -> None:
-    arguments = ("sweep=bigram_seeds", "seed=range(200)", "data.max_lines=2000")
+@pytest.mark.parametrize(
+    ("engine", "members"),
+    [
+        pytest.param("slurm", 10, marks=FULL),
+        pytest.param("ray", 200, marks=SLOW),
+        pytest.param("slurm", 200, marks=SLOW),
+    ],
+    indirect=["engine"],
+)
+def test_members_are_those_of_this_machine(engine: Ray | Slurm, members: int, tmp_path: Path) -> None:
+    arguments = ("sweep=bigram_seeds", f"seed=range({members})", "data.max_lines=2000")
     line = ("-m", f"hydra.sweep.dir={tmp_path / 'here'}", *arguments)
     assert run("train", *line, cwd=tmp_path).code == 0
     sweep = Sweep(tmp_path, engine, *arguments, grouped(engine)[-1])

@@ -180,5 +180,8 @@ def test_hydra_has_the_config_of_the_current_job_and_its_own_again_after_it(
             assert HydraConfig.get().runtime.output_dir == str(run_dir)
             assert list(HydraConfig.get().overrides.task) == job.lines
         assert HydraConfig.instance().cfg is before
-    for handler in logging.getLogger().handlers:
+    root = logging.getLogger()
+    # a closed one would open its file again
+    for handler in [each for each in root.handlers if isinstance(each, logging.FileHandler)]:
+        root.removeHandler(handler)
         handler.close()

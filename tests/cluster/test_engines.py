@@ -107,28 +107,25 @@ def undisturbed(launcher: Launcher, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.parametrize(
-    # SLURM lets what it queues again wait
-    "engine",
-    [pytest.param("ray", marks=FULL), pytest.param("slurm", marks=SLOW)],
-    indirect=True,
+    ("engine", "launcher"),
+    [
+        pytest.param("ray", grouped, marks=FULL),
+        # SLURM lets what it queues again wait
+        pytest.param("slurm", grouped, marks=SLOW),
+        pytest.param("ray", plain, marks=SLOW),
+        pytest.param("slurm", plain, marks=SLOW),
+    ],
+    indirect=["engine"],
 )
-def test_groups_of_a_dead_node_resume_on_another(engine: Ray | Slurm, whole: Path, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, engine, *LONG, SIX, *grouped(engine))
+def test_what_a_dead_node_ran_resumes_on_another(
+    engine: Ray | Slurm, launcher: Launcher, undisturbed: Path, tmp_path: Path
+) -> None:
+    seeds = SIX if launcher is grouped else "seed=range(4)"
+    sweep = Sweep(tmp_path, engine, *LONG, seeds, *launcher(engine))
     sweep.wait_until_saved()
     engine.kill_node("n1")
     sweep.wait()
-    assert_same(sweep.dir, whole)
-    assert any(losses(sweep.dir))
-
-
-@SLOW
-@on_both
-def test_jobs_of_a_dead_node_resume_on_another(engine: Ray | Slurm, alone: Path, tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, engine, *LONG, "seed=range(4)", *plain(engine))
-    sweep.wait_until_saved()
-    engine.kill_node("n1")
-    sweep.wait()
-    assert_same(sweep.dir, alone)
+    assert_same(sweep.dir, undisturbed)
     assert any(losses(sweep.dir))
 
 

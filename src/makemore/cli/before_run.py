@@ -21,6 +21,7 @@ from makemore.runs.own_models import import_own_models
 from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
+from makemore.sweeps.vectorized.halving import halving_of
 from makemore.system.console import MESSAGES
 
 
@@ -88,10 +89,9 @@ def _check(config: DictConfig, run_dir: Path) -> list[str]:
         cfg.trainer.accelerator = "cpu"
     from makemore.runs.assemble import check  # seconds, which a wrong path need not wait for
 
-    halving = config.hydra.launcher.get("halving")
     with _as_hydra_starts(cfg, run_dir):
         del cfg["hydra"]
-        return check(cfg, run_dir, is_compared=halving is not None and halving.first is not None)
+        return check(cfg, run_dir, is_compared=halving_of(config.hydra) is not None)
 
 
 @contextmanager

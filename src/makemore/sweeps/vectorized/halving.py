@@ -97,8 +97,8 @@ class Halving:
 
 
 def halving_of(hydra: DictConfig) -> Halving | None:
-    """Return the halving that Hydra's part of a job's config asks for; None for none."""
-    options = hydra.launcher.halving
-    if options.first is None:
+    """Return the halving that Hydra's part of a config asks for; None for none, or of a launcher without it."""
+    options = hydra.launcher.get("halving")
+    if options is None or options.first is None:
         return None
     return Halving(options.first, options.eta, Path(hydra.sweep.dir).absolute() / "rungs")

@@ -3,26 +3,38 @@
 import copy
 import io
 import os
+import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
 _load, _get_mode = OmegaConf.load, Hydra.get_mode
+find_anew = config_loader_impl.create_defaults_list
+merge_anew = ConfigLoaderImpl._compose_config_from_defaults_list
+
+_found: dict[tuple[Any, ...], DefaultsList] = {}
+_merged: dict[tuple[Any, ...], bytes] = {}
 
 
 @cache
-def _parsed(text: str) -> Any:
-    return _load(io.StringIO(text))
+def _parsed(text: str) -> bytes:
+    return pickle.dumps(_load(io.StringIO(text)))
 
 
 def load(file: Any) -> Any:
     """Return what `OmegaConf.load` does, a copy of what the same text was parsed to before."""
     try:
         text = Path(getattr(file, "name", file)).read_text(encoding="utf-8")
-        return copy.deepcopy(_parsed(text))
+        return pickle.loads(_parsed(text))
     except Exception:  # whose message names the file
         return _load(file)
 
@@ -33,9 +45,46 @@ def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any
     return _get_mode(hydra, config_name, overrides) if decides else None
 
 
+def find(repo: Any, config_name: str | None, overrides_list: list[Any], **options: bool) -> DefaultsList:
+    """Return the files of a config, found once for each choice of them, whatever values are overridden."""
+    if _has_others(repo):
+        return find_anew(repo, config_name, overrides_list, **options)
+    overrides = Overrides(repo, overrides_list)
+    values = [*overrides.config_overrides, *(each for each in overrides_list if each.is_sweep_override())]
+    choices = tuple(each.input_line for each in overrides_list if each not in values)
+    key = (_places(repo), config_name, choices, *options.values())
+    if key not in _found:
+        _found[key] = find_anew(repo, config_name, overrides_list, **options)
+    found = _found[key]
+    return DefaultsList(found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides)
+
+
+def merge(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
+    """Return the config of these files before values are overridden, a copy of what they were merged to before."""
+    if _has_others(repo):
+        return merge_anew(loader, defaults, repo)
+    key = (_places(repo), repr(defaults))
+    if key not in _merged:
+        _merged[key] = pickle.dumps(merge_anew(loader, defaults, repo))
+    return pickle.loads(_merged[key])
+
+
+def _places(repo: Any) -> tuple[str, ...]:
+    return tuple(source.full_path() for source in repo.get_sources())
+
+
+def _has_others(repo: Any) -> bool:
+    """Return whether files of a test are among those of a config, which it may change."""
+    return any(source.scheme() == "file" and Path(source.path) != CONF for source in repo.get_sources())
+
+
 def install() -> None:
     """Take the shortcuts in this process."""
     OmegaConf.load = load  # type: ignore[method-assign]
     Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    config_loader_impl.create_defaults_list = find
+    ConfigLoaderImpl._compose_config_from_defaults_list = merge  # type: ignore[method-assign]
+    # which takes its sources for others, and never changes them
+    ConfigRepository.__deepcopy__ = lambda repo, _memo: copy.copy(repo)  # type: ignore[attr-defined]
     # what a killed process has written is there; only a machine that stops would lose it
     os.fsync = lambda _descriptor: None

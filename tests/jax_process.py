@@ -1,18 +1,18 @@
 """A process of its own for what uses JAX: one that has used it cannot be forked, which other tests do."""
 
 import logging
-import multiprocessing
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
+from trials import server
 
 # what makemore has warned of in this process
 warned: list[str] = []
 
 
 def executor() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_start)
+    return ProcessPoolExecutor(1, server(), initializer=_start)
 
 
 def _start() -> None:

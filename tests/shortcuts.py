@@ -8,16 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
-_load, _get_mode = OmegaConf.load, Hydra.get_mode
+_load, _get_mode, _parse = OmegaConf.load, Hydra.get_mode, OverridesParser.parse_rule
+_choices_so_far = defaults_list._create_interpolation_map
 find_anew = config_loader_impl.create_defaults_list
 merge_anew = ConfigLoaderImpl._compose_config_from_defaults_list
 
@@ -45,6 +47,16 @@ def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any
     return _get_mode(hydra, config_name, overrides) if decides else None
 
 
+@cache
+def _parsed_rule(text: str, rule: str) -> Any:
+    return _parse(OverridesParser.create(), text, rule)
+
+
+def parse_rule(_parser: OverridesParser, text: str, rule: str) -> Any:
+    """Return a part of an override, or all of it, a copy of what the same text was parsed to before."""
+    return copy.copy(_parsed_rule(text, rule))
+
+
 def find(repo: Any, config_name: str | None, overrides_list: list[Any], **options: bool) -> DefaultsList:
     """Return the files of a config, found once for each choice of them, whatever values are overridden."""
     if _has_others(repo):
@@ -57,6 +69,11 @@ def find(repo: Any, config_name: str | None, overrides_list: list[Any], **option
         _found[key] = find_anew(repo, config_name, overrides_list, **options)
     found = _found[key]
     return DefaultsList(found.defaults, found.defaults_tree, overrides.config_overrides, found.overrides)
+
+
+def choices_so_far(overrides: Overrides, among: list[Any], self_added: bool) -> Any:
+    """Return the config that the names of files may refer to, which few do."""
+    return _choices_so_far(overrides, among, self_added) if any(each.is_interpolation() for each in among) else None
 
 
 def merge(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
@@ -82,7 +99,9 @@ def install() -> None:
     """Take the shortcuts in this process."""
     OmegaConf.load = load  # type: ignore[method-assign]
     Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    OverridesParser.parse_rule = parse_rule  # type: ignore[method-assign]
     config_loader_impl.create_defaults_list = find
+    defaults_list._create_interpolation_map = choices_so_far
     ConfigLoaderImpl._compose_config_from_defaults_list = merge  # type: ignore[method-assign]
     # which takes its sources for others, and never changes them
     ConfigRepository.__deepcopy__ = lambda repo, _memo: copy.copy(repo)  # type: ignore[attr-defined]

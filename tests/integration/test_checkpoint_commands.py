@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
 
 
-def test_evaluate_gives_what_training_ended_with(trained: Path, new_process: Command, tmp_path: Path) -> None:
-    outcome = new_process("evaluate", f"ckpt_path={trained}", "output=metrics.json")
+def test_evaluate_gives_what_training_ended_with(trained: Path, process: Command, tmp_path: Path) -> None:
+    outcome = process("evaluate", f"ckpt_path={trained}", "output=metrics.json")
     assert outcome.code == 0
     assert outcome.err == ""
     evaluated = json.loads((tmp_path / "metrics.json").read_text())

@@ -120,27 +120,33 @@ def test_every_sweep_runs(name: str, command: Callable[..., Any], tmp_path: Path
     assert list((tmp_path / "S").glob("nll_by_*.png"))
 
 
-def documented() -> list[str]:
-    """Every command of this project in the documents and at the head of the configs."""
-    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *CONF.rglob("*.yaml")]
-    commands = set()
-    for path in texts:
-        for line in path.read_text().splitlines():
-            for match in re.finditer(r"python (scripts/\w+\.py(?: [^`#()]*)?)", line):
-                commands.add(match.group(1).strip())
-    return sorted(commands)
+def compositions(text: str) -> set[tuple[str, ...]]:
+    """Each script that a text runs and what its config is composed with, once however often the text has it."""
+    found = set()
+    for command in re.findall(r"python (scripts/\w+\.py(?: [^`#()\n]*)?)", text):
+        # up to what is not the command, or a quote in which a bracket ended it above
+        script, *arguments = shlex.split(re.split(r"\s{2,}|;|\||<|>| \"[^\"]*$", command.strip())[0])
+        overrides = [
+            argument for argument in arguments if re.match(r"[\w./+~@]+=", argument) and "..." not in argument
+        ]
+        # a sweep composes with the first of its values
+        found.add((script, *(override if "[" in override else override.split(",")[0] for override in overrides)))
+    return found
 
 
-@pytest.mark.parametrize("command", documented())
-def test_every_documented_command_composes(command: str) -> None:
-    # up to what is not the command, or a quote in which a bracket ended it above
-    script, *arguments = shlex.split(re.split(r"\s{2,}|;|\||<|>| \"[^\"]*$", command)[0])
+def documented() -> list[Any]:
+    """What every command in the documents and at the head of the configs is composed with, those of README first."""
+    readme = compositions((ROOT / "README.md").read_text())
+    others = [path.read_text() for path in (*(ROOT / "docs").rglob("*.md"), *CONF.rglob("*.yaml"))]
+    rest = set[tuple[str, ...]]().union(*map(compositions, others)) - readme
+    return [*sorted(readme), *(pytest.param(each, marks=pytest.mark.full) for each in sorted(rest))]
+
+
+@pytest.mark.parametrize("composition", documented(), ids=" ".join)
+def test_every_documented_command_composes(composition: tuple[str, ...]) -> None:
+    script, *overrides = composition
     assert (ROOT / script).is_file()
     name = Path(script).stem
-    if not (CONF / f"{name}.yaml").is_file():
-        return
-    overrides = [argument for argument in arguments if re.match(r"[\w./+~@]+=", argument) and "..." not in argument]
-    # a sweep composes with the first of its values
-    single = [override if "[" in override else override.split(",")[0] for override in overrides]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        compose(name, single, return_hydra_config=True)
+    if (CONF / f"{name}.yaml").is_file():
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            compose(name, overrides, return_hydra_config=True)

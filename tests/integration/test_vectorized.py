@@ -267,7 +267,7 @@ def test_a_member_that_was_stopped_goes_on_as_a_run_by_itself(sweeps: Sweeps, wh
 
 
 # the first does not learn, and stops after two validations; the second learns to the end
-STOPPING = ("seed=0", "optimizer.lr=0,0.01", "val_every=10", "patience=1")
+STOPPING = ("seed=0", "optimizer.lr=0,0.01", "val_every=10", "patience=1", "watch=none")
 
 
 def test_members_that_stop_early_end_as_runs_do(sweeps: Sweeps, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +152,20 @@ class Child:
 
 def forked(function: Callable[..., None], *arguments: Any) -> Any:
     """Start a function of a module in a process of its own."""
-    process = _SERVER.Process(target=function, args=arguments)
-    # the server, which starts with the first process, looks for composed_once there, and has no other way to know
+    process = server().Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def server() -> Any:
+    """Return what starts processes that are forked from the server, which runs from the first call on."""
     with _STARTING, pytest.MonkeyPatch.context() as patch:
+        # it looks for composed_once there, and has no other way to know
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         # output is buffered, as a user's is
         patch.delenv("PYTHONUNBUFFERED", raising=False)
-        process.start()
-    return process
+        forkserver.ensure_running()
+    return _SERVER
 
 
 def start(

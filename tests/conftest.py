@@ -50,6 +50,11 @@ shortcuts.install()
 gc.set_threshold(100_000)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_names() -> None:
+    shortcuts.sample_less()
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)

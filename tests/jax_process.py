@@ -5,13 +5,15 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
-from trials import server
 
 # what makemore has warned of in this process
 warned: list[str] = []
 
 
 def executor() -> ProcessPoolExecutor:
+    # not before coverage is measured
+    from trials import server
+
     return ProcessPoolExecutor(1, server(), initializer=_start)
 
 

@@ -107,3 +107,11 @@ def install() -> None:
     ConfigRepository.__deepcopy__ = lambda repo, _memo: copy.copy(repo)  # type: ignore[attr-defined]
     # what a killed process has written is there; only a machine that stops would lose it
     os.fsync = lambda _descriptor: None
+
+
+def sample_less(names: int = 10) -> None:
+    """Have the shares of names that TensorBoard shows come of so few, as they take a quarter of a short run."""
+    # not before coverage is measured
+    from makemore.runs.watching import dashboards
+
+    dashboards._FOR_SHARES = names

@@ -19,6 +19,7 @@ import pytest
 from omegaconf import OmegaConf
 from trials import leave_svgs_empty, run
 
+import shortcuts
 from makemore.inference.trained_model import load
 from makemore.runs.watching.dashboards import CHARTS
 
@@ -41,6 +42,11 @@ LINE = (
 Get = Callable[..., Any]
 
 
+def as_a_user_sees_it() -> None:
+    leave_svgs_empty()
+    shortcuts.sample_less(100)
+
+
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The directories of a finished sweep of two jobs, by name."""
@@ -48,7 +54,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     lines = "".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno")
     (directory / "names.txt").write_text(lines)
     text = ("data=text", f"data.path={directory / 'names.txt'}")
-    outcome = run("train", *LINE, *text, cwd=directory, prepare=leave_svgs_empty)
+    outcome = run("train", *LINE, *text, cwd=directory, prepare=as_a_user_sees_it)
     assert outcome.code == 0, outcome.err
     return {path.parent.name: path.parent for path in (directory / "logs" / "sweep").glob("*/metrics.json")}
 

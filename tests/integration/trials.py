@@ -231,6 +231,7 @@ def _run(script: str, line: list[str], where: tuple[Path, ...], prepare: Any, en
     os.environ.update(env)
     sys.argv = line
     shortcuts.install()
+    shortcuts.sample_less()
     if prepare is not None:
         prepare()
     try:

@@ -167,6 +167,13 @@ def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path,
         assert update.value == pytest.approx(0.5 * ratio, rel=1e-4)
 
 
+@pytest.fixture
+def hundred_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a run of a user; see tests/shortcuts.py."""
+    monkeypatch.setattr("makemore.runs.watching.dashboards._FOR_SHARES", 100)
+
+
+@pytest.mark.usefixtures("hundred_names")
 def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)
@@ -189,6 +196,7 @@ def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path
     assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(1 - len(set(hundred)) / 100)
 
 
+@pytest.mark.usefixtures("hundred_names")
 def test_a_model_that_knows_the_text_by_heart_makes_up_nothing_new(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text("anna\n" * 5)

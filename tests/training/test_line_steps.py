@@ -130,7 +130,7 @@ def check_members(architecture: str, lines: tuple[Lines, Vocabulary], steps: int
 
 @ALL
 def test_members_are_what_each_is_alone(architecture: str, lines: tuple[Lines, Vocabulary]) -> None:
-    check_members(architecture, lines, 8)
+    check_members(architecture, lines, 4)
 
 
 @pytest.mark.slow

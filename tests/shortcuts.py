@@ -14,11 +14,12 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 _load, _get_mode, _parse = OmegaConf.load, Hydra.get_mode, OverridesParser.parse_rule
+_deepcopy = DictConfig.__deepcopy__
 _choices_so_far = defaults_list._create_interpolation_map
 find_anew = config_loader_impl.create_defaults_list
 merge_anew = ConfigLoaderImpl._compose_config_from_defaults_list
@@ -86,6 +87,23 @@ def merge(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
     return pickle.loads(_merged[key])
 
 
+def deepcopy(config: DictConfig, memo: dict[int, Any]) -> DictConfig:
+    """Return what `copy.deepcopy` does, several times as fast: a copy of the config below the same parent."""
+    attributes = config.__dict__
+    parent = attributes["_parent"]
+    attributes["_parent"] = None
+    try:
+        copied: DictConfig | None = pickle.loads(pickle.dumps(config))
+    except (pickle.PicklingError, AttributeError, TypeError):  # a value that cannot be pickled
+        copied = None
+    finally:
+        attributes["_parent"] = parent
+    if copied is None:
+        return _deepcopy(config, memo)
+    copied.__dict__["_parent"] = parent
+    return copied
+
+
 def _places(repo: Any) -> tuple[str, ...]:
     return tuple(source.full_path() for source in repo.get_sources())
 
@@ -99,6 +117,7 @@ def install() -> None:
     """Take the shortcuts in this process."""
     OmegaConf.load = load  # type: ignore[method-assign]
     Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    DictConfig.__deepcopy__ = deepcopy  # type: ignore[method-assign]
     OverridesParser.parse_rule = parse_rule  # type: ignore[method-assign]
     config_loader_impl.create_defaults_list = find
     defaults_list._create_interpolation_map = choices_so_far

@@ -1,5 +1,6 @@
 """Checks that a config composed by the shortcuts is the one that Hydra composes."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,22 @@ def test_what_cannot_be_composed_is_an_error_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ConfigCompositionException, match="optimiser"):
             composed(["optimiser=sgd", "model=mlp"], RunMode.RUN)
+
+
+def test_a_deep_copy_shares_nothing_below_it_and_keeps_its_parent() -> None:
+    config = OmegaConf.create({"a": {"b": {"c": [1, {"d": "${..e}"}], "e": 5}}, "e": 6}, flags={"allow_objects": True})
+    OmegaConf.set_readonly(config.a.b, True)
+    for value in (None, lambda: 0):  # the second cannot be pickled
+        config.f = value
+        copied = copy.deepcopy(config)
+        assert copied == config
+        copied.a.b._set_flag("readonly", False)
+        copied.a.b.e = 7
+        assert (config.a.b.e, copied.a.b.e) == (5, 7)
+        assert OmegaConf.is_readonly(config.a.b)
+    part = copy.deepcopy(config.a)
+    assert part._get_parent() is config
+    assert part.b._get_parent() is part
 
 
 def test_files_of_a_test_may_change(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trials
+from hydra.core.hydra_config import HydraConfig
 from trials import ROOT, Outcome
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ Command = Callable[..., Outcome]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a script in this process, from a new working directory."""
     monkeypatch.chdir(tmp_path)
+    # --help leaves the config of its command there
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
     def run(script: str, *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *map(str, arguments)])

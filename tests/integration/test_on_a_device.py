@@ -221,7 +221,7 @@ def grouped(cuda: bool, text: Path, directory: Path, *overrides: str) -> Figures
             accelerator = f"trainer.accelerator={'gpu' if cuda else 'cpu'}"
             config = compose("train", [*given, accelerator, f"seed={seed}", *overrides])
         OmegaConf.set_struct(config, False)
-        members.append(Member(assemble(config, run_dir, members[0].parts.data if members else None), seed))
+        members.append(Member(assemble(config, run_dir, members[0].parts if members else None), seed))
     assert most_members(members[0], device_of(cuda), processes=1) > 1
     train_group(members, len(members))
     assert [member.error for member in members] == [None, None]

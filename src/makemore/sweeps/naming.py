@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     At most 80 characters, whatever the order of the overrides. A job that has begun keeps its name when the sweep is
     resumed with other differing keys.
     """
+    return _job_name(tuple(overrides), tuple(fixed), Path(sweep_dir))
+
+
+# which looks through the sweep's directory
+@lru_cache(maxsize=2**17)
+def _job_name(overrides: tuple[str, ...], fixed: tuple[str, ...], sweep_dir: Path) -> str:
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-    if begun := sorted(Path(sweep_dir).glob(f"*-{digest}")):
+    if begun := sorted(sweep_dir.glob(f"*-{digest}")):
         return begun[0].name
     differs = differing(overrides, fixed)
     names = short_names(differs)

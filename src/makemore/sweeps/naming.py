@@ -7,9 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from makemore.overrides import differing, short_names, shown
+from makemore.system.hydra_release import register_resolver
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:
@@ -42,5 +41,5 @@ def run_name(name: Any, time: str) -> str:
 
 def register() -> None:
     """Register the resolvers `job_name` and `run_name` that conf/hydra/train.yaml uses, in this process."""
-    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    register_resolver("job_name", job_name)
+    register_resolver("run_name", run_name)

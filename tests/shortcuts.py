@@ -27,10 +27,10 @@ def load(file: Any) -> Any:
         return _load(file)
 
 
-def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+def get_mode(hydra: Hydra, config_name: str | None, overrides: list[str], **parsed: Any) -> Any:
     """Return `hydra.mode`, for which Hydra composes a config once more; of conf/, only files of sweep have one."""
     decides = any(override.startswith(("sweep=", "hydra.mode=")) for override in overrides)
-    return _get_mode(hydra, config_name, overrides) if decides else None
+    return _get_mode(hydra, config_name, overrides, **parsed) if decides else None
 
 
 def install() -> None:

@@ -61,7 +61,7 @@ class ConfigTemplate:
         with read_write(self.config), open_dict(self.config), read_write(hydra), open_dict(hydra):
             for override in filter(_sets_member_key, job.overrides):
                 OmegaConf.update(self.config, override.key_or_group, override.value(), merge=True)
-            hydra.job.id = hydra.job.num = job.number
+            hydra.job.num, hydra.job.id = job.number, str(job.number)
         set_overrides(hydra, job.overrides)
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from unittest.mock import patch
 
 import lightning as L
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig
 
 from benchmarks.measure import Measurement, timed
@@ -26,7 +26,7 @@ from makemore.runs.assemble import assemble
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
 from makemore.system.console import ConsoleHandler
-from makemore.system.files import CONF
+from makemore.system.hydra_release import composing
 
 
 class Screen(io.TextIOBase):
@@ -62,7 +62,7 @@ def unseen_terminal() -> Iterator[None]:
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """Compose conf/train.yaml with overrides, as scripts/train.py does."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         return compose("train", list(overrides))
 
 

@@ -129,7 +129,7 @@ def member_steps(overrides: Sequence[str], members: int) -> Measurement:
         with tempfile.TemporaryDirectory() as directory, unseen_terminal(), _block_ends() as ends:
             group: list[Member] = []
             for place, each in enumerate(_configurations(cfg, members)):
-                parts = assemble(each, Path(directory, str(place)), group[0].parts.data if group else None)
+                parts = assemble(each, Path(directory, str(place)), group[0].parts if group else None)
                 group.append(Member(parts, place, *open_run(parts)))
             train_group(group)
         _, ended = ends[-1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from lesson_figures.comparison import Figure
 from makemore.data.options import SPLITS
@@ -17,7 +17,7 @@ from makemore.models.ngram import NGram
 from makemore.pictures.curves import suggested_rate
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.train import train
-from makemore.system.files import CONF
+from makemore.system.hydra_release import composing
 
 # The tolerance for lessons that ran without a seed, in nats a character ...
 UNSEEDED = 0.03
@@ -120,7 +120,7 @@ class Lessons:
         self.runs += 1
         run_dir = self.directory / f"{self.runs:02d}-{experiment}"
         run_dir.mkdir(parents=True)
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             result = train(compose("train", arguments), run_dir)
         with (run_dir / "metrics.csv").open(newline="") as file:
             losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]

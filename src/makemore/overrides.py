@@ -8,10 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import Container, DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, ValidationError
@@ -98,9 +100,14 @@ def hydra_override(key: str, value: object) -> str:
 
 def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
     """Return the keys of a job's overrides, in their order, but those that all jobs share, with their values."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    fixed = set(fixed)
+    fixed, parsed = set(fixed), map(_parsed, overrides)
     return {override.key_or_group: override.value() for override in parsed if override.key_or_group not in fixed}
+
+
+# a job of a sweep is asked for its values again and again, and a parse takes a millisecond
+@lru_cache(maxsize=2**14)
+def _parsed(line: str) -> Override:
+    return OverridesParser.create().parse_override(line)
 
 
 def set_threads(threads: Any) -> None:

@@ -117,7 +117,7 @@ def test_a_report_on_a_text_has_the_line_for_each_file(tmp_path: Path) -> None:
     table.write_text("".join(f"{line}\n" for line in exported(WITH_YEARS, delimiter=";")))
     names.write_text("".join(f"{name};1\n" for name in NAMES[:5]) + "".join(f"{name}\n" for name in NAMES))
     corpus = read_corpus(CorpusOptions(str(names), val_path=str(table)))
-    (note,) = corpus.table_notes()
+    (note,) = corpus.table_notes
     assert note.startswith(f"{table}: looks like a table")
     assert note in corpus.report()
-    assert read_corpus(CorpusOptions(str(table))).table_notes() == [note]
+    assert read_corpus(CorpusOptions(str(table))).table_notes == [note]

@@ -6,17 +6,18 @@ the configs that most tests compose: nearly all of the time that composing takes
 
 import gc
 
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import shortcuts
+from makemore.system.files import CONF
+from makemore.system.hydra_release import composing
 
 shortcuts.install()
-for path in shortcuts.CONF.rglob("*.yaml"):
+for path in CONF.rglob("*.yaml"):
     OmegaConf.load(path)
-with initialize_config_dir(str(shortcuts.CONF), version_base="1.3"):
+with composing():
     loader = GlobalHydra.instance().config_loader()
     for choices in (["seed=1"], ["data=text", "model=mlp"], ["model=mlp"]):
         for mode in (RunMode.RUN, RunMode.MULTIRUN):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +16,7 @@ from trials import run, table
 from makemore.runs.assemble import check
 from makemore.runs.train import train
 from makemore.sweeps.plan import check_jobs, make_plan
+from makemore.system.hydra_release import composing
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -52,7 +53,7 @@ def overrides_of(option: str) -> list[str]:
 
 @pytest.mark.parametrize("option", options())
 def test_every_option_passes_the_check_before_a_run(option: str, tmp_path: Path) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         check(compose("train", overrides_of(option)), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
@@ -63,7 +64,7 @@ def test_every_option_passes_the_check_before_a_run(option: str, tmp_path: Path)
 @pytest.mark.parametrize("option", sorted({*options()} - {f"logger={name}" for name in ("wandb", "mlflow", "many")}))
 def test_every_option_trains(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         result = train(compose("train", overrides_of(option)), tmp_path)
     assert result.objective > 0
     assert len(result.names) > 0
@@ -84,7 +85,7 @@ def test_every_sweep_has_jobs_that_could_run(name: str, tmp_path: Path) -> None:
     def check_job(config: DictConfig) -> None:
         check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), tmp_path / "job")
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", [f"sweep={name}"], run_mode=RunMode.MULTIRUN)
         plan = make_plan(config)
@@ -148,5 +149,5 @@ def test_every_documented_command_composes(composition: tuple[str, ...]) -> None
     assert (ROOT / script).is_file()
     name = Path(script).stem
     if (CONF / f"{name}.yaml").is_file():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             compose(name, overrides, return_hydra_config=True)

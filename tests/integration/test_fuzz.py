@@ -22,12 +22,13 @@ from typing import Any, NoReturn, cast
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
 
 import makemore.runs.train  # noqa: F401 - forked commands need not import it
 from makemore.checkpoints import find
 from makemore.runs.saving import AtomicCheckpointIO
+from makemore.system.hydra_release import composing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of forks")
 
@@ -234,7 +235,7 @@ def keys() -> dict[str, list[str]]:
         return keys_of(cast(dict[Any, Any], OmegaConf.to_container(compose(script, list(overrides)))))
 
     found = {script: set[str]() for script in ("train", "evaluate", "score", "sample")}
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         for script, known in found.items():
             known.update(composed(script))
         for group, options in GROUPS.items():

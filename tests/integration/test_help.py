@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
 from trials import ROOT
 
@@ -15,6 +15,7 @@ from makemore.cli.main import HYDRA_COMMANDS
 from makemore.errors import UserError
 from makemore.overrides import hint
 from makemore.system.files import CONF
+from makemore.system.hydra_release import composing
 
 SCRIPTS = [
     # each of Hydra's takes seconds; the default tier has one of them
@@ -62,7 +63,7 @@ def block(name: str, heading: str) -> list[list[str]]:
 def test_help_has_five_examples_that_compose_and_keys_that_there_are(name: str) -> None:
     examples = [shlex.split(line) for line, *_ in block(name, "Examples")]
     assert len(examples) == 5
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         for makemore, command, *arguments in examples:
             assert (makemore, command) == ("makemore", name)
             overrides = [argument for argument in arguments if argument != "-m"]

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf, open_dict
 from torch import Tensor, nn
-from trials import ROOT
 
 from conftest import Command
 from makemore.checkpoints import path_of
@@ -28,6 +27,7 @@ from makemore.models.network import Network, architectures, build
 from makemore.models.wavenet import WaveNet
 from makemore.runs.train import train
 from makemore.system import signals
+from makemore.system.hydra_release import composing
 from makemore.training.steps import Objective, eager_steps, whole_steps
 
 STEPS = 53
@@ -111,7 +111,7 @@ def run(run_dir: Path, overrides: list[str]) -> Path:
     # what others have drawn changes nothing
     torch.rand(int.from_bytes(os.urandom(1)) + 1)
     saved = run_dir / ".hydra" / "config.yaml"
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         cfg = compose("train", overrides)
     if saved.exists():
         with open_dict(cfg):

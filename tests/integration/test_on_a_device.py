@@ -14,7 +14,7 @@ from typing import Any
 import fitting
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -30,6 +30,7 @@ from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.sweeps.vectorized.member import Member
 from makemore.sweeps.vectorized.memory import most_members
 from makemore.sweeps.vectorized.train_group import train_group
+from makemore.system.hydra_release import composing
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.steps import Objective, eager_steps, whole_steps
@@ -217,11 +218,11 @@ def grouped(cuda: bool, text: Path, directory: Path, *overrides: str) -> Figures
     for seed in (0, 1):
         run_dir = directory / str(seed)
         run_dir.mkdir()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with composing():
             accelerator = f"trainer.accelerator={'gpu' if cuda else 'cpu'}"
             config = compose("train", [*given, accelerator, f"seed={seed}", *overrides])
         OmegaConf.set_struct(config, False)
-        members.append(Member(assemble(config, run_dir, members[0].parts.data if members else None), seed))
+        members.append(Member(assemble(config, run_dir, members[0].parts if members else None), seed))
     assert most_members(members[0], device_of(cuda), processes=1) > 1
     train_group(members, len(members))
     assert [member.error for member in members] == [None, None]

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.runs.assemble import assemble
+from makemore.system.hydra_release import composing
 from makemore.training.trainer_arguments import ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ _PLAN = ("trainer.max_steps=7", "val_every=5", "steps_per_execution=3", "log_eve
 
 def compose_short(text: Path, *overrides: str) -> DictConfig:
     """Compose the config of a run of seven steps, in blocks of up to three, with validations at 5 and 7."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         config = compose("train", ["data=text", f"data.path={text}", *_SHORT, *_PLAN, *overrides])
     OmegaConf.set_struct(config, False)
     return config

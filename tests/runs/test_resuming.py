@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,6 +13,7 @@ from makemore.errors import UserError
 from makemore.runs import resuming
 from makemore.runs.assemble import assemble
 from makemore.runs.train import open_run, train
+from makemore.system.hydra_release import composing
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every=3", "steps_per_execution=2"]
@@ -20,7 +21,7 @@ SHORT = ["model=bigram", "trainer.max_steps=6", "val_every=2", "checkpoint_every
 
 def composed(*overrides: str) -> DictConfig:
     """Return the config that a command composes, Hydra's part included."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         return compose("train", [*overrides], return_hydra_config=True)
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UserError
 from makemore.runs.saved_config import read_saved_config, saved_config_of
+from makemore.system.hydra_release import composing
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -29,7 +30,7 @@ def with_target(target: Any, where: str) -> str:
 @pytest.fixture(scope="module")
 def shipped() -> list[DictConfig]:
     """Every choice of every group that a run can be composed of."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         lessons = [f"experiment=lessons/{path.stem}" for path in sorted((CONF / "experiment" / "lessons").iterdir())]
         groups = ("model", "optimizer", "scheduler", "callbacks", "trainer")
         others = [f"{group}={path.stem}" for group in groups for path in sorted((CONF / group).iterdir())]

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
+from makemore.system.hydra_release import composing
 from model_page.page import draw, with_tables
 from model_page.rows import ALL_TEXTS, MODELS, Result, read_results, result_of, write_results
 
@@ -67,5 +68,5 @@ def test_a_text_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     ("model", "text"), [*((model, "shipped") for model in MODELS), *(("lstm", text) for text in ALL_TEXTS)]
 )
 def test_every_command_of_the_page_composes(model: str, text: str) -> None:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         compose("train", [*MODELS[model], *ALL_TEXTS[text]])

@@ -5,13 +5,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from makemore.errors import UserError
 from makemore.sweeps.job import MOST_LOSSES
 from makemore.sweeps.launchers import is_elsewhere, set_defaults, study_of
+from makemore.system.hydra_release import composing
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SWEEP = Path("/sweeps/one")
@@ -19,7 +20,7 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         config = compose("train", [*overrides, f"hydra.sweep.dir={SWEEP}"], return_hydra_config=True)
     with read_write(config), read_write(config.hydra), open_dict(config):
         set_defaults(config, SWEEP, config.threads)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -12,13 +11,14 @@ from omegaconf import DictConfig
 
 from makemore.errors import UserError
 from makemore.sweeps.plan import Plan, check_jobs, make_plan
+from makemore.system.hydra_release import composing
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         yield
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
 from tensorboard.context import RequestContext
@@ -12,6 +12,7 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from makemore.runs.saved_config import flat
+from makemore.system.hydra_release import composing
 from makemore.training.loggers import TensorBoard, hyperparameters
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -91,7 +92,7 @@ def test_a_key_that_may_be_null_has_the_type_of_its_other_values() -> None:
         **{"data.val_path": "val.txt", "data.test_path": "test.txt", "data.normalize": "NFC", "data.max_lines": 5},
         **{"data.max_length": 9, "data.batch_size": 32, "optimizer.clip_norm": 1.0, "optimizer.ema_decay": 0.999},
     }
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         for optimizer in ("adamw", "sgd"):
             config: Any = OmegaConf.to_container(compose("train", [f"optimizer={optimizer}", "model=mlp"]))
             groups = {key: config[key] for key in ("compile", "data", "model", "optimizer", "scheduler", "trainer")}

@@ -13,7 +13,7 @@ import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
@@ -28,6 +28,7 @@ from makemore.inference.trained_model import load
 from makemore.models.network import build
 from makemore.runs.saving import Checkpoints
 from makemore.runs.train import train
+from makemore.system.hydra_release import composing
 from makemore.training.language_model import LanguageModel
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
 from makemore.training.schedules import exponential_ramp, step_decay
@@ -248,7 +249,7 @@ def whole(text: Path, **options: Any) -> TextDataModule:
 
 def config(text: Path, *overrides: str) -> DictConfig:
     """Compose a run of a small MLP on a text."""
-    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+    with composing():
         return compose("train", ["data=text", f"data.path={text}", "model=mlp", "model.hidden_dim=5", *overrides])
 
 

@@ -26,6 +26,7 @@ from makemore.overrides import describe, hint, override, resource_errors
 from makemore.sweeps import choices, naming
 from makemore.system import signals
 from makemore.system.files import CONF
+from makemore.system.hydra_release import OF_MAIN, composing
 
 # closed when the command's main function has returned or raised
 exit_stack = ExitStack()
@@ -90,7 +91,7 @@ def hydra_command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @wraps(function)
         def command() -> None:
-            run(hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(task(function)), name)
+            run(hydra.main(**OF_MAIN, config_path=str(CONF), config_name=name)(task(function)), name)
 
         return command
 
@@ -130,7 +131,7 @@ def _refuse_unknown_arguments(name: str) -> None:
     following = sys.argv[sys.argv.index(unknown[0]) + 1 :]
     if not equals and following and not re.search("^-|=", following[0]):
         value = following[0]
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         keys = hint(hydra.compose(name), option.lstrip("-").replace("-", "_")) or ["KEY"]
     meant = " or ".join(override(key, value or "VALUE") for key in keys)
     raise UserError(f"there is no option {option}; a value is set by its key, without dashes: {meant}")

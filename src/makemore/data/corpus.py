@@ -7,7 +7,7 @@ determined by the text and by `CorpusOptions`, which a checkpoint records.
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,20 @@ class Corpus:
     def lines_among(self, items: Iterable[str]) -> set[str]:
         """Return the sampled items that are lines of the text."""
         ends = np.cumsum(self.lengths, dtype=np.int64)
+        by_length: dict[int, set[str]] = {}
+        for item in items:
+            by_length.setdefault(len(item), set()).add(item)
         found: set[str] = set()
-        for item in set(items):
-            wanted = [*self.vocabulary.encode(item), self.vocabulary.end]
-            starts = ends[self.lengths == len(wanted)] - len(wanted)
-            for offset, token in enumerate(wanted):
-                starts = starts[self.tokens[starts + offset] == token]
-            if len(starts):
-                found.add(item)
+        for length, of_length in by_length.items():
+            all_starts = ends[self.lengths == length + 1] - (length + 1)
+            first_tokens = self.tokens[all_starts]
+            for item in of_length:
+                first, *others = self.vocabulary.encode(item) or [self.vocabulary.end]
+                starts = all_starts[first_tokens == first]
+                for offset, token in enumerate(others, 1):
+                    starts = starts[self.tokens[starts + offset] == token]
+                if len(starts):
+                    found.add(item)
         return found
 
     def report(self) -> list[str]:
@@ -135,7 +141,7 @@ class Corpus:
         items = self.lengths - 1
         texts, size = self.texts.values(), f"{self.vocabulary.size} tokens, {len(self.tokens):,} examples"
         lines = [f"{text.path}" + (f" ({text.cleaning} dropped)" if str(text.cleaning) else "") for text in texts]
-        lines += self.table_notes()
+        lines += self.table_notes
         lines.append(f"{len(items):,} lines of {items.min():,} to {items.max():,} characters, {size}")
         sizes = ", ".join(f"{split} {self.size(split):,}" for split in SPLITS)
         shares = [f"{share:.1%} of {split} lines are in train too" for split, share in self.overlaps.items() if share]
@@ -147,8 +153,9 @@ class Corpus:
             lines.append(f"characters in val or test alone, so training never sees them: {len(unseen):,}, {named}")
         return lines
 
+    @cached_property
     def table_notes(self) -> list[str]:
-        """Return the lines that say which of the files are tables, see `table_note`."""
+        """The lines that say which of the files are tables, see `table_note`."""
         # where each file begins among the lines of all
         split_of_line = self.membership[np.cumsum(self.lengths, dtype=np.int64) - 1] if len(self.texts) > 1 else None
         notes = []

@@ -78,7 +78,8 @@ class Vocabulary:
 
     def decode(self, tokens: list[int]) -> str:
         """Return the characters of tokens that are not boundaries."""
-        return "".join(self.characters[token - self.offset] for token in tokens)
+        characters, offset = self.characters, self.offset
+        return "".join([characters[token - offset] for token in tokens])
 
     def encode_lines(self, content: str, source: str) -> npt.NDArray[Any]:
         """Encode newline-ended lines, with end tokens, in the smallest type; `UserError` for an unknown character."""

@@ -3,6 +3,7 @@
 The check before a run, the run itself and the vectorised launcher all begin with `assemble`, which writes nothing.
 """
 
+import copy
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def check(cfg: DictConfig, run_dir: Path, is_compared: bool = False) -> list[str
                 optimizer.step()
             except (ValueError, TypeError, RuntimeError, AssertionError) as error:
                 raise UserError(f"optimizer: {first_line(error)}") from error
-    return parts.data.corpus.table_notes()
+    return parts.data.corpus.table_notes
 
 
 def _check_early_stopping(parts: Parts) -> None:
@@ -135,18 +136,19 @@ def _check_early_stopping(parts: Parts) -> None:
                 real_number(f"callbacks.early_stopping.{name}", value)
 
 
-def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None) -> Parts:
+def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts:
     """Build and check the parts of a run, and set its number of threads; nothing is written.
 
-    `cfg` is conf/train.yaml, composed; `data` that of another run on the same text, to share. A `UserError` says which
-    value is out of range, which part has the wrong type, or why the text cannot be used.
+    `cfg` is conf/train.yaml, composed; `like` another run on the same text, not begun yet, whose parts serve this one
+    where they are the same. A `UserError` says which value is out of range, which part has the wrong type, or why the
+    text cannot be used.
     """
     set_threads(cfg.threads)
     check_arguments(cfg.trainer)
     check_accelerator(cfg.trainer.get("accelerator"))
     if cfg.trainer.get("detect_anomaly") and cfg.compile:
         raise UserError("trainer.detect_anomaly=true watches steps that are not compiled; use compile=false")
-    composed, data = cfg, data or _data(cfg)
+    composed, data = cfg, _data(cfg) if like is None else like.data
     corpus = data.corpus
     cfg = planned(composed, lines=len(corpus.lengths) * corpus.size("train") / len(corpus.tokens))
     data.val_every = whole_number("val_every", cfg.val_every, at_least=1)
@@ -160,8 +162,12 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
     # configs saved by earlier versions have neither `mixture` nor `watch`
     true_or_false("mixture", cfg.get("mixture", False))
-    watchers = Watchers(list(_named(cfg.get("watch") or {}, "watch").values()), names)
-    loggers = makers_of(cfg.logger)
+    if like is not None and _resolved(cfg, "watch") == _resolved(like.cfg, "watch"):
+        watchers = Watchers(copy.deepcopy(like.watchers.watchers), names)
+    else:
+        watchers = Watchers(list(_named(cfg.get("watch") or {}, "watch").values()), names)
+    shares_loggers = like is not None and _resolved(cfg, "logger") == _resolved(like.cfg, "logger")
+    loggers = like.loggers if like is not None and shares_loggers else makers_of(cfg.logger)
     # which earlier versions did not have
     result = one_of("result", cfg.get("result", LAST), (BEST, LAST))
     patience = cfg.get("patience")
@@ -171,6 +177,11 @@ def assemble(cfg: DictConfig, run_dir: Path, data: TextDataModule | None = None)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
     of_run = watchers, list(callbacks.values()), loggers, checkpoints, outcome
     return Parts(composed, cfg, run_dir, data, model, *of_run)
+
+
+def _resolved(cfg: DictConfig, key: str) -> Any:
+    group = cfg.get(key)
+    return OmegaConf.to_container(group, resolve=True) if OmegaConf.is_config(group) else group
 
 
 # keys of the optimizer group that are not the optimiser's own

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import lightning as L
@@ -82,6 +83,11 @@ class Outcome(L.Callback):
         self.restored = False
         self.result: TrainingResult | None = None
 
+    @cached_property
+    def hyperparameters(self) -> dict[str, float | str]:
+        """The values of the config that make the run what it is, under dotted keys."""
+        return hyperparameters_of(self.cfg)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
@@ -148,7 +154,7 @@ class Outcome(L.Callback):
         metrics = metrics_dict(weights.nlls) | {"step": model.step, "steps": steps, "seconds": self.seconds}
         _write_metrics(self.run_dir, metrics | reference.as_dict())
         finals = {split: nll.nats for split, nll in weights.nlls.items()}
-        log_outcome(loggers, hyperparameters_of(self.cfg), finals, steps, "pruned" if pruned else None)
+        log_outcome(loggers, self.hyperparameters, finals, steps, "pruned" if pruned else None)
         self.result = TrainingResult(self.run_dir, weights, other, names, self.seconds, reference, data.corpus)
 
 

@@ -21,7 +21,6 @@ from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
 from makemore.runs.directory import sole_writer
 from makemore.runs.given import read_given
-from makemore.runs.log_media import hyperparameters_of
 from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
 from makemore.runs.saved_config import untrusted
@@ -83,7 +82,7 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
     """
     checkpoint = None if parts.cfg.resume is None else resuming.checkpoint_to_resume(parts)
     _log_facts(parts)
-    loggers = open_loggers(parts.loggers, parts.run_dir, hyperparameters_of(parts.cfg), parts.cfg.resume is not None)
+    loggers = open_loggers(parts.loggers, parts.run_dir, parts.outcome.hyperparameters, parts.cfg.resume is not None)
     for logger in loggers:
         if isinstance(logger, TensorBoard):
             _prepare(logger, parts)

@@ -4,11 +4,11 @@ Launchers, sweepers and their worker processes all compose a job by Hydra's conf
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hydra._internal.hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -47,7 +47,8 @@ class JobLoader(ConfigLoaderImpl):
             if not (unfit := _unfit(config, given)):
                 raise
         config = super().load_configuration(config_name, _lines(given, without=unfit), run_mode, *how)
-        return _as_of(config, given)
+        set_overrides(config.hydra, given)
+        return config
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Compose the config of a job, with a REFUSAL where its values do not fit its choices."""
@@ -61,7 +62,8 @@ class JobLoader(ConfigLoaderImpl):
         config = super().load_sweep_config(master_config, _lines(given, without=unfit))
         with open_dict(config):
             config[REFUSAL] = refusal
-        return _as_of(config, given)
+        set_overrides(config.hydra, given)
+        return config
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create(config_loader=self).parse_overrides(list(overrides))
@@ -83,18 +85,19 @@ def is_group(loader: ConfigLoader, key: str) -> bool:
     return bool(loader.get_group_options(key, results_filter=None))
 
 
-def _lines(given: Sequence[Override], without: Sequence[Override] = ()) -> list[str]:
+def _lines(given: Iterable[Override], without: Sequence[Override] = ()) -> list[str]:
     return [str(each.input_line) for each in given if each not in without]
 
 
-def _as_of(config: DictConfig, given: Sequence[Override]) -> DictConfig:
-    """Let a config be known by all overrides that were given."""
+def set_overrides(hydra: DictConfig, given: Sequence[Override]) -> None:
+    """Let Hydra's part of a config know all overrides that were given, but its own."""
     task = [each for each in given if not each.is_hydra_override()]
-    how = config.hydra.job.config.override_dirname
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.overrides.task = _lines(task)
-        config.hydra.job.override_dirname = get_overrides_dirname(task, how.exclude_keys, how.item_sep, how.kv_sep)
-    return config
+    how = hydra.job.config.override_dirname
+    # which Hydra 1.4 makes itself when it is asked for
+    named = sorted(_lines(each for each in task if each.key_or_group not in how.exclude_keys))
+    with read_write(hydra), open_dict(hydra):
+        hydra.overrides.task = _lines(task)
+        hydra.job.override_dirname = how.item_sep.join(named).replace("=", how.kv_sep)
 
 
 def _unfit(config: DictConfig, given: Sequence[Override]) -> list[Override]:

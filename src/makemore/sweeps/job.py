@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -205,12 +206,33 @@ def _save_config(cfg: DictConfig, run_dir: Path) -> None:
     """Save a job's config as Hydra would, but only once, and each file whole or not at all."""
     hydra = OmegaConf.to_container(HydraConfig.get(), enum_to_str=True)
     contents = {
-        # OmegaConf's own dumper takes fifty times as long, which thousands of jobs would feel
-        "hydra.yaml": yaml.dump({"hydra": hydra}, Dumper=yaml.CSafeDumper, sort_keys=False),
-        "overrides.yaml": OmegaConf.to_yaml(HydraConfig.get().overrides.task),
+        "hydra.yaml": _yaml({"hydra": hydra}),
+        "overrides.yaml": _yaml(OmegaConf.to_container(HydraConfig.get().overrides.task)),
         # the last: with it the job has begun
-        "config.yaml": OmegaConf.to_yaml(cfg),
+        "config.yaml": _yaml(OmegaConf.to_container(cfg, enum_to_str=True)),
     }
     for name, content in contents.items():
         with replacing(saved_config_of(run_dir).with_name(name)) as file:
             file.write(content.encode())
+
+
+class _Dumper(yaml.CSafeDumper):  # type: ignore[misc]
+    """Writes YAML that OmegaConf reads, by libyaml."""
+
+
+def _represent_text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote what OmegaConf reads as a number, and YAML 1.1 as text, such as 1e-3."""
+    try:
+        float(text)
+    except ValueError:
+        return dumper.represent_str(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'")
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _yaml(value: Any) -> str:
+    """Return what `OmegaConf.to_yaml` does; its own dumper takes fifty times as long, which thousands of jobs feel."""
+    text: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
+    return text

@@ -3,12 +3,12 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from makemore.overrides import differing, short_names, shown
+from makemore.system.hydra_release import register_resolver
 
 
 def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Path) -> str:
@@ -17,8 +17,14 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     At most 80 characters, whatever the order of the overrides. A job that has begun keeps its name when the sweep is
     resumed with other differing keys.
     """
+    return _job_name(tuple(overrides), tuple(fixed), Path(sweep_dir))
+
+
+# which looks through the sweep's directory
+@lru_cache(maxsize=2**17)
+def _job_name(overrides: tuple[str, ...], fixed: tuple[str, ...], sweep_dir: Path) -> str:
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
-    if begun := sorted(Path(sweep_dir).glob(f"*-{digest}")):
+    if begun := sorted(sweep_dir.glob(f"*-{digest}")):
         return begun[0].name
     differs = differing(overrides, fixed)
     names = short_names(differs)
@@ -35,5 +41,5 @@ def run_name(name: Any, time: str) -> str:
 
 def register() -> None:
     """Register the resolvers `job_name` and `run_name` that conf/hydra/train.yaml uses, in this process."""
-    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    register_resolver("job_name", job_name)
+    register_resolver("run_name", run_name)

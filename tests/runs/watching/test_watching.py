@@ -10,7 +10,7 @@ import fitting
 import pytest
 import torch
 from google.protobuf import text_format
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +28,7 @@ from makemore.runs.saving import Checkpoints
 from makemore.runs.watching.dashboards import CHARTS, Charts, Config, Embedding, Graph, Names
 from makemore.runs.watching.health import Activations, Gradients, Speed, Weights
 from makemore.runs.watching.watcher import RunState, SampledNames, Watcher, Watchers
+from makemore.system.hydra_release import composing
 from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import TensorBoard
 from makemore.training.module import CountingLanguageModel, NeuralLanguageModel
@@ -344,7 +345,7 @@ def test_speed_is_steps_over_the_time_between_two_looks(
 
 def composed(text: Path, **values: Any) -> DictConfig:
     """Return the config of an MLP on a text with other values at the top, `watch` among them."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with composing():
         config = compose("train", ["model=mlp", "data=text", f"data.path={text}"])
     return OmegaConf.create({key: value for key, value in config.items() if key != "watch"} | values)
 

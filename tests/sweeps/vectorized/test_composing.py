@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
@@ -18,6 +18,7 @@ from makemore.models import network
 from makemore.models.network import Network
 from makemore.sweeps.vectorized.composing import ComposedJob, Composer, groups_of
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
+from makemore.system.hydra_release import composing
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 VALUES = {
@@ -31,7 +32,7 @@ VALUES = {
 
 @pytest.fixture
 def master() -> Iterator[DictConfig]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         setup_globals()
         config = compose("train", ["+task_of_test=1"], return_hydra_config=True)
         with open_dict(config):

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import setup_globals
 from hypothesis import given
@@ -14,6 +14,7 @@ from omegaconf import open_dict
 from makemore.sweeps import naming
 from makemore.sweeps.vectorized.composing import Composer
 from makemore.sweeps.vectorized.group_size import FILES, START, Cost, measured, members_for
+from makemore.system.hydra_release import composing
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
@@ -32,7 +33,7 @@ def test_a_step_of_a_group_is_measured_and_nothing_written(
     naming.register()
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         setup_globals()
         master = compose("train", ["data=text", "data.path=text.txt"], return_hydra_config=True)
         with open_dict(master):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,6 +24,7 @@ from makemore.models.network import trial_tokens
 from makemore.runs.assemble import make_model
 from makemore.runs.planned_steps import planned
 from makemore.runs.saved_config import flat
+from makemore.sweeps.choices import set_overrides
 from makemore.sweeps.vectorized.layout import Layout
 from makemore.sweeps.vectorized.member import MEMBER_KEYS
 from makemore.sweeps.vectorized.stack import Stack, blank_minibatches
@@ -57,15 +57,12 @@ class ConfigTemplate:
         if self.filled_in_for == job.number:
             return
         self.filled_in_for = job.number
-        task = [each for each in job.overrides if not each.key_or_group.startswith("hydra.")]
         hydra = self.config.hydra
-        how = hydra.job.config.override_dirname
         with read_write(self.config), open_dict(self.config), read_write(hydra), open_dict(hydra):
             for override in filter(_sets_member_key, job.overrides):
                 OmegaConf.update(self.config, override.key_or_group, override.value(), merge=True)
-            hydra.overrides.task = [each.input_line for each in task]
-            hydra.job.override_dirname = get_overrides_dirname(task, how.exclude_keys, how.item_sep, how.kv_sep)
-            hydra.job.id = hydra.job.num = job.number
+            hydra.job.num, hydra.job.id = job.number, str(job.number)
+        set_overrides(hydra, job.overrides)
 
 
 @dataclass(frozen=True)

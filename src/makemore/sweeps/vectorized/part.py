@@ -116,13 +116,14 @@ def _begin(
 
     Return how many fit, unless no job could be started.
     """
-    data, members, most = None, 0, max_members
+    like, members, most = None, 0, max_members
+    held = {job.claim.run_dir for job in begun if job.claim is not None}
     while waiting and (most is None or members < most):
         job = waiting.popleft()
         with ExitStack() as active:
             try:
                 run_dir = active.enter_context(job.composed.active())
-                if run_dir in [other.claim.run_dir for other in begun if other.claim is not None]:
+                if run_dir in held:
                     # its lock is ours already
                     raise UserError(f"{run_dir}: is the directory of two jobs; let hydra.sweep.subdir tell them apart")
                 begun.append(job)
@@ -137,10 +138,10 @@ def _begin(
                 job.outcome = claimed
                 continue
             job.claim = claimed
+            held.add(run_dir)
             try:
                 with resource_errors():
-                    parts = assemble(claimed.cfg, run_dir, data)
-                    data = parts.data
+                    parts = like = assemble(claimed.cfg, run_dir, like)
                     member = Member(parts, job.place, *open_run(parts))
                     if max_members is None:
                         max_members = most_members(member, parts.trainer().strategy.root_device, processes)

@@ -1,9 +1,10 @@
-"""Checks that a config composed by the shortcuts is the one that Hydra composes."""
+"""Checks that a config composed by the shortcuts of hydra_shortcuts.py is the one that Hydra composes."""
 
 import copy
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal import config_loader_impl
@@ -13,10 +14,13 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-import shortcuts
+if not hydra.__version__.startswith("1.3."):
+    pytest.skip("they are those of Hydra 1.3", allow_module_level=True)
+
+import hydra_shortcuts
 
 
-def composed(overrides: list[str], mode: RunMode, conf: Path = shortcuts.CONF) -> Any:
+def composed(overrides: list[str], mode: RunMode, conf: Path = hydra_shortcuts.CONF) -> Any:
     with initialize_config_dir(str(conf), version_base="1.3"):
         return GlobalHydra.instance().config_loader().load_configuration("train", overrides, mode)
 
@@ -36,8 +40,8 @@ def test_a_config_is_the_one_that_hydra_composes(
     overrides: list[str], mode: RunMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = composed(overrides, mode), composed(overrides, mode)
-    monkeypatch.setattr(config_loader_impl, "create_defaults_list", shortcuts.find_anew)
-    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", shortcuts.merge_anew)
+    monkeypatch.setattr(config_loader_impl, "create_defaults_list", hydra_shortcuts.find_anew)
+    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", hydra_shortcuts.merge_anew)
     expected = composed(overrides, mode)
     for config in (first, second):
         assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)

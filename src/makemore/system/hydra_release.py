@@ -1,0 +1,30 @@
+"""Where the releases of Hydra and OmegaConf differ: 1.3 with 2.3, and 1.4 with 2.4."""
+
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from omegaconf import OmegaConf
+
+from makemore.system.files import CONF
+
+_IS_1_3 = hydra.__version__.startswith("1.3.")
+# 1.3 is to be told whose defaults to use; 1.4 has its own alone
+_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if _IS_1_3 else {}
+# 1.4 is to be told what configs may name: anything, as they are the user's own; a saved one is checked before
+_ALLOWED = None if _IS_1_3 else getattr(hydra.utils, "UNSAFE_DISABLE_EXECUTION_CHECKS", None)
+# arguments of `hydra.main` and of `hydra.utils.instantiate`
+OF_MAIN = _DEFAULTS if _IS_1_3 else {"execution_whitelist": _ALLOWED}
+OF_INSTANTIATE: dict[str, Any] = {} if _IS_1_3 else {"_execution_whitelist_": _ALLOWED}
+
+
+def composing() -> hydra.initialize_config_dir:
+    """Return a context in which `hydra.compose` composes the configs of conf/."""
+    return hydra.initialize_config_dir(str(CONF), **_DEFAULTS)
+
+
+def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
+    """Register a resolver, in the place of one that has its name."""
+    # before 2.4 `register_resolver` was another function
+    register: Any = OmegaConf.register_new_resolver if _IS_1_3 else OmegaConf.register_resolver
+    register(name, resolver, replace=True)

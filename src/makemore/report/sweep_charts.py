@@ -136,7 +136,7 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
 
 def _add_labels(figure: go.Figure, axis: int, labels: Sequence[tuple[float, str]]) -> None:
     """Label heights of an axis, ascending, but for those that would cover the label below."""
-    # dark on light, on a dark page too, as lines cross it
+    # on a ground, as lines cross it; the page has colours of its own for both
     look = {"bgcolor": "rgba(255,255,255,0.85)", "font": {"size": 11, "color": "#1c1e21"}, "borderpad": 0}
     below = -math.inf
     for height, text in labels:

@@ -88,11 +88,16 @@ def key_chart(
             ticks = list(map(scale.position, scale.values))
             figure.update_xaxes(tickvals=ticks, ticktext=[shown(value) for value in scale.values])
     low, high = nll_range
-    above = sum(nll > high for nll in nlls)
+    above = sum(job.nll > high for job in (*jobs, *pruned))
     pruned_too = f" and {len(pruned):,} pruned" if pruned else ""
     figure.update_yaxes(range=[low, high])
     styled(figure, xaxis_title=escape_html(key), yaxis_title=NLL_TITLE)
-    note = f" {above:,} lie above the range; double-click to show them." if above else ""
+    lie = (
+        "lies above the range; double-click to show it"
+        if above == 1
+        else "lie above the range; double-click to show them"
+    )
+    note = f" {above:,} {lie}." if above else ""
     return Chart(f"NLL by {key}, {len(jobs):,} jobs{pruned_too}.{note}", figure, height=380)
 
 

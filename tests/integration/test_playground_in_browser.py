@@ -76,6 +76,23 @@ def test_each_letter_changes_the_page(look: dict[str, Any], open_page: Open) -> 
     assert reach <= look["viewport"]["width"]
 
 
+def test_bars_are_as_high_as_their_probability(open_page: Open) -> None:
+    page = open_page(DESK)
+    found = (
+        page.locator(".bars")
+        .first.locator("i")
+        .evaluate_all("all => all.map(each => [parseFloat(each.style.height), each.getBoundingClientRect().height])")
+    )
+    shares, heights = zip(*found, strict=True)
+    assert list(heights) == pytest.approx([share * max(heights) / 100 for share in shares], abs=1)
+    # the number of the tallest does not cover the heading
+    top, bottom = (
+        page.locator(which).first.evaluate(f"each => each.getBoundingClientRect().{edge}")
+        for which, edge in (('.bar:has(i[style="height:100.0%"]) .number', "top"), (".panels h3", "bottom"))
+    )
+    assert top >= bottom
+
+
 @pytest.mark.slow
 @LOOKS
 def test_a_click_types_a_continuation_and_a_nearest_item(look: dict[str, Any], open_page: Open) -> None:

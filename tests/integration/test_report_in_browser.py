@@ -235,3 +235,26 @@ def test_a_dark_page_is_printed_as_ink_on_paper(of_run: Path, open_page: Open) -
     assert page.evaluate(colour) == light
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_charts_side_by_side_are_printed_whole(of_sweep: Path, open_page: Open) -> None:
+    page = open_page(of_sweep, DESK)
+    halves = "document.querySelectorAll('figure:not(:only-child) > .chart')"
+    widths = f"[...{halves}].map(each => each.querySelector('svg').clientWidth)"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {widths}; }})")
+    page.pdf(format="A4")
+    # of 680 pixels between the margins
+    assert {0 < width <= 340 for width in page.evaluate("window.printed")} == {True}
+
+
+def test_labels_on_lines_have_the_ground_of_the_page(of_sweep: Path, open_page: Open) -> None:
+    page = open_page(of_sweep, {**DESK, "color_scheme": "dark"})
+    fill = "getComputedStyle(document.querySelector('.annotation .bg')).fill"
+    of_label, of_page = page.evaluate(f"[{fill}, getComputedStyle(document.body).backgroundColor]")
+    assert of_label == of_page
+
+
+def test_rows_of_jobs_are_one_line_on_a_phone(of_sweep: Path, open_page: Open) -> None:
+    page = open_page(of_sweep, PHONE)
+    names = page.locator("table.rows").nth(1).locator("tbody td:last-child:not(.message)")
+    assert set(names.evaluate_all("all => all.map(one => getComputedStyle(one).whiteSpace)")) <= {"nowrap"}

@@ -25,6 +25,10 @@ def test_a_mean_lies_between_the_least_and_the_greatest(values: list[float]) -> 
         assert means.max() <= max(values) + 1e-6
 
 
+def test_the_curve_of_a_short_run_is_smoothed_too() -> None:
+    assert smoothed([0.0, 1.0] * 15)[2:-2].tolist() == pytest.approx([0.4, 0.6] * 13)
+
+
 def test_few_values_are_left_as_they_are() -> None:
     assert smoothed([3.0, math.inf, 1.0]).tolist() == [3.0, math.inf, 1.0]
     assert smoothed([]).tolist() == []

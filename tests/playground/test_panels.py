@@ -118,6 +118,8 @@ def test_the_plane_keeps_the_proportions_and_marks_what_is_typed() -> None:
 
 def test_made_up_items_say_which_are_new() -> None:
     root = parsed(panels.made_up(["<a", "", "b"], [False, True, None]))
+    # for columns in which no item wraps
+    assert [each.get("style") for each in root.iter("ul")] == ["--longest: 2"]
     assert [entry.get("class") for entry in root.iter("li")] == ["new", None, None]
     assert [(button.text, button.get("data-type")) for button in root.iter("button")] == [
         ("<a", "<a"),

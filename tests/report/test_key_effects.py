@@ -52,6 +52,14 @@ def test_a_diverged_job_does_not_hide_the_rest_and_a_missing_key_has_no_effect()
     assert key_effects(JobComparison(["lr"], jobs[:1], {})) == []
 
 
+def test_what_was_pruned_says_which_key_mattered() -> None:
+    # all that finish share the rate, and differ by their seeds
+    jobs = [fabricated.job({"lr": 0.01, "seed": seed}, 2.0 + 0.01 * seed) for seed in (0, 1)]
+    jobs += [fabricated.job({"lr": lr, "seed": 0}, 2.0 + lr, "pruned") for lr in (0.1, 0.3)]
+    first, second = key_effects(JobComparison(["seed", "lr"], jobs, {}))
+    assert (first.key, first.best, second.key) == ("lr", 0.01, "seed")
+
+
 def test_jobs_that_differ_in_their_seed_alone_are_one_setting() -> None:
     jobs = sorted(grid(), key=lambda job: job.nll)
     first, second, *_ = by_setting(jobs)

@@ -44,7 +44,7 @@ def test_values_lie_on_an_axis_of_their_kind(values: list[object], kind: str, fi
 
 def test_what_lies_far_above_is_counted_and_not_in_sight() -> None:
     chart = key_chart("a.key", [job(1, 2.0), job(2, 2.1), job(3, 80.0)])
-    assert "1 lie above the range" in chart.caption
+    assert "1 lies above the range" in chart.caption
     low, high = chart.figure.layout.yaxis.range
     assert low < 1.9
     assert 2.1 < high < 80
@@ -61,7 +61,7 @@ def test_known_figures_are_beside_the_metric_that_they_are_of() -> None:
 
 def test_pruned_jobs_are_marked_and_not_taken_for_finished_ones() -> None:
     jobs, pruned = [job(1, 2.0), job(2, 2.1)], [job(3, 1.9, status="pruned"), job(1, 2.4, status="pruned")]
-    chart = sweep_charts.key_chart("a.key", jobs, sweep_charts.nll_range(jobs), None, pruned)
+    chart = sweep_charts.key_chart("a.key", jobs, sweep_charts.nll_range([*jobs, *pruned]), None, pruned)
     found = {trace.name: (list(trace.x), list(trace.y)) for trace in chart.figure.data}
     assert found["pruned"] == ([3, 1], [1.9, 2.4])
     assert found["validation"] == ([1, 2], [2.0, 2.1])

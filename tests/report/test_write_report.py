@@ -93,8 +93,8 @@ def test_pruned_jobs_are_counted_and_the_best_is_none_of_them(run: Run) -> None:
     assert "4 finished, 1 pruned, 1 failed" in out
     assert "best of 5: validation NLL 2.0100000 with" in out
     page = Path("s/report.html").read_text()
-    assert "The best of 4 jobs" in page
-    assert "jobs; 1 pruned; 1 more failed" in page
+    assert "The best of 5 jobs" in page
+    assert "jobs, of which 1 pruned; 1 more failed" in page
     assert "4 jobs and 1 pruned." in page
 
 

@@ -186,4 +186,5 @@ def made_up(items: Sequence[str], is_seen: Sequence[bool | None]) -> str:
         text, typed = escape(with_spaces(item)) or "(nothing)", escape(item, quote=True)
         button = f'<button type="button" data-type="{typed}">{text}</button>'
         entries.append(f'<li class="new">{button}</li>' if seen is False else f"<li>{button}</li>")
-    return f'<ul class="items">{"".join(entries)}</ul>'
+    longest = max(map(len, items), default=0)
+    return f'<ul class="items" style="--longest: {longest}">{"".join(entries)}</ul>'

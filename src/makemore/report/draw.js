@@ -7,6 +7,12 @@ const charts = [...document.querySelectorAll(".chart")];
 // the width between the margins of A4 and US letter, in pixels
 const paper = 660;
 
+// of a chart: whole, half where two stand side by side, less the column of items beside it
+function printedWidth(chart) {
+  if (chart.closest(".figures > figure:not(:only-child)")) return (paper - 24) / 2;
+  return chart.closest(".made + figure") ? paper - 205 : paper;
+}
+
 function ink(printed) {
   return dark.matches && !printed ? "#e8e9eb" : "#1c1e21";
 }
@@ -28,7 +34,7 @@ for (const chart of charts) {
 
 function redraw(printed) {
   for (const chart of charts) {
-    const width = printed ? { width: Math.min(paper, chart.clientWidth || paper) } : { width: null, autosize: true };
+    const width = printed ? { width: printedWidth(chart) } : { width: null, autosize: true };
     Plotly.relayout(chart, { "font.color": ink(printed), ...width });
   }
 }

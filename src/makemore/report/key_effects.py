@@ -33,11 +33,12 @@ class KeyEffect:
 
 
 def key_effects(comparison: JobComparison) -> list[KeyEffect]:
-    """Return the effects of the keys that every finished job has and that differ, the greatest first.
+    """Return the effects of the keys that every finished or pruned job has and that differ, the greatest first.
 
-    NLLs too high to be shown to scale count as the highest that is, as a diverged job would hide all else.
+    NLLs too high to be shown to scale count as the highest that is, as a diverged job would hide all else. Pruned jobs
+    count with the NLL at which they were pruned: without them, a search would tell only of what its survivors share.
     """
-    jobs = comparison.finite
+    jobs = [*comparison.finite, *comparison.pruned]
     if len(jobs) < 2:
         return []
     found = {key: [spelt(job.differs[key]) for job in jobs if key in job.differs] for key in comparison.keys}

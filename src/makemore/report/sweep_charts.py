@@ -88,11 +88,16 @@ def key_chart(
             ticks = list(map(scale.position, scale.values))
             figure.update_xaxes(tickvals=ticks, ticktext=[shown(value) for value in scale.values])
     low, high = nll_range
-    above = sum(nll > high for nll in nlls)
+    above = sum(job.nll > high for job in (*jobs, *pruned))
     pruned_too = f" and {len(pruned):,} pruned" if pruned else ""
     figure.update_yaxes(range=[low, high])
     styled(figure, xaxis_title=escape_html(key), yaxis_title=NLL_TITLE)
-    note = f" {above:,} lie above the range; double-click to show them." if above else ""
+    lie = (
+        "lies above the range; double-click to show it"
+        if above == 1
+        else "lie above the range; double-click to show them"
+    )
+    note = f" {above:,} {lie}." if above else ""
     return Chart(f"NLL by {key}, {len(jobs):,} jobs{pruned_too}.{note}", figure, height=380)
 
 
@@ -136,7 +141,7 @@ def parallel_coordinates(keys: Sequence[str], jobs: Sequence[Job]) -> Chart:
 
 def _add_labels(figure: go.Figure, axis: int, labels: Sequence[tuple[float, str]]) -> None:
     """Label heights of an axis, ascending, but for those that would cover the label below."""
-    # dark on light, on a dark page too, as lines cross it
+    # on a ground, as lines cross it; the page has colours of its own for both
     look = {"bgcolor": "rgba(255,255,255,0.85)", "font": {"size": 11, "color": "#1c1e21"}, "borderpad": 0}
     below = -math.inf
     for height, text in labels:

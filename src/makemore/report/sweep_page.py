@@ -80,7 +80,9 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
     if not finite:
         return [Headline("No job has a finite NLL.")]
     name = finite[0].objective_name
-    sentence = f"The best of {len(finite):,} jobs has {described(finite[0])}: {name} {finite[0].nll:.4f}"
+    pruned = len(comparison.pruned)
+    compared = len(finite) + pruned
+    sentence = f"The best of {compared:,} jobs has {described(finite[0])}: {name} {finite[0].nll:.4f}"
     numbers = [(f"{finite[0].nll:.4f}", f"{name} of the best, in nats a character")]
     settings = by_setting(finite)
     remark = ""
@@ -96,11 +98,10 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
         counting = reference.nlls[split].nats
         side = "above" if finite[0].nll > counting else "below"
         numbers.append((f"{abs(finite[0].nll - counting):.4f}", f"{side} counting alone (Kneser-Ney: {counting:.4f})"))
-    pruned = len(comparison.pruned)
     ended = len(comparison.jobs) - len(finite) - pruned
-    more = f"; {pruned:,} pruned" if pruned else ""
+    more = f", of which {pruned:,} pruned" if pruned else ""
     more += f"; {ended:,} more failed or have an infinite NLL" if ended else ""
-    numbers.append((f"{len(finite):,}", f"jobs{more}"))
+    numbers.append((f"{compared:,}", f"jobs{more}"))
     return [Headline(f"{sentence}.", numbers, remark)]
 
 
@@ -142,7 +143,8 @@ def _key_charts(comparison: JobComparison) -> list[Element]:
         jobs, pruned = ([job for job in each if key in job.differs] for each in (comparison.finite, comparison.pruned))
         if jobs and len(jobs) + len(pruned) > 1:
             # small multiples share their axis of NLLs
-            charts.append(key_chart(key, jobs, nll_range(comparison.finite), comparison.references.get(key), pruned))
+            shown_nlls = nll_range([*comparison.finite, *comparison.pruned])
+            charts.append(key_chart(key, jobs, shown_nlls, comparison.references.get(key), pruned))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
     if charts and infinite:
         charts.append(Paragraph(f"{infinite:,} jobs with an infinite NLL are not in the charts."))

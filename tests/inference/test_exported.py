@@ -89,8 +89,10 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 def edit(exported: Path, change: Edit, weights: bytes | None = None) -> Path:
-    """Change the JSON, and the tensors with their digest, as somebody would who knows of it."""
+    """Change the JSON, and the tensors, with their digests, as somebody would who knows of them."""
     config = json.loads((exported / CONFIG).read_text())
+    # the first exports had none
+    del config["record_sha256"]
     if weights is not None:
         (exported / EXPORTED_WEIGHTS).write_bytes(weights)
         config["sha256"] = hashlib.sha256(weights).hexdigest()
@@ -168,6 +170,14 @@ def at(*keys: str, value: Any) -> Edit:
 )
 def test_a_hostile_json_is_one_line(exported: Path, change: Edit, says: str) -> None:
     assert says in refusal(edit(exported, change))
+
+
+def test_a_letter_in_the_place_of_another_is_noticed(exported: Path) -> None:
+    config = json.loads((exported / CONFIG).read_text())
+    letters = config[RECORD_KEY]["vocabulary"]["characters"]
+    config[RECORD_KEY]["vocabulary"]["characters"] = letters[::-1]
+    (exported / CONFIG).write_text(json.dumps(config))
+    assert f"{exported / CONFIG}: is damaged (its sha256 is not that of its" in refusal(exported)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'"config"'])

@@ -1,7 +1,8 @@
 """Exported models: the tensors of a network as safetensors, and a JSON of all else beside them; no pickle anywhere.
 
 The JSON has the record of the checkpoint (the registered name and the arguments of the network, the vocabulary, the
-text and its split), and the digest of the tensors. It names no file to read but the text, as a checkpoint does.
+text and its split), and the digests of that and of the tensors. It names no file to read but the text, as a checkpoint
+does.
 """
 
 import hashlib
@@ -38,11 +39,16 @@ def exported_files(state: Mapping[str, Tensor], record: Mapping[str, Any], **fac
     config = {
         "schema_version": SCHEMA_VERSION,
         "sha256": hashlib.sha256(weights).hexdigest(),
+        "record_sha256": _digest(own),
         RECORD_KEY: own,
         **facts,
     }
     text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False)
     return {EXPORTED_WEIGHTS: weights, CONFIG: f"{text}\n".encode()}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -85,6 +91,9 @@ def read_exported(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(path, first_line(error)) from error
     with naming_damage(path):
         record = {key: config[RECORD_KEY][key] for key in RECORDED}
+    # the first exports have none
+    if config.get("record_sha256", _digest(record)) != _digest(record):
+        raise DamagedCheckpointError(path.with_name(CONFIG), f"its sha256 is not that of its {RECORD_KEY}")
     # copies are aligned as tensors of a checkpoint are, on which the last bits of products may depend
     state = {f"network.{name}": tensor.clone() for name, tensor in tensors.items()}
     return {"state_dict": state, RECORD_KEY: record}

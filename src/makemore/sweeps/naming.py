@@ -17,7 +17,7 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     At most 80 characters, whatever the order of the overrides. A job that has begun keeps its name when the sweep is
     resumed with other differing keys.
     """
-    return _job_name(tuple(overrides), tuple(fixed), Path(sweep_dir))
+    return _job_name(tuple(overrides), tuple(fixed), Path(sweep_dir).absolute())
 
 
 # which looks through the sweep's directory

@@ -150,6 +150,7 @@ def test_the_end_of_a_sweep_can_be_pasted(name: str, tmp_path: Path) -> None:
 
 
 @given(name=NAMES.filter(lambda name: "=" not in name))
+@example(name="\\\n")
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_an_error_advises_to_type_can_be_pasted(name: str, tmp_path: Path) -> None:
     error = pytest.importorskip("hydra.errors").OverrideParseException(f"data.path={name}", "no")

@@ -94,7 +94,7 @@ def hydra_override(key: str, value: object) -> str:
         return f"{key}={text}"
     # Hydra and OmegaConf take a backslash as it is, unless a quote or an interpolation follows
     marks = {"'": "\\'", "${": "\\${", "": ""}
-    quoted = re.sub(r"(\\*)('|\$\{|$)", lambda found: found[1] * 2 + marks[found[2]], text)
+    quoted = re.sub(r"(\\*)('|\$\{|\Z)", lambda found: found[1] * 2 + marks[found[2]], text)
     return f"{key}='{quoted}'"
 
 
@@ -107,7 +107,8 @@ def differing(overrides: Sequence[str], fixed: Iterable[str]) -> dict[str, Any]:
 # a job of a sweep is asked for its values again and again, and a parse takes a millisecond
 @lru_cache(maxsize=2**14)
 def _parsed(line: str) -> Override:
-    return OverridesParser.create().parse_override(line)
+    (parsed,) = OverridesParser.create().parse_overrides([line])
+    return parsed
 
 
 def set_threads(threads: Any) -> None:

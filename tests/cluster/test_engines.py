@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 from ray_here import Ray
 from slurm_here import Slurm, wait_until
-from trials import Child, assert_same, endings, records, run, start, statuses, table, with_status
+from trials import (
+    Child,
+    assert_same,
+    endings,
+    records,
+    run,
+    sample_as_users_do,
+    start,
+    statuses,
+    table,
+    with_status,
+)
 
 FULL, SLOW = pytest.mark.full, pytest.mark.slow
 BOTH = ("ray", "slurm")
@@ -87,7 +98,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six members by the vectorised launcher, here."""
     cwd = tmp_path_factory.mktemp("whole")
     line = ("-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, SIX, "hydra/launcher=vectorized")
-    assert run("train", *line, "hydra.launcher.n_jobs=1", cwd=cwd).code == 0
+    assert run("train", *line, "hydra.launcher.n_jobs=1", cwd=cwd, prepare=sample_as_users_do).code == 0
     return cwd / "sweep"
 
 
@@ -95,7 +106,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four jobs by the basic launcher."""
     cwd = tmp_path_factory.mktemp("alone")
-    assert run("train", "-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, "seed=range(4)", cwd=cwd).code == 0
+    assert (
+        run(
+            "train",
+            "-m",
+            f"hydra.sweep.dir={cwd / 'sweep'}",
+            *LONG,
+            "seed=range(4)",
+            cwd=cwd,
+            prepare=sample_as_users_do,
+        ).code
+        == 0
+    )
     return cwd / "sweep"
 
 
@@ -205,7 +227,7 @@ def test_a_node_that_joins_late_takes_groups(engine: Ray | Slurm, whole: Path, t
 def test_members_are_those_of_this_machine(engine: Ray | Slurm, members: int, tmp_path: Path) -> None:
     arguments = ("sweep=bigram_seeds", f"seed=range({members})", "data.max_lines=2000")
     line = ("-m", f"hydra.sweep.dir={tmp_path / 'here'}", *arguments)
-    assert run("train", *line, cwd=tmp_path).code == 0
+    assert run("train", *line, cwd=tmp_path, prepare=sample_as_users_do).code == 0
     sweep = Sweep(tmp_path, engine, *arguments, grouped(engine)[-1])
     sweep.wait()
     assert_same(sweep.dir, tmp_path / "here")
@@ -217,7 +239,7 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
     def run_here(name: str, steps: int) -> Path:
         launched = ("hydra/launcher=vectorized",) if launcher is grouped else ()
         line = ("-m", f"hydra.sweep.dir={tmp_path / name}", *given, f"trainer.max_steps={steps}", *launched)
-        assert run("train", *line, cwd=tmp_path).code == 0
+        assert run("train", *line, cwd=tmp_path, prepare=sample_as_users_do).code == 0
         return tmp_path / name
 
     given = (*SMALL, "val_every=5000", "log_every=500", "seed=0,1")

@@ -32,6 +32,14 @@ def test_evaluate_gives_what_training_ended_with(trained: Path, process: Command
     assert list(tmp_path.iterdir()) == [tmp_path / "metrics.json"]
 
 
+@pytest.mark.full
+def test_evaluate_warns_of_nothing_in_a_process_of_its_own(
+    trained: Path, new_process: Command, tmp_path: Path
+) -> None:
+    outcome = new_process("evaluate", f"ckpt_path={trained}")
+    assert (outcome.code, outcome.err) == (0, "")
+
+
 def test_evaluate_says_that_the_text_has_changed(command: Command, tmp_path: Path) -> None:
     text = tmp_path / "names.txt"
     shutil.copy(ROOT / "data" / "names.txt", text)

@@ -262,7 +262,7 @@ def test_a_report_has_the_pruned_jobs(halved: tuple[Path, Outcome], tmp_path: Pa
     outcome = run("report", halved[0], "--output", "R", cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     page = (tmp_path / "R" / "report.html").read_text()
-    assert "jobs; 6 pruned" in page
+    assert "jobs, of which 6 pruned" in page
     assert "jobs and 6 pruned." in page
     best = run("evaluate", f"ckpt_path={halved[0]}", cwd=tmp_path)
     assert table(halved[0])[0]["job"] in best.err

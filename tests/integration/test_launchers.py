@@ -10,7 +10,18 @@ from typing import Any
 
 import psutil
 import pytest
-from trials import Child, Outcome, endings, records, start, statuses, table, trials_of, with_status
+from trials import (
+    Child,
+    Outcome,
+    endings,
+    records,
+    sample_as_users_do,
+    start,
+    statuses,
+    table,
+    trials_of,
+    with_status,
+)
 
 TIMEOUT = 240
 
@@ -61,6 +72,8 @@ class Sweep:
 
 
 def _lead_session() -> None:
+    # workers take no shortcuts
+    sample_as_users_do()
     os.setsid()
 
 

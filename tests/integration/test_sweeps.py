@@ -62,7 +62,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The arguments of every sweep here: a small model and text, and the directory S."""
     path = tmp_path_factory.mktemp("text") / "names.txt"
     path.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefg" for b in "hijklmno"))
-    # what watches a run takes most of its time; test_resume.py has it
+    # what watches a run takes most of its time; test_vectorized.py has sweeps with it
     return ["-m", "data=text", f"data.path={path}", *SHORT, "watch=none", "hydra.sweep.dir=S"]
 
 

@@ -17,9 +17,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from omegaconf import OmegaConf
-from trials import leave_svgs_empty, run
+from trials import leave_svgs_empty, run, sample_as_users_do
 
-import shortcuts
 from makemore.inference.trained_model import load
 from makemore.runs.watching.dashboards import CHARTS
 
@@ -44,7 +43,7 @@ Get = Callable[..., Any]
 
 def as_a_user_sees_it() -> None:
     leave_svgs_empty()
-    shortcuts.sample_less(100)
+    sample_as_users_do()
 
 
 @pytest.fixture(scope="module")

@@ -256,6 +256,11 @@ def leave_svgs_empty() -> None:
     )
 
 
+def sample_as_users_do() -> None:
+    """Sample as many names as a process that takes no shortcuts, with which a run is to be compared."""
+    shortcuts.sample_less(100)
+
+
 def at_call(target: str, number: int, action: Callable[[], Any]) -> None:
     """Have `action` done just before the call of that number (from 1) of a function, `module:name`."""
     module, name = target.split(":")

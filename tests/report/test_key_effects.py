@@ -68,3 +68,9 @@ def test_jobs_that_differ_in_their_seed_alone_are_one_setting() -> None:
     assert first.spread == pytest.approx(0.003)
     # where nothing but the seed differs, each is one
     assert len(by_setting([fabricated.job({"seed": seed}, 2.0 + seed) for seed in (0, 1)])) == 2
+
+
+def test_where_no_finished_job_has_a_finite_nll_no_key_is_named() -> None:
+    jobs = [fabricated.job({"lr": 9}, float("inf"))]
+    jobs += [fabricated.job({"lr": lr}, 2.0 + lr, "pruned") for lr in (0.1, 0.3)]
+    assert key_effects(JobComparison(["lr"], jobs, {})) == []

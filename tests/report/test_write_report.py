@@ -86,16 +86,19 @@ def test_a_sweep_is_reported_in_its_directory(run: Run) -> None:
 
 @pytest.mark.usefixtures("no_drawing")
 def test_pruned_jobs_are_counted_and_the_best_is_none_of_them(run: Run) -> None:
-    pruned = job({"optimizer.lr": 0.5, "model.l2": 0}, 1.9, "pruned")
-    fabricated.write(Path("s"), [*grid(), pruned])
+    pruned = [
+        job({"optimizer.lr": 0.5, "model.l2": 0}, 1.9, "pruned"),
+        job({"optimizer.lr": 7, "model.l2": 0}, 1e6, "pruned"),
+    ]
+    fabricated.write(Path("s"), [*grid(), *pruned])
     code, out, err = run("s")
     assert (code, err) == (0, "")
-    assert "4 finished, 1 pruned, 1 failed" in out
-    assert "best of 5: validation NLL 2.0100000 with" in out
+    assert "4 finished, 2 pruned, 1 failed" in out
+    assert "best of 6: validation NLL 2.0100000 with" in out
     page = Path("s/report.html").read_text()
-    assert "The best of 5 jobs" in page
-    assert "jobs, of which 1 pruned; 1 more failed" in page
-    assert "4 jobs and 1 pruned." in page
+    assert "The best of 6 jobs" in page
+    assert "jobs, of which 2 pruned; 1 more failed" in page
+    assert "4 jobs and 2 pruned. 1 lies above the range" in page
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -26,7 +26,7 @@ from makemore.overrides import describe, hint, override, resource_errors
 from makemore.sweeps import choices, naming
 from makemore.system import signals
 from makemore.system.files import CONF
-from makemore.system.hydra_release import OF_MAIN, composing
+from makemore.system.hydra_release import MAIN_ARGUMENTS, composing
 
 # closed when the command's main function has returned or raised
 exit_stack = ExitStack()
@@ -91,7 +91,7 @@ def hydra_command(name: str) -> Callable[[Callable[[DictConfig], Any]], Callable
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @wraps(function)
         def command() -> None:
-            run(hydra.main(**OF_MAIN, config_path=str(CONF), config_name=name)(task(function)), name)
+            run(hydra.main(**MAIN_ARGUMENTS, config_path=str(CONF), config_name=name)(task(function)), name)
 
         return command
 

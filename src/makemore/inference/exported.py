@@ -91,8 +91,9 @@ def read_exported(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(path, first_line(error)) from error
     with naming_damage(path):
         record = {key: config[RECORD_KEY][key] for key in RECORDED}
-    # the first exports have none
-    if config.get("record_sha256", _digest(record)) != _digest(record):
+        digest = _digest(record)
+    # exports of the first releases have no digest of the record
+    if config.get("record_sha256", digest) != digest:
         raise DamagedCheckpointError(path.with_name(CONFIG), f"its sha256 is not that of its {RECORD_KEY}")
     # copies are aligned as tensors of a checkpoint are, on which the last bits of products may depend
     state = {f"network.{name}": tensor.clone() for name, tensor in tensors.items()}

@@ -7,7 +7,8 @@ const charts = [...document.querySelectorAll(".chart")];
 // the width between the margins of A4 and US letter, in pixels
 const paper = 660;
 
-// of a chart: whole, half where two stand side by side, less the column of items beside it
+// The printed width of a chart: the whole, half of it where two stand side by side, or what the column of items leaves;
+// 24 and 205 pixels are the gaps and that column in page.html.
 function printedWidth(chart) {
   if (chart.closest(".figures > figure:not(:only-child)")) return (paper - 24) / 2;
   return chart.closest(".made + figure") ? paper - 205 : paper;

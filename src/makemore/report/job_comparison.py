@@ -35,6 +35,11 @@ class JobComparison:
         """The pruned jobs with a finite NLL, the best first; each has that of the steps that it has taken."""
         return self._finite("pruned")
 
+    @property
+    def compared(self) -> list[Job]:
+        """The finished jobs, then the pruned ones, with a finite NLL."""
+        return [*self.finite, *self.pruned]
+
     def _finite(self, status: Status) -> list[Job]:
         ended = [job for job in sorted_jobs(self.jobs) if job.status == status]
         return [job for job in ended if math.isfinite(job.nll)]

@@ -38,8 +38,8 @@ def key_effects(comparison: JobComparison) -> list[KeyEffect]:
     NLLs too high to be shown to scale count as the highest that is, as a diverged job would hide all else. Pruned jobs
     count with the NLL at which they were pruned: without them, a search would tell only of what its survivors share.
     """
-    jobs = [*comparison.finite, *comparison.pruned]
-    if len(jobs) < 2:
+    jobs = comparison.compared
+    if not comparison.finite or len(jobs) < 2:
         return []
     found = {key: [spelt(job.differs[key]) for job in jobs if key in job.differs] for key in comparison.keys}
     keys = [key for key, values in found.items() if len(values) == len(jobs) and len(set(values)) > 1]

@@ -23,7 +23,7 @@ _LABEL_HEIGHT = 0.055
 
 
 def nll_range(jobs: Sequence[Job]) -> tuple[float, float]:
-    """Return the range of the NLLs to show, with room, which charts share; the jobs are as below."""
+    """Return the range of the NLLs to show, with room, which charts share; the jobs have finished or were pruned."""
     low, top = min(nll for job in jobs for nll in job.nlls.values()), highest_shown([job.nll for job in jobs])
     height = (top - low) or 0.1
     return low - 0.06 * height, top + 0.1 * height

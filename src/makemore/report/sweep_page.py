@@ -54,8 +54,7 @@ def sweep_sections(
         facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
     finite = comparison.finite
     several = len(finite) > 1
-    compared = [*finite, *comparison.pruned]
-    curves = _best_curves(compared) if len(compared) > 1 else None
+    curves = _best_curves(comparison.compared) if len(comparison.compared) > 1 else None
     best, of_best = _best(table.jobs[0])
     sections = [
         Section("", [*_answer(comparison, best), *_effects(comparison)]),
@@ -133,17 +132,18 @@ def _effects(comparison: JobComparison) -> list[Element]:
     ]
     headings = ["key", "best value", "spread of medians (nats)", *(["share of the variance"] if shares else [])]
     how = f"{first.share:.0%} of what a random forest explains" if first.share is not None else "the widest spread"
-    mattered = f"{first.key} mattered most: {how}; the medians of its values span {first.spread:.4f} nats."
+    of = " of finished and pruned jobs" if comparison.pruned else ""
+    mattered = f"{first.key} mattered most: {how}; the medians{of} of its values span {first.spread:.4f} nats."
     return [*([Paragraph(mattered)] if len(effects) > 1 else []), DataTable(headings, rows)]
 
 
 def _key_charts(comparison: JobComparison) -> list[Element]:
     charts: list[Element] = []
+    # small multiples share their axis of NLLs
+    shown_nlls = nll_range(comparison.compared) if comparison.finite else None
     for key in comparison.keys:
         jobs, pruned = ([job for job in each if key in job.differs] for each in (comparison.finite, comparison.pruned))
-        if jobs and len(jobs) + len(pruned) > 1:
-            # small multiples share their axis of NLLs
-            shown_nlls = nll_range([*comparison.finite, *comparison.pruned])
+        if shown_nlls is not None and jobs and len(jobs) + len(pruned) > 1:
             charts.append(key_chart(key, jobs, shown_nlls, comparison.references.get(key), pruned))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
     if charts and infinite:

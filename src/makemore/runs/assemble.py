@@ -28,6 +28,7 @@ from makemore.runs.instantiating import instantiate
 from makemore.runs.opening_loggers import LoggerMaker, makers_of
 from makemore.runs.outcome import Outcome
 from makemore.runs.planned_steps import planned
+from makemore.runs.saved_config import is_shipped
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
 from makemore.training.devices import check_accelerator
@@ -54,6 +55,7 @@ class Parts:
     run_dir: Path
     data: TextDataModule
     model: LanguageModel  # with initial weights
+    groups: dict[str, Any]  # of the config, `watch` and `logger`, with references resolved
     watchers: Watchers
     callbacks: list[L.Callback]  # those of cfg.callbacks
     loggers: list[LoggerMaker]
@@ -139,9 +141,9 @@ def _check_early_stopping(parts: Parts) -> None:
 def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts:
     """Build and check the parts of a run, and set its number of threads; nothing is written.
 
-    `cfg` is conf/train.yaml, composed; `like` another run on the same text, not begun yet, whose parts serve this one
-    where they are the same. A `UserError` says which value is out of range, which part has the wrong type, or why the
-    text cannot be used.
+    `cfg` is conf/train.yaml, composed; `like` another run on the same text, not trained in this process yet, whose
+    data, watchers and loggers serve this one too where their configs are the same. A `UserError` says which value is
+    out of range, which part has the wrong type, or why the text cannot be used.
     """
     set_threads(cfg.threads)
     check_arguments(cfg.trainer)
@@ -162,12 +164,10 @@ def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
     # configs saved by earlier versions have neither `mixture` nor `watch`
     true_or_false("mixture", cfg.get("mixture", False))
-    if like is not None and _resolved(cfg, "watch") == _resolved(like.cfg, "watch"):
-        watchers = Watchers(copy.deepcopy(like.watchers.watchers), names)
-    else:
-        watchers = Watchers(list(_named(cfg.get("watch") or {}, "watch").values()), names)
-    shares_loggers = like is not None and _resolved(cfg, "logger") == _resolved(like.cfg, "logger")
-    loggers = like.loggers if like is not None and shares_loggers else makers_of(cfg.logger)
+    # now, as references may be to the run
+    groups = {key: _resolved(cfg, key) for key in ("watch", "logger")}
+    watchers = Watchers(_watchers(cfg, groups["watch"], like), names)
+    loggers = _loggers(cfg, groups["logger"], like)
     # which earlier versions did not have
     result = one_of("result", cfg.get("result", LAST), (BEST, LAST))
     patience = cfg.get("patience")
@@ -176,12 +176,29 @@ def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts
     checkpoints = Checkpoints(cfg.checkpoint_every, result, patience)
     outcome = Outcome(cfg, checkpoints, names, run_dir)
     of_run = watchers, list(callbacks.values()), loggers, checkpoints, outcome
-    return Parts(composed, cfg, run_dir, data, model, *of_run)
+    return Parts(composed, cfg, run_dir, data, model, groups, *of_run)
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
     group = cfg.get(key)
     return OmegaConf.to_container(group, resolve=True) if OmegaConf.is_config(group) else group
+
+
+def _watchers(cfg: DictConfig, group: Any, like: Parts | None) -> Sequence[Any]:
+    """Return the watchers of a config; copies of another run's, had sooner, where these are equal and ours."""
+    if like is not None and group == like.groups["watch"]:
+        watchers = like.watchers.watchers
+        # one of the user's own may hold what cannot be copied
+        if all(is_shipped(type(watcher).__module__) for watcher in watchers):
+            return copy.deepcopy(watchers)
+    return list(_named(cfg.get("watch") or {}, "watch").values())
+
+
+def _loggers(cfg: DictConfig, group: Any, like: Parts | None) -> list[LoggerMaker]:
+    """Return the loggers of a config; those of another run where these are equal and ours, of plain arguments."""
+    if like is not None and group == like.groups["logger"] and all(maker.is_own for maker in like.loggers):
+        return like.loggers
+    return makers_of(cfg.logger)
 
 
 # keys of the optimizer group that are not the optimiser's own

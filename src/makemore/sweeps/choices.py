@@ -93,7 +93,7 @@ def set_overrides(hydra: DictConfig, given: Sequence[Override]) -> None:
     """Let Hydra's part of a config know all overrides that were given, but its own."""
     task = [each for each in given if not each.is_hydra_override()]
     how = hydra.job.config.override_dirname
-    # which Hydra 1.4 makes itself when it is asked for
+    # as Hydra 1.3 joins them; 1.4 does so by a resolver
     named = sorted(_lines(each for each in task if each.key_or_group not in how.exclude_keys))
     with read_write(hydra), open_dict(hydra):
         hydra.overrides.task = _lines(task)

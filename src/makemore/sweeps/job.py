@@ -233,6 +233,6 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def _yaml(value: Any) -> str:
-    """Return what `OmegaConf.to_yaml` does; its own dumper takes fifty times as long, which thousands of jobs feel."""
+    """Return YAML that OmegaConf reads as `value`; its own dumper takes fifty times as long, which many jobs feel."""
     text: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
     return text

@@ -20,7 +20,7 @@ def job_name(overrides: Sequence[str], fixed: Iterable[str], sweep_dir: str | Pa
     return _job_name(tuple(overrides), tuple(fixed), Path(sweep_dir).absolute())
 
 
-# which looks through the sweep's directory
+# kept, as it looks through the sweep's directory for one that has begun
 @lru_cache(maxsize=2**17)
 def _job_name(overrides: tuple[str, ...], fixed: tuple[str, ...], sweep_dir: Path) -> str:
     digest = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from makemore.errors import DivergedError, UserError
 from makemore.overrides import describe, resource_errors
@@ -117,7 +118,7 @@ def _begin(
     Return how many fit, unless no job could be started.
     """
     like, members, most = None, 0, max_members
-    held = {job.claim.run_dir for job in begun if job.claim is not None}
+    held = set[Path]()
     while waiting and (most is None or members < most):
         job = waiting.popleft()
         with ExitStack() as active:

@@ -106,18 +106,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four jobs by the basic launcher."""
     cwd = tmp_path_factory.mktemp("alone")
-    assert (
-        run(
-            "train",
-            "-m",
-            f"hydra.sweep.dir={cwd / 'sweep'}",
-            *LONG,
-            "seed=range(4)",
-            cwd=cwd,
-            prepare=sample_as_users_do,
-        ).code
-        == 0
-    )
+    line = ("-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, "seed=range(4)")
+    assert run("train", *line, cwd=cwd, prepare=sample_as_users_do).code == 0
     return cwd / "sweep"
 
 

@@ -80,7 +80,7 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
         return [Headline("No job has a finite NLL.")]
     name = finite[0].objective_name
     pruned = len(comparison.pruned)
-    compared = len(finite) + pruned
+    compared = len(comparison.compared)
     sentence = f"The best of {compared:,} jobs has {described(finite[0])}: {name} {finite[0].nll:.4f}"
     numbers = [(f"{finite[0].nll:.4f}", f"{name} of the best, in nats a character")]
     settings = by_setting(finite)
@@ -138,12 +138,14 @@ def _effects(comparison: JobComparison) -> list[Element]:
 
 
 def _key_charts(comparison: JobComparison) -> list[Element]:
+    if not comparison.finite:
+        return []
     charts: list[Element] = []
     # small multiples share their axis of NLLs
-    shown_nlls = nll_range(comparison.compared) if comparison.finite else None
+    shown_nlls = nll_range(comparison.compared)
     for key in comparison.keys:
         jobs, pruned = ([job for job in each if key in job.differs] for each in (comparison.finite, comparison.pruned))
-        if shown_nlls is not None and jobs and len(jobs) + len(pruned) > 1:
+        if jobs and len(jobs) + len(pruned) > 1:
             charts.append(key_chart(key, jobs, shown_nlls, comparison.references.get(key), pruned))
     infinite = sum(job.status == "finished" and not math.isfinite(job.nll) for job in comparison.jobs)
     if charts and infinite:

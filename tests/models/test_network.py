@@ -1,5 +1,6 @@
 """Checks the registry of networks: what is registered, how it is built, and what a wrong request is told."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import every_model
 import makemore.models
 from makemore.errors import UserError
 from makemore.models import network as network_module
@@ -142,6 +144,18 @@ def test_a_network_is_restored_with_the_very_weights(architecture: str) -> None:
     assert all(tensor.data_ptr() == state[name].data_ptr() for name, tensor in again.state_dict().items())
     contexts = torch.randint(0, 7, (5, network.block_size))
     assert torch.equal(again(contexts), network(contexts))
+
+
+def test_restoring_does_not_import_torchs_compiler() -> None:
+    program = (
+        "import sys\n"
+        "from makemore.models.network import build, restore\n"
+        f"for name, arguments in {every_model.SMALL}.items():\n"
+        "    restore(name, 7, arguments, build(name, 7, arguments, seed=0).state_dict())\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_restoring_a_network_far_larger_than_its_weights_needs_no_memory() -> None:

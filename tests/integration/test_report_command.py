@@ -126,6 +126,8 @@ def test_several_are_compared_on_one_page(run_dir: Path, command: Command, tmp_p
     assert outcome.out.splitlines()[-1] == "report/report.html"
     page = page_of(tmp_path / "report" / "report.html")
     assert page.count(">Comparison</h2>") == 1
+    # they have the same weights
+    assert ">The best of 2 runs is " in page
     names = sorted(path.name for path in (tmp_path / "report" / "pictures").iterdir())
     assert names == ["run-best-step-00000300", "run-step-00000300"]
     for name in names:

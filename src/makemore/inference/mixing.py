@@ -114,18 +114,19 @@ def _fitted(models: Sequence[TrainedModel], corpus: Corpus) -> Mix:
 
 def check_alike(first: TrainedModel, other: TrainedModel) -> None:
     """Raise `UserError` where two models differ in their vocabulary, text or splits."""
-    what = None
-    if first.vocabulary != other.vocabulary:
-        what = "have different vocabularies"
-    elif first.sha256 != other.sha256:
-        what = "were trained on different texts"
-    else:
-        mine, theirs = (asdict(model.options) for model in (first, other))
-        keys = [key for key in mine if mine[key] != theirs[key] and not key.endswith("path")]
-        if keys:
-            what = f"have different data.{keys[0]}: {mine[keys[0]]} and {theirs[keys[0]]}"
-    if what is not None:
+    if what := difference_of_texts(first, other):
         raise UserError(f"{first.path} and {other.path} {what}; mix models of the same text and splits")
+
+
+def difference_of_texts(first: TrainedModel, other: TrainedModel) -> str | None:
+    """Return in what two models differ that are not of the same vocabulary, text and splits, in words."""
+    if first.vocabulary != other.vocabulary:
+        return "have different vocabularies"
+    if first.sha256 != other.sha256:
+        return "were trained on different texts"
+    mine, theirs = (asdict(model.options) for model in (first, other))
+    keys = [key for key in mine if mine[key] != theirs[key] and not key.endswith("path")]
+    return f"have different data.{keys[0]}: {mine[keys[0]]} and {theirs[keys[0]]}" if keys else None
 
 
 def target_log_probs(mixture: Mixture, corpus: Corpus, split: str) -> tuple[Tensor, Tensor]:

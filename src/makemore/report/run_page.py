@@ -13,6 +13,7 @@ from makemore.models.network import Counted
 from makemore.overrides import command, hydra_override, shown
 from makemore.pictures.gallery import pictures_of_model, pictures_of_training
 from makemore.pictures.picture import Picture
+from makemore.report.nll_words import counting_number, difference
 from makemore.report.page import CommandList, DataTable, Element, FactTable, Headline, NameList, Paragraph, Section
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
@@ -77,7 +78,7 @@ def headline(data: RunData) -> Headline:
     perplexity = f"as good as {nlls[split].perplexity:.2f} equally likely characters"
     numbers = [
         (f"{nll:.4f}", f"{which} NLL in nats a character: {perplexity}"),
-        (f"{abs(nll - counting):.4f}", f"{better.split(' ', 1)[-1]} counting alone (Kneser-Ney: {counting:.4f})"),
+        counting_number(nll, counting),
         *numbers,
     ]
     return Headline(sentence, numbers, _more_training(data, nlls))
@@ -90,17 +91,6 @@ def _steps(data: RunData) -> str:
         return f"{step:,} steps"
     best = data.model.path.name.startswith("best-")
     return f"{taken:,} steps and {'best' if best else 'taken'} at step {step:,}"
-
-
-def difference(nll: float, other: float) -> str:
-    """Return by how much an NLL is below or above another one, in words."""
-    if math.isinf(nll):
-        return "infinitely above"
-    return (
-        "as much as"
-        if f"{nll:.4f}" == f"{other:.4f}"
-        else f"{abs(nll - other):.4f} {'below' if nll < other else 'above'}"
-    )
 
 
 def _more_training(data: RunData, nlls: Mapping[str, NLL]) -> str:

@@ -12,6 +12,7 @@ from makemore.pictures.curves import Curves, read_curves
 from makemore.pictures.picture import Picture
 from makemore.report.job_comparison import JobComparison, Setting, by_setting, described
 from makemore.report.key_effects import key_effects
+from makemore.report.nll_words import counting_number
 from makemore.report.page import Chart, CommandList, DataTable, Element, FactTable, Headline, Paragraph, Section
 from makemore.report.run_charts import MAX_RUNS, comparison_chart
 from makemore.report.run_data import RunData, read_run_data
@@ -94,9 +95,7 @@ def _answer(comparison: JobComparison, best: RunData | None) -> list[Element]:
     reference = None if best is None else best.reference
     split = "val" if "val" in finite[0].nlls else "train"
     if reference is not None and split in reference.nlls:
-        counting = reference.nlls[split].nats
-        side = "above" if finite[0].nll > counting else "below"
-        numbers.append((f"{abs(finite[0].nll - counting):.4f}", f"{side} counting alone (Kneser-Ney: {counting:.4f})"))
+        numbers.append(counting_number(finite[0].nll, reference.nlls[split].nats))
     ended = len(comparison.jobs) - len(finite) - pruned
     more = f", of which {pruned:,} pruned" if pruned else ""
     more += f"; {ended:,} more failed or have an infinite NLL" if ended else ""

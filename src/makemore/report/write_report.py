@@ -8,13 +8,13 @@ from rich.text import Text
 
 from makemore.checkpoints import EXPORTED_WEIGHTS
 from makemore.errors import UserError
-from makemore.inference.evaluation import NLL_HEADINGS, print_nlls
+from makemore.inference.evaluation import print_nlls
 from makemore.pictures.picture import save, show_in_tensorboard
 from makemore.report.job_comparison import compare_jobs
-from makemore.report.page import Element, Page, Section
-from makemore.report.run_charts import MAX_RUNS, comparison_chart
+from makemore.report.page import Page, Section
+from makemore.report.run_comparison import comparison_sections
 from makemore.report.run_data import RunData, read_run_data
-from makemore.report.run_page import nll_table, pictures_of_run, run_sections
+from makemore.report.run_page import pictures_of_run, run_sections
 from makemore.report.sweep_page import pictures_of_keys, pictures_of_pairs, sweep_sections
 from makemore.sweeps.records import read_jobs, read_sweep, with_differing_keys
 from makemore.sweeps.table import Sweep, table_of
@@ -89,7 +89,7 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
             # the run keeps a report of its own
             output /= f"report-{paths[0].stem}"
     written: list[Path] = []
-    sections = [] if alone else [Section("Comparison", _comparison(names, runs))]
+    sections = [] if alone else comparison_sections(names, runs)
     for name, data in zip(names, runs, strict=True):
         pictures = list(pictures_of_run(data))
         written += save(pictures, output / "pictures" if alone else output / "pictures" / name)
@@ -104,15 +104,6 @@ def _report_runs(paths: Sequence[Path], output: Path | None) -> list[Path]:
         for weights, nlls in data.nlls.items():
             print_nlls(f"{name}, {weights}", nlls, reference)
     return [*written, output / "report.html"]
-
-
-def _comparison(names: Sequence[str], runs: Sequence[RunData]) -> list[Element]:
-    """Return the table of the NLLs of runs, the best first, and the chart of their curves."""
-    ordered = sorted(zip(names, runs, strict=True), key=lambda pair: pair[1].objective)
-    rows = [[name, *cells] for name, data in ordered for cells in data.nll_rows]
-    chart = comparison_chart([(name, data.curves) for name, data in ordered[:MAX_RUNS]], len(ordered))
-    table = nll_table(["run", "weights", *NLL_HEADINGS], rows) if rows else None
-    return [element for element in (table, chart) if element is not None]
 
 
 def _unique_names(runs: Sequence[RunData]) -> list[str]:

@@ -127,8 +127,8 @@ class PretendedCuda(TorchDispatchMode):
             # the shape of the result depends on numbers, or the operator has no rule of its own
             pass
         except RuntimeError as error:
-            # what some rules are made of asks for the device itself, in a build that has none
-            if "is not linked with support for cuda" not in str(error):
+            # what some rules are made of asks for the device itself, in a build that has none or without a driver
+            if "is not linked with support for cuda" not in str(error) and "CUDA driver" not in str(error):
                 raise
         return [FakeTensor._find_common_device(func, fakes)[0] == CUDA]
 
@@ -170,6 +170,8 @@ def pretended_cuda() -> Iterator[None]:
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "device_count", lambda: 1)
         patch.setattr(torch.cuda, "set_device", lambda _device: None)
+        # asked for where torch is built for CUDA
+        patch.setattr(torch.cuda, "get_device_capability", lambda _device: (7, 0))
         patch.setattr(torch.cuda, "mem_get_info", lambda _device: (2**30, 2**30))
         patch.setattr(torch.cuda, "default_generators", (generator,))
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: generator.get_state())

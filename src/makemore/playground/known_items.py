@@ -17,6 +17,8 @@ from makemore.inference.trained_model import TrainedModel
 _CHUNK = 500
 # the most items that a word is ranked among, and compared with: evenly spaced, where the text has more
 _RANKED, _COMPARED = 50_000, 200_000
+# nats a character; the NLL of a word alone differs in its last digits from that of the same word among others
+_ROUNDING = 1e-6
 # the most edits between a word and an item near it
 FAR = 3
 
@@ -88,7 +90,7 @@ class KnownItems:
 
     def rank(self, nll: float) -> Rank | None:
         """Return the rank of a word of this NLL, nats a character; None as long as it is unknown."""
-        return None if self.nlls is None else Rank(bisect_left(self.nlls, nll) + 1, len(self.nlls))
+        return None if self.nlls is None else Rank(bisect_left(self.nlls, nll - _ROUNDING) + 1, len(self.nlls))
 
     def nearest(self, word: str, most: int) -> list[tuple[str, int]]:
         """Return at most `most` other items with the fewest edits from a word, and these: at most `FAR`."""

@@ -139,6 +139,7 @@ class Stack:
         return found, losses, new
 
     def _trace(self, nll_of: Callable[..., Tensor], batch: Batch) -> Callable[..., Any]:
+        _start_autograd()
         graph = make_fx(partial(self.gradients, nll_of))(self.update.parameters, self.buffers, self.constants, batch)
         for node in graph.graph.nodes:
             # vmap leaves many views that change nothing, and each costs a call
@@ -147,6 +148,12 @@ class Stack:
         graph.graph.eliminate_dead_code()
         graph.recompile()
         return graph
+
+
+def _start_autograd() -> None:
+    """Start autograd's engine; one that a trace starts, in a build for CUDA, refuses to work in forked processes."""
+    with torch.enable_grad():
+        torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
 
 _VIEWS = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)

@@ -50,6 +50,7 @@ TRAIN = [
     ("model=wavenet model.block_size=6", "model.block_size must be a power of two"),
     ("model=transformer model.num_heads=3", "model.num_heads=3 does not divide model.embedding_dim=64"),
     ("model=gru model.dropout=1", "model.dropout must be below 1, not 1"),
+    ("model=gru model.dropout=some", "model.dropout must be a finite number, not 'some'"),
     ("optimizer.clip_norm=0", "optimizer.clip_norm must be above 0, not 0"),
     ("lr=0.1", "there is no key lr; did you mean optimizer.lr?"),
     ("epochs=3", "there is no key epochs; did you mean trainer.max_steps?"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from makemore.errors import whole_number
+from makemore.errors import real_number, whole_number
 from makemore.models.dropout import places_of
 from makemore.models.network import Network
 
@@ -54,7 +54,7 @@ class EmbeddedSequenceNetwork(SequenceNetwork):
         super().__init__()
         self.vocab_size = vocab_size
         self.block_size = whole_number("model.block_size", block_size, at_least=1)
-        self.takes_key = dropout > 0
+        self.takes_key = real_number("model.dropout", dropout, at_least=0, below=1) > 0
         self.embed = nn.Embedding(vocab_size, whole_number("model.embedding_dim", embedding_dim, at_least=1))
 
     @property

@@ -18,7 +18,7 @@ from makemore.report.page import CommandList, DataTable, Element, FactTable, Hea
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 from makemore.report.verdict import verdict
-from makemore.runs.planned_steps import AUTO
+from makemore.runs.planned_numbers import AUTO
 from makemore.system.console import visible
 
 _NUM_SAMPLES = 20

@@ -27,7 +27,7 @@ from makemore.runs.directory import check_writable
 from makemore.runs.instantiating import instantiate
 from makemore.runs.opening_loggers import LoggerMaker, makers_of
 from makemore.runs.outcome import Outcome
-from makemore.runs.planned_steps import planned
+from makemore.runs.planned_numbers import planned
 from makemore.runs.saved_config import is_shipped
 from makemore.runs.saving import AtomicCheckpointIO, Checkpoints
 from makemore.runs.watching.watcher import SampledNames, Watchers
@@ -152,7 +152,7 @@ def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts
         raise UserError("trainer.detect_anomaly=true watches steps that are not compiled; use compile=false")
     composed, data = cfg, _data(cfg) if like is None else like.data
     corpus = data.corpus
-    cfg = planned(composed, lines=len(corpus.lengths) * corpus.size("train") / len(corpus.tokens))
+    cfg = planned(composed, tokens=corpus.size("train"))
     data.val_every = whole_number("val_every", cfg.val_every, at_least=1)
     model = make_model(cfg, corpus.vocabulary)
     callbacks = _named(cfg.callbacks, "callbacks", CALLBACKS)

@@ -15,7 +15,7 @@ from makemore.errors import UserError, as_text
 from makemore.inference.trained_model import load
 from makemore.runs.assemble import Parts
 from makemore.runs.directory import SLURM_MARKER, slurm_job
-from makemore.runs.planned_steps import shares_of_steps
+from makemore.runs.planned_numbers import shares_of_steps
 from makemore.runs.saved_config import load_saved_config, read_saved_config, refers_to, saved_config_of
 from makemore.system.files import replacing
 from makemore.training.optimizers import functional_update

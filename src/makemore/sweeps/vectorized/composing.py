@@ -22,7 +22,7 @@ from makemore.data.vocabulary import Vocabulary
 from makemore.errors import UserError, first_line
 from makemore.models.network import trial_tokens
 from makemore.runs.assemble import make_model
-from makemore.runs.planned_steps import planned
+from makemore.runs.planned_numbers import planned
 from makemore.runs.saved_config import flat
 from makemore.sweeps.choices import set_overrides
 from makemore.sweeps.vectorized.layout import Layout
@@ -173,7 +173,7 @@ def _fits(config: DictConfig) -> bool:
     if set(config.trainer) - {"_target_", "max_steps", "accelerator"}:
         return False
     # whatever the values of the members are
-    config = planned(OmegaConf.masked_copy(config, _keys(config)), lines=1)
+    config = planned(OmegaConf.masked_copy(config, _keys(config)), tokens=1)
     for key, value in _HARMLESS.items():
         if OmegaConf.select(config, key) is not None:
             OmegaConf.update(config, key, value)

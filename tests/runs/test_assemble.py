@@ -72,3 +72,24 @@ def test_a_watcher_that_cannot_be_copied_is_made_anew(assembled: Any) -> None:
     first = assembled(watch=watch)
     second = assembled(first, watch=watch)
     assert second.watchers.watchers[0].lock is not first.watchers.watchers[0].lock
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "dropout"), [((), 250, 0.4), (("trainer.max_steps=7", "model.dropout=0.1"), 7, 0.1)]
+)
+def test_what_is_left_to_the_text_is_a_number_in_every_part(
+    given: tuple[str, ...], steps: int, dropout: float, text: Path, tmp_path: Path
+) -> None:
+    with composing():
+        composed = compose("train", ["data=text", f"data.path={text}", *given])
+    parts = assemble(composed, tmp_path)
+    assert (parts.cfg.trainer.max_steps, parts.cfg.model.dropout) == (steps, dropout)
+    assert parts.model.arguments["dropout"] == parts.outcome.hyperparameters["model.dropout"] == dropout
+    # the config that is saved
+    assert parts.composed is composed
+
+
+def test_the_shipped_names_have_the_numbers_of_their_records(tmp_path: Path) -> None:
+    with composing():
+        parts = assemble(compose("train"), tmp_path)
+    assert (parts.cfg.trainer.max_steps, parts.cfg.val_every, parts.cfg.model.dropout) == (1_500, 100, 0.0)

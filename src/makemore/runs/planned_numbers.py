@@ -42,7 +42,7 @@ def planned(cfg: DictConfig, tokens: int) -> DictConfig:
 def steps_for(tokens: int) -> int:
     """Return the steps for so many tokens: as their cube root for fewer than the names have, as the root for more."""
     share = tokens / _TOKENS
-    return max(_UNIT, round(_STEPS * max(share ** (1 / 3), share ** (1 / 2)) / _UNIT) * _UNIT)
+    return max(_UNIT, round(_STEPS * max(math.cbrt(share), math.sqrt(share)) / _UNIT) * _UNIT)
 
 
 def dropout_for(tokens: int) -> float:

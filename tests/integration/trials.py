@@ -141,9 +141,9 @@ class Child:
         while self.process.is_alive() and text not in self.err.read_text():
             time.sleep(0.005)
 
-    def wait(self) -> Outcome:
-        """Wait until it ends."""
-        self.process.join(TIMEOUT)
+    def wait(self, timeout: float = TIMEOUT) -> Outcome:
+        """Wait until it ends, so many seconds at the most."""
+        self.process.join(timeout)
         if self.process.exitcode is None:
             self.process.kill()
             raise AssertionError(f"still running: {self.err.read_text()}")

@@ -40,6 +40,12 @@ def test_what_killed_writers_left_is_cleared(tmp_path: Path) -> None:
         assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
 
 
+def test_nothing_is_written_there_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with sole_writer(tmp_path):
+        assert [path.name for path in tmp_path.rglob("*")] == [".lock"]
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for run_dir in (tmp_path / "file", tmp_path / "file" / "run"):

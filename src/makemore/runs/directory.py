@@ -42,10 +42,14 @@ def sole_writer(run_dir: Path, wait: bool = False) -> Iterator[None]:
     with held(run_dir, "trains", math.inf if wait else 0.0):
         for directory in (run_dir, directory_of(run_dir), (run_dir / SLURM_MARKER).parent):
             clear_temporaries(directory)
-        if (job := slurm_job()) is not None:
-            (run_dir / SLURM_MARKER).parent.mkdir(exist_ok=True)
-            (run_dir / SLURM_MARKER).write_text(job)
         yield
+
+
+def mark_slurm_job(run_dir: Path) -> None:
+    """Leave the number of the SLURM job that this process belongs to, if any, in the directory of its run."""
+    if (job := slurm_job()) is not None:
+        (run_dir / SLURM_MARKER).parent.mkdir(exist_ok=True)
+        (run_dir / SLURM_MARKER).write_text(job)
 
 
 def slurm_job() -> str | None:

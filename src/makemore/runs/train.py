@@ -19,7 +19,7 @@ from makemore.overrides import command, hydra_override, override
 from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
 from makemore.runs.callbacks import ProgressBar
-from makemore.runs.directory import sole_writer
+from makemore.runs.directory import mark_slurm_job, sole_writer
 from makemore.runs.given import read_given
 from makemore.runs.opening_loggers import open_loggers
 from makemore.runs.outcome import TrainingResult
@@ -39,6 +39,7 @@ def train(cfg: DictConfig, run_dir: Path) -> TrainingResult:
     that is no longer finite, and files that cannot be written are a `UserError`; a signal, `Stopped`, leaves it saved.
     """
     with signals.answering(), sole_writer(run_dir):
+        mark_slurm_job(run_dir)
         try:
             # null is Lightning's word for the default
             shown = [] if cfg.trainer.get("enable_progress_bar") is False else [ProgressBar()]

@@ -1,19 +1,23 @@
 """Tasks of an engine, and what SLURM's commands say of them; tests/cluster has real engines."""
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import pytest
 from hydra.core.singleton import Singleton
+from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.makemore_vectorized.vectorized_launcher import Engine, SlurmConf, VectorizedConf
 from makemore.errors import UserError
-from makemore.sweeps.vectorized import engine
+from makemore.sweeps.vectorized import batch, engine
 from makemore.sweeps.vectorized.engine import Task, run_tasks, workers_of
+from makemore.sweeps.vectorized.part import GroupPart
 
 
 @pytest.fixture
@@ -59,6 +63,28 @@ def test_what_a_task_raises_is_returned_and_raised_here() -> None:
     assert isinstance(bug, RuntimeError)
     assert "LookupError: what and where" in str(bug)
     assert "Traceback" in str(bug)
+
+
+def test_what_an_engine_says_after_a_task_is_in_no_log_of_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def logging_to(*handlers: dict[str, Any]) -> DictConfig:
+        named = {str(number): handler for number, handler in enumerate(handlers)}
+        return OmegaConf.create({"version": 1, "root": {"level": "INFO", "handlers": list(named)}, "handlers": named})
+
+    def run_part(*_: Any) -> dict[int, Any]:
+        configure_log(logging_to({"class": "logging.FileHandler", "filename": str(tmp_path / "train.log")}))
+        logging.info("of the job")
+        return {}
+
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(batch, "_run_part", run_part)
+    hydra = {"launcher": {"max_members": None}, "hydra_logging": logging_to(), "verbose": False}
+    launcher: Any = SimpleNamespace(config=OmegaConf.create({"hydra": hydra}))
+    jobs: Any = [None, None]
+    batch._run_elsewhere(launcher, GroupPart(jobs))
+    logging.info("Job completed successfully")
+    assert (tmp_path / "train.log").read_text() == "of the job\n"
 
 
 def test_slurm_has_as_many_workers_as_cores_for_their_threads(commands: Path) -> None:

@@ -40,6 +40,7 @@ def launch(launcher: BasicLauncher, batch: Sequence[Sequence[str]], first_number
         first_alike.setdefault(frozenset(job.lines), job)
     run = _run_here if config.hydra.launcher.engine.name == "local" else _run_on_engine
     results = run(launcher, groups_of(list(first_alike.values())))
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return [results[first_alike[frozenset(job.lines)].number] for job in jobs]
 
 
@@ -61,7 +62,6 @@ def _run_here(launcher: BasicLauncher, groups: Sequence[list[ComposedJob]]) -> R
             bounds = [len(group) * worker // workers for worker in range(workers)]
             run = partial(_run_part, max_members=max_members, processes=workers)
             results |= run_parts(_parts(group, bounds), run)
-        configure_log(hydra.hydra_logging, hydra.verbose)
     return results
 
 
@@ -96,8 +96,12 @@ def _run_elsewhere(launcher: BasicLauncher, part: GroupPart) -> Results:
     keep_freed_memory()
     # what was imported stays
     gc.freeze()
+    hydra = launcher.config.hydra
     with signals.answering(for_another=True):
-        return _run_part(part, launcher.config.hydra.launcher.max_members)
+        results = _run_part(part, hydra.launcher.max_members)
+        # what the engine says of its task is not for the log of the last job
+        configure_log(hydra.hydra_logging, hydra.verbose)
+    return results
 
 
 def _run_alone(launcher: BasicLauncher, job: ComposedJob) -> Results:

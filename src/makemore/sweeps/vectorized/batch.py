@@ -40,7 +40,6 @@ def launch(launcher: BasicLauncher, batch: Sequence[Sequence[str]], first_number
         first_alike.setdefault(frozenset(job.lines), job)
     run = _run_here if config.hydra.launcher.engine.name == "local" else _run_on_engine
     results = run(launcher, groups_of(list(first_alike.values())))
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     return [results[first_alike[frozenset(job.lines)].number] for job in jobs]
 
 
@@ -62,6 +61,7 @@ def _run_here(launcher: BasicLauncher, groups: Sequence[list[ComposedJob]]) -> R
             bounds = [len(group) * worker // workers for worker in range(workers)]
             run = partial(_run_part, max_members=max_members, processes=workers)
             results |= run_parts(_parts(group, bounds), run)
+        configure_log(hydra.hydra_logging, hydra.verbose)
     return results
 
 
@@ -79,6 +79,7 @@ def _run_on_engine(launcher: BasicLauncher, groups: Sequence[list[ComposedJob]])
     results: Results = {}
     for part, ended in zip(parts, run_tasks(hydra.launcher, Path(hydra.sweep.dir), tasks), strict=True):
         results |= ended if ended is not None else {job.number: _given_up(job) for job in part.jobs}
+    configure_log(hydra.hydra_logging, hydra.verbose)
     return results
 
 

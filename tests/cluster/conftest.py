@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ray_here import Ray
-from slurm_here import Slurm, lacking
+from slurm_here import Slurm, lacking, wait_until
 
 BEGIN, LATE = ["n1", "n2"], "n3"
 
@@ -44,5 +44,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Ray | Slurm]:
     yield found
     for node in found.up() - set(BEGIN):
         found.kill_node(node)
+    # SLURM gives jobs to a dead node until it has found it dead
+    wait_until(lambda: found.up() <= set(BEGIN))
     for node in set(BEGIN) - found.up():
         found.start(node)

@@ -111,22 +111,24 @@ def _none_is_left() -> Iterator[None]:
             process.kill()
 
 
+def swept_here(cwd: Path, *arguments: str, name: str = "sweep") -> Path:
+    """Run a sweep on this machine, which ends without an error, and return its directory."""
+    line = ("-m", f"hydra.sweep.dir={cwd / name}", *arguments)
+    assert run("train", *line, cwd=cwd, prepare=sample_as_users_do).code == 0
+    return cwd / name
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six members by the vectorised launcher, here."""
-    cwd = tmp_path_factory.mktemp("whole")
-    line = ("-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, SIX, "hydra/launcher=vectorized")
-    assert run("train", *line, "hydra.launcher.n_jobs=1", cwd=cwd, prepare=sample_as_users_do).code == 0
-    return cwd / "sweep"
+    arguments = (*LONG, SIX, "hydra/launcher=vectorized", "hydra.launcher.n_jobs=1")
+    return swept_here(tmp_path_factory.mktemp("whole"), *arguments)
 
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four jobs by the basic launcher."""
-    cwd = tmp_path_factory.mktemp("alone")
-    line = ("-m", f"hydra.sweep.dir={cwd / 'sweep'}", *LONG, "seed=range(4)")
-    assert run("train", *line, cwd=cwd, prepare=sample_as_users_do).code == 0
-    return cwd / "sweep"
+    return swept_here(tmp_path_factory.mktemp("alone"), *LONG, "seed=range(4)")
 
 
 @pytest.fixture
@@ -163,15 +165,14 @@ def test_what_a_dead_node_ran_resumes_on_another(
 @on_both
 def test_of_64_members_in_groups_none_is_lost_with_a_node(engine: Ray | Slurm, tmp_path: Path) -> None:
     arguments = (*LONG, "seed=range(64)", "hydra/launcher=vectorized")
-    line = ("-m", f"hydra.sweep.dir={tmp_path / 'here'}", *arguments)
-    assert run("train", *line, cwd=tmp_path, prepare=sample_as_users_do).code == 0
+    here = swept_here(tmp_path, *arguments, name="here")
     sweep = Sweep(tmp_path, engine, *arguments, "hydra.launcher.members_per_group=16", grouped(engine)[-1])
     # half-way: of four groups two have ended, and the others run
     sweep.wait_for(lambda: len(with_status(sweep.dir, "finished")) >= 32)
     sweep.wait_until_saved()
     engine.kill_node("n1")
     sweep.wait()
-    assert_same(sweep.dir, tmp_path / "here")
+    assert_same(sweep.dir, here)
     assert any(losses(sweep.dir))
 
 
@@ -250,11 +251,10 @@ def test_a_node_that_joins_late_takes_groups(engine: Ray | Slurm, whole: Path, t
 )
 def test_members_are_those_of_this_machine(engine: Ray | Slurm, members: int, tmp_path: Path) -> None:
     arguments = ("sweep=bigram_seeds", f"seed=range({members})", "data.max_lines=2000")
-    line = ("-m", f"hydra.sweep.dir={tmp_path / 'here'}", *arguments)
-    assert run("train", *line, cwd=tmp_path, prepare=sample_as_users_do).code == 0
+    here = swept_here(tmp_path, *arguments, name="here")
     sweep = Sweep(tmp_path, engine, *arguments, grouped(engine)[-1])
     sweep.wait()
-    assert_same(sweep.dir, tmp_path / "here")
+    assert_same(sweep.dir, here)
 
 
 @SLOW
@@ -263,14 +263,11 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
     def run_here(name: str, steps: int) -> Path:
         # a process each, as there
         launched = "hydra/launcher=vectorized" if launcher is grouped else "hydra/launcher=joblib"
-        line = ("-m", f"hydra.sweep.dir={tmp_path / name}", *given, f"trainer.max_steps={steps}", launched)
-        assert run("train", *line, cwd=tmp_path, prepare=sample_as_users_do).code == 0
-        return tmp_path / name
+        return swept_here(tmp_path, *given, f"trainer.max_steps={steps}", launched, name=name)
 
     given = (*SMALL, "patience=null", "val_every=5000", "log_every=500", "seed=0,1")
-    # two and a half minutes; of one a job trains for 40 seconds or less, as SLURM looks at its clock every 30 seconds:
-    # it is queued again three times, or less often where this machine had more to do as it tried
-    steps = int(5000 * 150 / quickest(run_here("tried", 5000)))
+    # four minutes; of one a job trains for 40 seconds or less, as SLURM looks at its clock every 30 seconds
+    steps = int(5000 * 240 / quickest(run_here("tried", 5000)))
     expected = run_here("expected", steps)
     options = "hydra.launcher" if launcher is plain else "hydra.launcher.slurm"
     limit = [f"{options}.{option}" for option in ("timeout_min=1", "signal_delay_s=10", "max_num_timeout=40")]
@@ -278,7 +275,7 @@ def test_a_time_limit_of_slurm_is_outlasted(launcher: Launcher, slurm: Slurm, tm
     sweep.wait()
     assert_same(sweep.dir, expected)
     for log in sweep.dir.glob("*/train.log"):
-        assert "resuming from step" in log.read_text()
+        assert log.read_text().count("resuming from step") >= 3
 
 
 @SLOW
@@ -302,10 +299,7 @@ def test_jobs_that_slurm_cancels_are_saved_and_the_same_command_resumes_them(
 @pytest.fixture(scope="session")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search of sixteen configurations in which none is pruned."""
-    cwd = tmp_path_factory.mktemp("searched")
-    line = ("-m", f"hydra.sweep.dir={cwd / 'sweep'}", *SEARCH, "hydra.launcher.halving.first=null")
-    assert run("train", *line, cwd=cwd, prepare=sample_as_users_do).code == 0
-    return cwd / "sweep"
+    return swept_here(tmp_path_factory.mktemp("searched"), *SEARCH, "hydra.launcher.halving.first=null")
 
 
 @SLOW

@@ -65,9 +65,7 @@ def test_runs_on_different_texts_are_not_compared(runs: dict[str, RunData]) -> N
     assert found.numbers == ()
 
 
-def test_nothing_is_said_of_runs_whose_text_is_gone(
-    texts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_said_of_runs_whose_text_is_gone(texts: list[Path], tmp_path: Path) -> None:
     gone = tmp_path / "gone.txt"
     gone.write_text(texts[0].read_text())
     path = every_model.checkpoint(tmp_path, gone, "bigram")

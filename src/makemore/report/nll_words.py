@@ -7,11 +7,9 @@ def difference(nll: float, other: float) -> str:
     """Return by how much an NLL is below or above another one, in words."""
     if math.isinf(nll) or math.isinf(other):
         return f"infinitely {'above' if math.isinf(nll) else 'below'}"
-    return (
-        "as much as"
-        if f"{nll:.4f}" == f"{other:.4f}"
-        else f"{abs(nll - other):.4f} {'below' if nll < other else 'above'}"
-    )
+    if f"{nll:.4f}" == f"{other:.4f}":
+        return "as much as"
+    return f"{abs(nll - other):.4f} {'below' if nll < other else 'above'}"
 
 
 def counting_number(nll: float, counting: float) -> tuple[str, str]:

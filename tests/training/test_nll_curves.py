@@ -88,4 +88,4 @@ def test_points_beyond_knowing_nothing_are_left_out_and_infinite_ones() -> None:
 
 def test_without_a_validation_split_there_is_nothing_to_compare_with() -> None:
     found: Any = run(NllCurves(Baselines(None, 1.5, 3.3, max_steps=4, val_every=1)), {0: {"train/nll": 3.0}})
-    assert set(found) == {"nll/training", "nll/counting alone, training", "nll/knowing nothing"}
+    assert set(found) == {"nll/training", "nll/counting, on training", "nll/knowing nothing"}

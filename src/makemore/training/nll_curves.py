@@ -14,7 +14,7 @@ from typing import Any
 
 # the curves, and the beginning of their names in the chart of the later part
 TRAINING, VALIDATION = "nll/training", "nll/validation"
-COUNTING, COUNTING_TRAINING = "nll/counting alone", "nll/counting alone, training"
+COUNTING, COUNTING_TRAINING = "nll/counting alone", "nll/counting, on training"
 PAIRS, NOTHING = "nll/counting pairs", "nll/knowing nothing"
 LATER = "later_"
 # the share of a run that comes before its later part

@@ -80,7 +80,6 @@ CHARTS = {
         ChartOf("share of items not in the text, and repeated", ("samples/unseen", "samples/repeated")),
     ),
     "How is it trained?": (
-        ChartOf("NLL of single minibatches", ("train/nll",)),
         ChartOf("learning rate", ("lr",), _learns),
         ChartOf("L2 penalty", ("train/penalty",), _has_penalty),
         ChartOf("steps a second", ("speed/steps_per_second",), _learns),

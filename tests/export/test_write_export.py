@@ -151,6 +151,15 @@ def test_the_command_of_the_card_has_no_secrets_and_no_directories(text: Path, t
 
 
 @pytest.mark.usefixtures("without_onnx")
+def test_the_card_of_a_mixture_has_its_parts_and_says_how_they_were_mixed(text: Path, tmp_path: Path) -> None:
+    write_export(every_model.checkpoint(tmp_path / "first", text, "mixture"), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    for name in ("kneser_ney", "bow", "transformer"):
+        assert re.search(rf"- part of weight 0\.\d{{4}}: `{name}`", card)
+    assert "mixed by `makemore mix`" in card.partition("## Training")[2]
+
+
+@pytest.mark.usefixtures("without_onnx")
 def test_without_its_text_the_card_says_that_there_are_no_figures(text: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text(text.read_text())

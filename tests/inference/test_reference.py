@@ -15,7 +15,7 @@ from makemore.data.corpus import read_corpus
 from makemore.data.options import CorpusOptions
 from makemore.inference import reference
 from makemore.inference.evaluation import counted_splits, split_nlls
-from makemore.inference.reference import reference_row
+from makemore.inference.reference import nll_of_pairs, reference_row
 from makemore.models.kneser_ney import KneserNey
 from makemore.models.network import Counted, build
 
@@ -41,6 +41,14 @@ def test_it_is_what_the_model_of_the_config_gives(text: Path) -> None:
     expected |= {"reference/order": found.order, "reference/seconds": found.seconds}
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == expected
     assert "order 5" in str(found)
+
+
+def test_pairs_are_counted_by_order_2(text: Path) -> None:
+    corpus = read_corpus(CorpusOptions(str(text)))
+    network = KneserNey(corpus.vocabulary.size, torch.Generator(), 2)
+    windows = counted_splits(corpus, network)
+    network.count(windows["train"])
+    assert nll_of_pairs(corpus) == nll_of_pairs(corpus) == split_nlls(network, windows)["val"].nats
 
 
 def test_its_order_is_the_better_by_validation(tmp_path: Path) -> None:

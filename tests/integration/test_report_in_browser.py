@@ -123,8 +123,17 @@ def test_a_run_at_a_desk(of_run: Path, open_page: Open) -> None:
     until(page, lambda: x_range(chart)[0] > before[0])
     low, high = x_range(chart)
     assert before[0] < low < high < before[1]
-    page.mouse.dblclick(x, y)
-    until(page, lambda: x_range(chart) == before)
+    assert any(is_reset_by_double_click(page, chart, before) for _ in range(5))
+
+
+def is_reset_by_double_click(page: Page, chart: Locator, before: list[float]) -> bool:
+    """Double-click; two clicks that a busy machine takes 0.3 s apart are none to the chart."""
+    page.mouse.dblclick(*middle_of(chart))
+    for _ in range(40):
+        page.wait_for_timeout(50)
+        if x_range(chart) == before:
+            return True
+    return False
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_a_penalty_of_0_is_no_curve(tmp_path: Path) -> None:
 @pytest.mark.parametrize("two_colors", [False, True])
 def test_validation_has_a_colour_of_its_own_where_a_colour_is_no_job(two_colors: bool, tmp_path: Path) -> None:
     board = TensorBoard(tmp_path)
-    board.curves, board.two_colors = NllCurves(Baselines(2.0, 3.3, max_steps=10, val_every=5)), two_colors
+    board.curves, board.two_colors = NllCurves(Baselines(2.0, 1.5, 3.3, max_steps=10, val_every=5)), two_colors
     log_row([board], 0, {"train/nll": 3.0})
     log_row([board], 5, {"val/nll": 2.5})
     board.finalize("success")
@@ -228,7 +228,7 @@ def log(loggers: list[Logger], steps: range) -> None:
 
 def with_curves(directory: Path) -> list[Logger]:
     board = TensorBoard(directory)
-    board.curves, board.two_colors = NllCurves(Baselines(5.0, 20.0, max_steps=12, val_every=1)), True
+    board.curves, board.two_colors = NllCurves(Baselines(5.0, 4.0, 20.0, max_steps=12, val_every=1)), True
     return [MetricsCsv(directory), board]
 
 

@@ -21,7 +21,7 @@ def run(curves: NllCurves, rows: dict[int, dict[str, float]]) -> dict[str, list[
 
 
 def test_the_mean_is_of_the_last_rows_the_more_the_longer_the_run() -> None:
-    curves = NllCurves(Baselines(2.0, 100.0, max_steps=100, val_every=10))
+    curves = NllCurves(Baselines(2.0, 0.5, 100.0, max_steps=100, val_every=10))
     nlls = [float(value) for value in np.random.default_rng(0).uniform(1, 3, 20)]
     found = run(curves, {step: {"train/nll": nll} for step, nll in enumerate(nlls)})["nll/training"]
     # an eighth of eight rows is one
@@ -34,7 +34,7 @@ def test_the_mean_is_of_the_last_rows_the_more_the_longer_the_run() -> None:
 
 @given(cut=st.integers(0, 30), nlls=st.lists(st.floats(0, 5), min_size=31, max_size=31))
 def test_a_resumed_run_goes_on_with_its_mean(cut: int, nlls: list[float]) -> None:
-    lines = Baselines(2.0, 4.0, max_steps=31, val_every=5)
+    lines = Baselines(2.0, 1.5, 4.0, max_steps=31, val_every=5)
     rows = {step: {"train/nll": nll} | ({"val/nll": nll} if step % 5 == 4 else {}) for step, nll in enumerate(nlls)}
     whole = run(NllCurves(lines), rows)
     first, second = NllCurves(lines), NllCurves(lines)
@@ -45,33 +45,41 @@ def test_a_resumed_run_goes_on_with_its_mean(cut: int, nlls: list[float]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "log_every", "val_every"), [(1500, 50, 100), (20_000, 100, 1000), (3000, 1, 500)]
+    ("max_steps", "log_every", "val_every"), [(1500, 50, 100), (20_000, 100, 1000), (600, 1, 100)]
 )
 @pytest.mark.parametrize("first", [3.3, 8.0])
-def test_no_curve_leaves_the_frame(max_steps: int, log_every: int, val_every: int, first: float) -> None:
-    rows: dict[int, dict[str, float]] = {}
-    for step in range(0, max_steps + 1, log_every):
-        share = step / max_steps
-        rows[step] = {"train/nll": 1.8 + (first - 1.8) / (1 + 20 * share)}
-        if step and step % val_every == 0:
-            rows[step] |= {"val/nll": 1.9 + (first - 1.9) / (1 + 20 * share)}
-    curves = run(NllCurves(Baselines(2.016, math.log(27), max_steps, val_every)), rows)
-    for later in (False, True):
-        chart = {name: points for name, points in curves.items() if name.startswith("later_") == later}
-        assert len(chart) == (3 if later else 4)
-        values = [value for points in chart.values() for _, value in points]
+@pytest.mark.parametrize("jobs", [1, 40])
+def test_no_curve_leaves_the_frame(max_steps: int, log_every: int, val_every: int, first: float, jobs: int) -> None:
+    charts: dict[bool, list[list[tuple[int, float]]]] = {False: [], True: []}
+    for job in range(jobs):
+        # one job is better than all others, and all others differ
+        worse = job and 0.2 + job / 100
+        rows: dict[int, dict[str, float]] = {}
+        for step in range(0, max_steps + 1, log_every):
+            left = 1 / (1 + 20 * step / max_steps)
+            rows[step] = {"train/nll": 1.8 + worse + (first - 1.8 - worse) * left}
+            if step and step % val_every == 0:
+                rows[step] |= {"val/nll": 1.9 + worse + (first - 1.9 - worse) * left}
+        pairs = None if jobs == 1 else 2.46
+        curves = run(NllCurves(Baselines(2.016, 1.709, math.log(27), max_steps, val_every, pairs)), rows)
+        for later, chart in charts.items():
+            found = [points for name, points in curves.items() if name.startswith("later_") == later]
+            assert len(found) == (4 if later and jobs == 1 else 5) or job
+            chart.extend(found)
+    for later, chart in charts.items():
+        values = [value for points in chart for _, value in points]
         # what the page does with a chart's points
         low, high = np.quantile(values, (0.05, 0.95))
         assert max(values) <= high + 0.05 * (high - low)
         assert min(values) >= low - 0.05 * (high - low)
         # TensorBoard keeps the last of several points at a step
-        assert all(before < after for points in chart.values() for (before, _), (after, _) in pairwise(points))
+        assert all(before < after for points in chart for (before, _), (after, _) in pairwise(points))
         if later:
-            assert min(step for points in chart.values() for step, _ in points) > max_steps / 4 - val_every
+            assert min(step for points in chart for step, _ in points) > max_steps / 4 - val_every
 
 
 def test_points_beyond_knowing_nothing_are_left_out_and_infinite_ones() -> None:
-    curves = NllCurves(Baselines(2.0, 3.3, max_steps=4, val_every=1))
+    curves = NllCurves(Baselines(2.0, 1.5, 3.3, max_steps=4, val_every=1))
     found = run(curves, {0: {"train/nll": 27.0}, 1: {"train/nll": 3.0, "val/nll": math.inf}, 2: {"val/nll": 2.5}})
     assert found["nll/training"] == [(1, 3.0)]
     assert found["nll/validation"] == [(2, 2.5)]
@@ -79,5 +87,5 @@ def test_points_beyond_knowing_nothing_are_left_out_and_infinite_ones() -> None:
 
 
 def test_without_a_validation_split_there_is_nothing_to_compare_with() -> None:
-    found: Any = run(NllCurves(Baselines(None, 3.3, max_steps=4, val_every=1)), {0: {"train/nll": 3.0}})
-    assert set(found) == {"nll/training", "nll/knowing nothing"}
+    found: Any = run(NllCurves(Baselines(None, 1.5, 3.3, max_steps=4, val_every=1)), {0: {"train/nll": 3.0}})
+    assert set(found) == {"nll/training", "nll/counting, on training", "nll/knowing nothing"}

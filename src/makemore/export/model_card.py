@@ -154,6 +154,12 @@ def training_command(data: RunData) -> str | None:
 
 
 def _training(data: RunData) -> list[str]:
+    if isinstance(data.model.network, Mixture):
+        told = (
+            "The parts were trained or counted one by one, and mixed by `makemore mix`, or by `makemore train` at the "
+            "end of a run with counting alone; their weights were fitted on the validation split by EM."
+        )
+        return ["## Training", told]
     command = training_command(data)
     if command is None:
         return []

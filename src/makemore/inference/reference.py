@@ -41,6 +41,7 @@ class ReferenceRow:
 ORDERS = (5, 8)
 
 _rows: WeakKeyDictionary[Corpus, ReferenceRow] = WeakKeyDictionary()
+_pairs: WeakKeyDictionary[Corpus, float] = WeakKeyDictionary()
 
 
 def reference_row(corpus: Corpus, windows: Mapping[str, CountedWindows] | None = None) -> ReferenceRow:
@@ -57,6 +58,16 @@ def reference_row(corpus: Corpus, windows: Mapping[str, CountedWindows] | None =
         network, nlls = min(found, key=lambda each: each[1]["val"].nats) if has_val else found[0]
         _rows[corpus] = ReferenceRow(network, nlls, time.perf_counter() - started)
     return _rows[corpus]
+
+
+def nll_of_pairs(corpus: Corpus) -> float:
+    """Return the validation NLL of counting pairs of characters, in nats a character: Kneser-Ney of order 2.
+
+    It is computed once as long as the corpus is in memory.
+    """
+    if corpus not in _pairs:
+        _pairs[corpus] = _counted(corpus, 2, None)[1]["val"].nats
+    return _pairs[corpus]
 
 
 def _counted(

@@ -99,6 +99,8 @@ def tanh_activations(network: Network, tokens: Tensor | PackedSequence) -> dict[
     """Return the outputs (B, ..., H) of the `nn.Tanh` layers of a network for its tokens, by the layers' names."""
     found: dict[str, Tensor] = {}
     names = {layer: name for name, layer in network.named_modules() if isinstance(layer, nn.Tanh)}
+    if not names:
+        return found
 
     def keep(layer: Any, _: Any, output: Tensor) -> None:
         found[names[layer]] = output

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from makemore.checkpoints import RECORD_KEY, find_newest, naming_damage, read
 from makemore.errors import DivergedError, UserError, first_line
-from makemore.inference.reference import reference_row
+from makemore.inference.reference import nll_of_pairs, reference_row
 from makemore.overrides import command, hydra_override, override
 from makemore.runs import resuming
 from makemore.runs.assemble import Parts, assemble
@@ -96,18 +96,20 @@ def open_run(parts: Parts) -> tuple[list[Logger], Path | None]:
 
 def _prepare(board: TensorBoard, parts: Parts) -> None:
     """Let TensorBoard show a run beside counting alone, and by what it was given."""
-    given, data = read_given(parts.run_dir), parts.data
+    given, corpus = read_given(parts.run_dir), parts.data.corpus
     if given is not None:
         board.given = given.hyperparameters(parts.cfg)
         # in a sweep a colour is a job
         board.two_colors = not given.is_job
-    counting = None
-    if data.corpus.size("val"):
-        # takes long on a large text
-        with signals.at_once():
-            counting = reference_row(data.corpus).nlls["val"].nats
-    nothing = math.log(data.corpus.vocabulary.size)
-    board.curves = NllCurves(Baselines(counting, nothing, parts.cfg.trainer.max_steps, parts.cfg.val_every))
+    pairs = None
+    # takes long on a large text
+    with signals.at_once():
+        counting = {split: nll.nats for split, nll in reference_row(corpus).nlls.items()}
+        if given is not None and given.is_job and "val" in counting:
+            pairs = nll_of_pairs(corpus)
+    nothing = math.log(corpus.vocabulary.size)
+    max_steps, val_every = parts.cfg.trainer.max_steps, parts.cfg.val_every
+    board.curves = NllCurves(Baselines(counting.get("val"), counting["train"], nothing, max_steps, val_every, pairs))
 
 
 def _log_facts(parts: Parts) -> None:

@@ -319,7 +319,8 @@ def test_graph_config_and_charts_are_there_once(text: Path, tmp_path: Path) -> N
     categories = Layout.FromString(layout.tensor_proto.string_val[0]).category
     assert [category.title for category in categories] == list(CHARTS)
     shown_tags = [series.value for series in categories[0].chart[-1].margin.series]
-    assert shown_tags == ["nll/training", "nll/validation", "nll/counting alone", "nll/knowing nothing"]
+    lines = ["nll/counting alone", "nll/counting, on training", "nll/knowing nothing"]
+    assert shown_tags == ["nll/training", "nll/validation", *lines]
 
 
 def test_a_run_without_a_config_of_its_own_shows_none(text: Path, tmp_path: Path) -> None:
@@ -382,12 +383,13 @@ def test_a_run_has_the_charts_that_it_has_curves_for(architecture: str, text: Pa
         model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=2)
     board = TensorBoard(tmp_path)
     counting = math.log(3) if architecture == "mlp" else None
-    board.curves = NllCurves(Baselines(counting, math.inf, 7, data.val_every))
+    board.curves = NllCurves(Baselines(counting, 0.5, math.inf, 7, data.val_every))
     watching = Watchers([Names(5), Speed(3), Gradients(2), Activations(4), Charts()], SampledNames(3, seed=9))
     steps = 1 if architecture == "ngram" else 7
     fitting.fit(model, data, steps, watching, directory=tmp_path, loggers=[board])
     shown = events(tmp_path)
-    tags = {tag for tag in shown.Tags()["scalars"] if tag != "nll/knowing nothing"} | {"nll/knowing nothing"}
+    # that of pairs is of the jobs of sweeps
+    tags = {*shown.Tags()["scalars"], "nll/knowing nothing", "later_nll/counting pairs"}
     (layout,) = shown.Tensors("custom_scalars__config__")
     charts = [
         chart for category in Layout.FromString(layout.tensor_proto.string_val[0]).category for chart in category.chart

@@ -26,7 +26,7 @@ from makemore.runs.log_media import log_samples
 from makemore.runs.saved_config import saved_config_of
 from makemore.runs.watching.watcher import RunState, Watcher
 from makemore.training.module import NeuralLanguageModel
-from makemore.training.nll_curves import COUNTING, LATER, NOTHING, TRAINING, VALIDATION
+from makemore.training.nll_curves import COUNTING, COUNTING_TRAINING, LATER, NOTHING, PAIRS, TRAINING, VALIDATION
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,18 @@ _SHARES_EVERY = 3
 # characters in so many names at the most, as long ones take long to sample
 _CHARACTERS = 10_000
 
+_NLLS = (TRAINING, VALIDATION, COUNTING, COUNTING_TRAINING)
+
 # by category
 CHARTS = {
     "How good is it?": (
-        ChartOf("NLL of the whole run", (TRAINING, VALIDATION, COUNTING, NOTHING)),
-        ChartOf("NLL of its later part, closer", (LATER + TRAINING, LATER + VALIDATION, LATER + COUNTING), _validates),
+        ChartOf("NLL of the whole run", (*_NLLS, NOTHING)),
+        ChartOf("NLL of its later part, closer", [LATER + tag for tag in (*_NLLS, PAIRS)], _validates),
     ),
     "What does it make up?": (
         ChartOf("share of items not in the text, and repeated", ("samples/unseen", "samples/repeated")),
     ),
     "How is it trained?": (
-        ChartOf("NLL of single minibatches", ("train/nll",)),
         ChartOf("learning rate", ("lr",), _learns),
         ChartOf("L2 penalty", ("train/penalty",), _has_penalty),
         ChartOf("steps a second", ("speed/steps_per_second",), _learns),

@@ -167,6 +167,9 @@ def test_a_run_on_a_phone(of_run: Path, open_page: Open) -> None:
     box = page.locator("table.rows td.number").first.bounding_box()
     assert box is not None
     assert box["x"] + box["width"] < 390
+    # the facts are whole, and only long tables scroll
+    hidden = "all => all.map(one => one.parentElement.scrollHeight - one.parentElement.clientHeight)"
+    assert set(page.locator("table.facts").evaluate_all(hidden)) == {0}
     picture = page.locator(".picture").first
     width = "document.querySelector('.picture svg').clientWidth"
     small = page.evaluate(width)
@@ -263,7 +266,10 @@ def test_labels_on_lines_have_the_ground_of_the_page(of_sweep: Path, open_page: 
     assert of_label == of_page
 
 
-def test_rows_of_jobs_are_one_line_on_a_phone(of_sweep: Path, open_page: Open) -> None:
+def test_rows_of_jobs_are_one_line_on_a_phone_and_many_curves_have_no_legend(of_sweep: Path, open_page: Open) -> None:
     page = open_page(of_sweep, PHONE)
+    curves = page.locator(".chart").filter(has=page.locator(".xtitle", has_text="step"))
+    assert curves.locator(".scatterlayer .trace").count() == 9
+    assert curves.locator(".infolayer .legend").count() == 0
     names = page.locator("table.rows").nth(1).locator("tbody td:last-child:not(.message, .number)")
     assert set(names.evaluate_all("all => all.map(one => getComputedStyle(one).whiteSpace)")) == {"nowrap"}

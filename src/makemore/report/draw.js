@@ -22,6 +22,8 @@ for (const chart of charts) {
   const figure = JSON.parse(chart.nextElementSibling.textContent);
   figure.layout.font.color = ink(false);
   if (touch) figure.layout.dragmode = false;
+  // a row for each name would leave the curves no room; a tap names them
+  if (chart.clientWidth < 500 && figure.data.length > 6) figure.layout.showlegend = false;
   Plotly.newPlot(chart, figure.data, figure.layout, {
     responsive: true,
     displaylogo: false,

@@ -89,13 +89,14 @@ def comparison_chart(runs: Sequence[tuple[str, Curves]], every: int) -> Chart | 
         return None
     most = max(min(MAX_POINTS, _MAX_POINTS_OF_ALL // len(curves)), 20)
     colours = sample_colorscale([ACCENT, GREY], np.linspace(0, 1, len(curves)).tolist())
-    look = {"marker_size": 4, "hovertemplate": _HOVER}
     lines: list[go.Scatter] = []
     for (name, curve), colour in zip(curves, colours, strict=True):
         texts = {"name": label(name), "meta": [escape_html(name)]}
         mode = "lines+markers" if len(curve[0]) <= 40 else "lines"
-        line = {"color": colour, "width": 1.2 if lines else 3}
-        lines.append(go.Scatter(**_points(curve, most), mode=mode, line=line, **texts, **look))
+        look = {"line": {"color": colour, "width": 1.2 if lines else 3}, "hovertemplate": _HOVER}
+        # a point alone is all that there is to see
+        size = 4 if len(curve[0]) > 1 else 9
+        lines.append(go.Scatter(**_points(curve, most), mode=mode, marker_size=size, **texts, **look))
     # the best on top; all in one call, as each call copies the figure
     figure = go.Figure(lines[::-1])
     last = [nlls[-1] for _, (_, nlls) in curves]

@@ -54,14 +54,15 @@ def sweep_sections(
         keys = ", ".join(sweep.record.keys)
         facts += [("directory", str(sweep.directory)), ("swept keys", keys), ("jobs begun", begun)]
     finite = comparison.finite
-    several = len(finite) > 1
+    # of one key it would show what its own chart does
+    several = len(finite) > 1 and len(comparison.keys) > 1
     curves = _best_curves(comparison.compared) if len(comparison.compared) > 1 else None
     best, of_best = _best(table.jobs[0])
     sections = [
         Section("", [*_answer(comparison, best), *_effects(comparison)]),
         Section("NLL by key", _key_charts(comparison)),
         Section("Jobs", [DataTable(*table.cells()), *map(Paragraph, table.notes())]),
-        Section("All keys", [parallel_coordinates(comparison.keys, finite)] if several and comparison.keys else []),
+        Section("All keys", [parallel_coordinates(comparison.keys, finite)] if several else []),
         Section("Training curves", [] if curves is None else [curves]),
         Section("Pictures", pictures),
         of_best,

@@ -42,7 +42,9 @@ def test_a_step_of_a_group_is_measured_and_nothing_written(
         cost = measured(composer.compose(0, model))
         wrong = measured(composer.compose(0, [*model, "num_samples=-1"]))
     assert cost.fixed >= START
-    assert cost.member > FILES
+    assert cost.member >= FILES
+    # what of a step is the members' is a matter of noise, but a step takes time
+    assert cost.fixed + cost.member > START + FILES
     assert wrong == Cost(START, FILES)
     assert [path.name for path in Path().iterdir()] == ["text.txt"]
 

@@ -45,7 +45,7 @@ def test_a_resumed_run_goes_on_with_its_mean(cut: int, nlls: list[float]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "log_every", "val_every"), [(1500, 50, 100), (20_000, 100, 1000), (600, 1, 100)]
+    ("max_steps", "log_every", "val_every"), [(1500, 50, 100), (20_000, 100, 1000), (3000, 1, 500)]
 )
 @pytest.mark.parametrize("first", [3.3, 8.0])
 @pytest.mark.parametrize("jobs", [1, 40])

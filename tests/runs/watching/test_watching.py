@@ -143,7 +143,7 @@ def test_looking_changes_nothing_of_compiled_steps(
 
 def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
-    model = mlp(data)
+    model = mlp(data, partial(torch.optim.SGD, lr=0.05))
     weights = {name: weight.detach().clone() for name, weight in model.network.named_parameters()}
     watcher = Steps(1)
     fit(tmp_path, model, data, 1, Gradients(1), watcher)
@@ -154,6 +154,7 @@ def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path,
     entries = sum(weight.numel() for weight in fresh.parameters() if weight.ndim > 1)
     (cross_entropy(fresh(contexts), targets) + 0.1 * squares / entries).backward()
     shown = events(tmp_path)
+    of_matrices = []
     for name, weight in fresh.named_parameters():
         assert torch.equal(weight, weights[name])
         tags = [f"{what}_to_weight/{name}" for what in ("gradient", "update")]
@@ -164,8 +165,13 @@ def test_ratios_of_gradient_and_update_are_those_of_the_step_to_come(text: Path,
         ratio = float(weight.grad.norm() / weight.detach().norm())
         (gradient,), (update,) = (shown.Scalars(tag) for tag in tags)
         assert gradient.value == pytest.approx(ratio, rel=1e-5)
-        # plain SGD at rate 0.5
-        assert update.value == pytest.approx(0.5 * ratio, rel=1e-4)
+        # plain SGD at rate 0.05
+        assert update.value == pytest.approx(0.05 * ratio, rel=1e-4)
+        of_matrices += [0.05 * ratio] if weight.ndim > 1 else []
+    assert len(of_matrices) == 3
+    for name, ratio in zip(("smallest", "median", "largest"), sorted(of_matrices), strict=True):
+        (point,) = shown.Scalars(f"log10_update/{name}")
+        assert point.value == pytest.approx(math.log10(ratio), abs=1e-4)
 
 
 @pytest.fixture
@@ -195,6 +201,8 @@ def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path
     unseen = sum(name not in lines for name in hundred) / 100
     assert shown.Scalars("samples/unseen")[-1].value == pytest.approx(unseen)
     assert shown.Scalars("samples/repeated")[-1].value == pytest.approx(1 - len(set(hundred)) / 100)
+    for name, value in (("none", 0), ("all", 1)):
+        assert [(event.step, event.value) for event in shown.Scalars(f"samples/{name}")] == [(15, value), (18, value)]
 
 
 @pytest.mark.usefixtures("hundred_names")
@@ -228,7 +236,8 @@ def test_weights_and_activations_are_histograms_with_the_share_saturated(text: P
     assert [event.step for event in shown.Histograms("weights/W1")] == [0, 2, 3]
     histogram = shown.Histograms("weights/b1")[0].histogram_value
     assert (histogram.num, histogram.min, histogram.max) == (16, pytest.approx(0.1), 10.0)
-    assert [event.value for event in shown.Scalars("saturated/hidden")] == [0.25] * 3
+    for name, value in (("hidden", 0.25), ("none", 0), ("all", 1)):
+        assert [event.value for event in shown.Scalars(f"saturated/{name}")] == [value] * 3
 
 
 @pytest.mark.parametrize(
@@ -264,7 +273,7 @@ def test_every_layer_is_shown(
     for what, expected in (
         ("gradient_to_weight", parameters),
         ("update_to_weight", parameters),
-        ("saturated", layers),
+        ("saturated", layers | {"none", "all"}),
         ("weights", parameters),
         ("activations", layers),
     ):
@@ -399,7 +408,7 @@ def test_a_run_has_the_charts_that_it_has_curves_for(architecture: str, text: Pa
         found = [pattern for pattern in patterns if any(re.fullmatch(pattern, tag) for tag in tags)]
         assert found == patterns if architecture == "mlp" else architecture == "ngram" or found, chart.title
     titles = {chart.title for chart in charts}
-    assert ("L2 penalty" in titles) == (architecture == "mlp")
+    assert ("size of updates to that of weights, log10" in titles) == (architecture != "ngram")
     assert ("share of tanh units saturated" in titles) == (architecture == "mlp")
     assert ("NLL of its later part, closer" in titles) == (architecture == "mlp")
     assert ("learning rate" in titles) == (architecture != "ngram")

@@ -24,8 +24,8 @@ from makemore.inference.sampling import SamplingOptions, sample
 from makemore.models.network import Counted, build, trial_tokens
 from makemore.runs.log_media import log_samples
 from makemore.runs.saved_config import saved_config_of
+from makemore.runs.watching.frames import UPDATES, share_lines
 from makemore.runs.watching.watcher import RunState, Watcher
-from makemore.training.module import NeuralLanguageModel
 from makemore.training.nll_curves import COUNTING, COUNTING_TRAINING, LATER, NOTHING, PAIRS, TRAINING, VALIDATION
 
 
@@ -54,10 +54,6 @@ def _validates(state: RunState) -> bool:
     return bool(state.data.corpus.size("val"))
 
 
-def _has_penalty(state: RunState) -> bool:
-    return isinstance(state.model, NeuralLanguageModel) and state.model.l2 > 0
-
-
 def _has_tanh(state: RunState) -> bool:
     return any(isinstance(layer, nn.Tanh) for layer in state.model.network.modules())
 
@@ -77,16 +73,14 @@ CHARTS = {
         ChartOf("NLL of its later part, closer", [LATER + tag for tag in (*_NLLS, PAIRS)], _validates),
     ),
     "What does it make up?": (
-        ChartOf("share of items not in the text, and repeated", ("samples/unseen", "samples/repeated")),
+        ChartOf(
+            "share of items not in the text, and repeated",
+            ("samples/unseen", "samples/repeated", *share_lines("samples")),
+        ),
     ),
-    "How is it trained?": (
-        ChartOf("learning rate", ("lr",), _learns),
-        ChartOf("L2 penalty", ("train/penalty",), _has_penalty),
-        ChartOf("steps a second", ("speed/steps_per_second",), _learns),
-    ),
+    "How is it trained?": (ChartOf("learning rate", ("lr",), _learns),),
     "Is it well?": (
-        ChartOf("size of gradients to that of weights", ("gradient_to_weight/.+",), _learns),
-        ChartOf("size of updates to that of weights", ("update_to_weight/.+",), _learns),
+        ChartOf("size of updates to that of weights, log10", UPDATES, _learns),
         ChartOf("share of tanh units saturated", ("saturated/.+",), _has_tanh),
     ),
 }
@@ -114,6 +108,7 @@ class Names(Watcher):
             unseen = sum(name not in seen for name in names)
             repeated = len(names) - len(set(names))
             state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
+            state.draw(share_lines("samples"))
         log_samples(state.loggers, state.names.at(*at_step), state.step)
 
 

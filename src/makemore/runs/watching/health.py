@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from makemore.models.network import evaluating, tanh_activations
+from makemore.runs.watching.frames import share_lines, update_points
 from makemore.runs.watching.watcher import NextStep, RunState, Watcher
 from makemore.training.draws import StepDraws
 from makemore.training.module import NeuralLanguageModel
@@ -39,14 +40,20 @@ class Gradients(Watcher):
     """The sizes of gradient and update relative to the weights, by parameter, at the step to come.
 
     `gradient_to_weight/<name>` and `update_to_weight/<name>` are ratios of Euclidean norms; a weight that is 0 has
-    none. The update is the optimiser's own, with momentum and decay.
+    none. The update is the optimiser's own, with momentum and decay. `log10_update/largest`, `median` and `smallest`
+    are of the ratios of update to weight of the weight matrices.
     """
 
     def observe(self, state: RunState) -> None:
         """Take the step, log the ratios, and undo it."""
         if state.next is not None:
             assert isinstance(state.model, NeuralLanguageModel)
-            state.log(dict(_ratios(state.model, state.next)))
+            ratios = dict(_ratios(state.model, state.next))
+            state.log(ratios)
+            matrices = (name for name, weight in state.model.network.named_parameters() if weight.ndim > 1)
+            tags = [f"update_to_weight/{name}" for name in matrices]
+            if moved := [ratios[tag] for tag in tags if tag in ratios]:
+                state.draw(update_points(moved))
 
 
 def _ratios(model: NeuralLanguageModel, step: NextStep) -> Iterator[tuple[str, float]]:
@@ -105,6 +112,8 @@ class Activations(Watcher):
         for layer, values in activations.items():
             _show_histogram(state, f"activations/{layer}", values)
             state.log({f"saturated/{layer}": float((values.abs() > _SATURATED).float().mean())})
+        if activations:
+            state.draw(share_lines("saturated"))
 
 
 def _show_histogram(state: RunState, tag: str, values: Tensor) -> None:

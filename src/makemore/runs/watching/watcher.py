@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from makemore.data.batches import Block
@@ -67,6 +67,10 @@ class RunState:
     def log(self, row: dict[str, float]) -> None:
         """Log scalars at this step."""
         log_row(self.loggers, self.step, row)
+
+    def draw(self, points: dict[str, float]) -> None:
+        """Give TensorBoard's charts points that no other logger has a use for, at this step."""
+        log_row((logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)), self.step, points)
 
 
 class Watcher(ABC):

@@ -58,9 +58,8 @@ def _has_tanh(state: RunState) -> bool:
     return any(isinstance(layer, nn.Tanh) for layer in state.model.network.modules())
 
 
-# names by which a share is known to some five hundredths; more often they would be felt in the time of a run
+# names by which a share is known to some five hundredths
 _FOR_SHARES = 100
-_SHARES_EVERY = 3
 # characters in so many names at the most, as long ones take long to sample
 _CHARACTERS = 10_000
 
@@ -89,8 +88,8 @@ CHARTS = {
 class Names(Watcher):
     """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short, at every
-    third observation and at the end. An untrained model is not sampled.
+    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short, at the
+    observations 1, 2, 4, 8 and so on, and at the end. An untrained model is not sampled.
     """
 
     def observe(self, state: RunState) -> None:
@@ -98,7 +97,10 @@ class Names(Watcher):
         if not state.step:
             return
         at_step = state.step, state.model.evaluated, state.model.vocabulary
-        if state.next is None or (self.every and state.step % (_SHARES_EVERY * self.every) == 0):
+        observations = state.step // (self.every or state.step)
+        # more often it would be felt in the time of a run
+        is_power_of_two = observations.bit_count() == 1
+        if state.next is None or is_power_of_two:
             longest = int(state.data.corpus.lengths.max())
             count = max(1, state.names.num_samples, min(_FOR_SHARES, _CHARACTERS // longest))
             # a model that has learnt little ends few of its names

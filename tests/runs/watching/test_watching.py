@@ -181,13 +181,13 @@ def hundred_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hundred_names")
-def test_names_are_texts_of_each_look_but_the_first_with_their_shares(text: Path, tmp_path: Path) -> None:
+def test_names_are_texts_at_powers_of_two_and_the_end_with_their_shares(text: Path, tmp_path: Path) -> None:
     data = data_of(text)
     model = mlp(data)
     watching = fit(tmp_path, model, data, 18, Names(5))
     shown = events(tmp_path)
     texts = shown.Tensors("samples/text_summary")
-    assert [event.step for event in texts] == [5, 10, 15, 18]
+    assert [event.step for event in texts] == [5, 10, 18]
     assert [event.step for event in shown.Scalars("samples/unseen")] == [5, 10, 18]
     names = sample(model.network, model.vocabulary, 3, seed=9)
     last = texts[-1].tensor_proto.string_val[0].decode()

@@ -88,29 +88,28 @@ CHARTS = {
 class Names(Watcher):
     """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short, at the
-    observations 1, 2, 4, 8 and so on, and at the end. An untrained model is not sampled.
+    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short. They are
+    observed at 1, 2, 4, 8 and so on times `every` steps, as a model changes most at first, and at the end.
     """
+
+    def is_due(self, state: RunState) -> bool:
+        """Return whether to observe a run in this state: not before the first step."""
+        is_power_of_two = self.every is not None and (state.step // self.every).bit_count() == 1
+        return super().is_due(state) and state.step > 0 and (is_power_of_two or state.next is None)
 
     def observe(self, state: RunState) -> None:
         """Log the names and the shares."""
-        if not state.step:
-            return
         at_step = state.step, state.model.evaluated, state.model.vocabulary
-        observations = state.step // (self.every or state.step)
-        # more often it would be felt in the time of a run
-        is_power_of_two = observations.bit_count() == 1
-        if state.next is None or is_power_of_two:
-            longest = int(state.data.corpus.lengths.max())
-            count = max(1, state.names.num_samples, min(_FOR_SHARES, _CHARACTERS // longest))
-            # a model that has learnt little ends few of its names
-            options = SamplingOptions(max_length=min(2 * longest + 10, SamplingOptions().max_length))
-            names = sample(*at_step[1:], count, state.names.seed, options)
-            seen = state.data.corpus.lines_among(names)
-            unseen = sum(name not in seen for name in names)
-            repeated = len(names) - len(set(names))
-            state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
-            state.draw(share_lines("samples"))
+        longest = int(state.data.corpus.lengths.max())
+        count = max(1, state.names.num_samples, min(_FOR_SHARES, _CHARACTERS // longest))
+        # a model that has learnt little ends few of its names
+        options = SamplingOptions(max_length=min(2 * longest + 10, SamplingOptions().max_length))
+        names = sample(*at_step[1:], count, state.names.seed, options)
+        seen = state.data.corpus.lines_among(names)
+        unseen = sum(name not in seen for name in names)
+        repeated = len(names) - len(set(names))
+        state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
+        state.draw(share_lines("samples"))
         log_samples(state.loggers, state.names.at(*at_step), state.step)
 
 

@@ -17,7 +17,7 @@ from makemore.data.options import CorpusOptions
 from makemore.data.vocabulary import Vocabulary
 from makemore.data.windows import CountedWindows
 from makemore.errors import UserError
-from makemore.inference import sampling
+from makemore.inference import batched_sampling, window_sampling
 from makemore.inference.sampling import Distributions, SamplingOptions, sample, samples, unseen
 from makemore.models.kneser_ney import KneserNey
 from makemore.models.network import Network, build
@@ -162,7 +162,7 @@ def test_names_do_not_depend_on_the_global_generator_nor_move_it(lesson_bigram: 
 def test_uniforms_drawn_in_chunks_are_those_drawn_one_by_one(lesson_bigram: NGram) -> None:
     # about 2,100 characters, so that more than one chunk is used
     expected = list(itertools.islice(lesson_samples(lesson_bigram, LETTERS, 3), 300))
-    assert sum(len(name) + 1 for name in expected) > sampling._UNIFORMS
+    assert sum(len(name) + 1 for name in expected) > batched_sampling._DRAWN
     assert sample(lesson_bigram, LETTERS, 300, seed=3) == expected
 
 
@@ -170,7 +170,7 @@ def test_uniforms_drawn_in_chunks_are_those_drawn_one_by_one(lesson_bigram: NGra
 def test_the_size_of_the_chunks_changes_nothing(
     chunk: int, lesson_bigram: NGram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "_UNIFORMS", chunk)
+    monkeypatch.setattr(batched_sampling, "_DRAWN", chunk)
     assert sample(lesson_bigram, LETTERS, 20, LESSON_SEED) == NAMES_FROM_COUNTS
 
 
@@ -188,20 +188,20 @@ def test_the_size_of_the_pages_and_how_many_are_kept_change_nothing(
     vocabulary = Vocabulary("abcdefghijk", boundary)
     network = network_of("mlp", vocabulary)
     expected = list(itertools.islice(lesson_samples(network, vocabulary, 1), 30))
-    monkeypatch.setattr(sampling, "_PAGE", page)
-    monkeypatch.setattr(sampling, "_KEPT", kept)
+    monkeypatch.setattr(window_sampling, "_PAGE", page)
+    monkeypatch.setattr(window_sampling, "_KEPT", kept)
     assert sample(network, vocabulary, 30, seed=1) == expected
 
 
-def pages_of(vocabulary: Vocabulary) -> sampling._Pages:
+def pages_of(vocabulary: Vocabulary) -> window_sampling.Pages:
     network = network_of("mlp", vocabulary).double()
-    return sampling._Pages(network, vocabulary.size, Distributions(vocabulary, SamplingOptions()))
+    return window_sampling.Pages(network, Distributions(vocabulary, SamplingOptions()))
 
 
 def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = Vocabulary("abcdefghijk")
-    monkeypatch.setattr(sampling, "_PAGE", 24)
-    monkeypatch.setattr(sampling, "_KEPT", 240)
+    monkeypatch.setattr(window_sampling, "_PAGE", 24)
+    monkeypatch.setattr(window_sampling, "_KEPT", 240)
     pages = pages_of(vocabulary)
     assert pages.rows == 2
     first = pages[0]
@@ -216,7 +216,7 @@ def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_many_contexts_are_possible_each_is_evaluated_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = Vocabulary("abcdefghijk")
     assert pages_of(vocabulary).rows > 1
-    monkeypatch.setattr(sampling, "_FEW", vocabulary.size**3 - 1)
+    monkeypatch.setattr(window_sampling, "_FEW", vocabulary.size**3 - 1)
     assert pages_of(vocabulary).rows == 1
 
 

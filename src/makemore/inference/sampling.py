@@ -2,34 +2,25 @@
 
 Each character takes one float64 uniform from a CPU generator, looked up in the cumulative distribution of the context.
 So the same seed gives the same items on every machine, more samples begin with the same ones, and the stream does not
-depend on temperature, top-k or prompt. Distributions are computed in float64, in pages of neighbouring contexts, and
-cached. The last bits of a row depend on the size of its batch, so a page's contexts depend on nothing else.
+depend on temperature, top-k or prompt. Distributions are computed in float64.
 """
 
 import copy
-from array import array
-from bisect import bisect_right
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from makemore.data.vocabulary import Vocabulary
 from makemore.errors import DivergedError, UserError, as_text, real_number, whole_number
+from makemore.inference.batched_sampling import Uniforms
 from makemore.inference.likelihood import NO_PROBABILITIES
-from makemore.inference.line_sampling import Uniforms, line_samples
+from makemore.inference.line_sampling import line_samples
+from makemore.inference.window_sampling import window_samples
 from makemore.models.network import Network
 from makemore.models.sequence import SequenceNetwork
-
-_UNIFORMS = 1024
-# most numbers (float64) in a page, unless V is more, and in all cached pages: 64 MB
-_PAGE = 2**10
-_KEPT = 2**23
-# if there are more contexts, few of them occur, so a page has one
-_FEW = 2**15
 
 
 @dataclass(frozen=True)
@@ -93,12 +84,12 @@ def samples(
     generator = torch.Generator().manual_seed(whole_number("seed", seed))
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
     distributions = Distributions(vocabulary, options)
+    given = prompt, vocabulary.start, vocabulary.end, options.max_length, Uniforms(generator)
     if isinstance(network, SequenceNetwork):
-        ends = vocabulary.start, vocabulary.end
-        items = line_samples(network, distributions, prompt, *ends, options.max_length, Uniforms(generator))
-        return map(vocabulary.decode, items)
-    pages = _Pages(network, vocabulary.size, distributions)
-    return _items(pages, vocabulary, prompt, options.max_length, _uniforms(generator))
+        items = line_samples(network, distributions, *given)
+    else:
+        items = window_samples(network, distributions, *given)
+    return map(vocabulary.decode, items)
 
 
 @dataclass(frozen=True)
@@ -124,65 +115,3 @@ class Distributions:
         if not totals.isfinite().all():
             raise DivergedError(NO_PROBABILITIES)
         return cumulative / totals
-
-
-def _items(
-    pages: "_Pages", vocabulary: Vocabulary, prompt: list[int], max_length: int, uniforms: Iterator[float]
-) -> Iterator[str]:
-    rows, contexts = pages.rows, pages.contexts
-    end, size = vocabulary.end, vocabulary.size
-    before = 0
-    for token in [vocabulary.start] * pages.network.block_size + prompt:
-        before = (before * size + token) % contexts
-    while True:
-        tokens, context = prompt.copy(), before
-        for _ in range(max_length - len(prompt)):
-            number, row = divmod(context, rows)
-            first = row * size
-            token = bisect_right(pages[number], next(uniforms), first, first + size) - first
-            if token == end:
-                break
-            tokens.append(token)
-            context = (context * size + token) % contexts
-        yield vocabulary.decode(tokens)
-
-
-def _uniforms(generator: torch.Generator) -> Iterator[float]:
-    """Yield the generator's float64 uniforms, which do not depend on how many are drawn at once."""
-    while True:
-        yield from torch.rand(_UNIFORMS, dtype=torch.float64, generator=generator).tolist()
-
-
-class _Pages(dict[int, "array[float]"]):
-    """A cache of pages: the cumulative distributions (R V,) after R contexts with consecutive numbers.
-
-    The tokens of a context are the digits, base V, of its number.
-    """
-
-    def __init__(self, network: Network, size: int, distributions: Distributions) -> None:
-        super().__init__()
-        self.network, self.size, self.distributions = network, size, distributions
-        self.contexts = size**network.block_size
-        self.rows = max(_PAGE // size, 1) if self.contexts <= _FEW else 1
-        self.most = max(_KEPT // (self.rows * size), 1)
-
-    @torch.no_grad()
-    def __missing__(self, number: int) -> "array[float]":
-        cumulative = self.distributions(self.network(self._contexts_of(number)))
-        page = array("d", cumulative.numpy().tobytes())
-        if len(self) == self.most:
-            # evicts the oldest; computed again it has the same bits
-            del self[next(iter(self))]
-        self[number] = page
-        return page
-
-    def _contexts_of(self, number: int) -> Tensor:
-        """Return the contexts (R, T) of a page, as int64; the last page may have fewer."""
-        first, size = number * self.rows, self.size
-        carry = np.arange(min(self.rows, self.contexts - first))
-        contexts = np.empty((len(carry), self.network.block_size), dtype=np.int64)
-        # digit by digit, as the number of a context may exceed 64 bits
-        for place in reversed(range(self.network.block_size)):
-            first, digit = divmod(first, size)
-            carry, contexts[:, place] = np.divmod(carry + digit, size)
-        return torch.from_numpy(contexts)

@@ -26,7 +26,7 @@ _FEW = 2**15
 # if there are no more, the pages of all are soon there
 _FEWEST = 2**10
 # items that are begun at once, the first alone, as it shows whether items are long; then pages do better, if they help
-_BATCHES = (1, 128, 1024)
+_BATCHES = (1, 128, 640)
 
 
 def window_samples(

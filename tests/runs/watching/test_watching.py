@@ -207,6 +207,23 @@ def test_names_are_texts_at_powers_of_two_and_the_end_with_their_shares(text: Pa
 
 
 @pytest.mark.usefixtures("hundred_names")
+@pytest.mark.parametrize(("bias", "is_truncated"), [(0.0, False), (-20.0, True)])
+def test_the_names_are_the_first_of_the_hundred_unless_these_are_truncated(
+    bias: float, is_truncated: bool, text: Path, tmp_path: Path
+) -> None:
+    data = data_of(text)
+    model = mlp(data, partial(torch.optim.SGD, lr=0.0))
+    with torch.no_grad():
+        # how likely the end of a name is
+        model.network.b2[model.vocabulary.end] = bias  # type: ignore[union-attr, index, operator]
+    fit(tmp_path, model, data, 1, Names(1))
+    (shown,) = events(tmp_path).Tensors("samples/text_summary")
+    names = [line.strip() for line in shown.tensor_proto.string_val[0].decode().split("\n")]
+    assert names == sample(model.network, model.vocabulary, 3, seed=9)
+    assert (max(map(len, names)) == 1000) == is_truncated
+
+
+@pytest.mark.usefixtures("hundred_names")
 def test_a_model_that_knows_the_text_by_heart_makes_up_nothing_new(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text("anna\n" * 5)

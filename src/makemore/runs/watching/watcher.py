@@ -37,6 +37,10 @@ class SampledNames:
             self._sampled = step, sample(network, vocabulary, self.num_samples, self.seed)
         return self._sampled[1]
 
+    def know(self, step: int, names: list[str]) -> None:
+        """Take those that were sampled at a step already."""
+        self._sampled = step, names
+
 
 @dataclass(frozen=True)
 class NextStep:

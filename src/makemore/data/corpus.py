@@ -80,7 +80,11 @@ class Corpus:
 
     def size(self, split: str) -> int:
         """Return the number of examples (tokens to predict) in a split."""
-        return int(np.count_nonzero(self.membership == SPLITS.index(split)))
+        return self._sizes[split]
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {split: int(np.count_nonzero(self.membership == number)) for number, split in enumerate(SPLITS)}
 
     def windows(self, split: str, block_size: int) -> Windows:
         """Return the examples of a split with contexts of `block_size` tokens."""

@@ -78,8 +78,14 @@ class Windows:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return contexts (..., T) and targets (...) of the examples `rows` (...), as int64."""
-        windows = self.stream.unfold(0, self.block_size + 1, 1)[self.positions[rows] - self.block_size]
-        return windows[..., :-1].long(), windows[..., -1].long()
+        # place by place, which is quicker than whole windows
+        rows = rows.to(self.positions.device)
+        positions = self.positions.index_select(0, rows.flatten())
+        contexts = rows.new_empty((len(positions), self.block_size))
+        for place in range(self.block_size):
+            contexts[:, place] = self.stream.index_select(0, positions - (self.block_size - place))
+        targets = self.stream.index_select(0, positions).long()
+        return contexts.view(*rows.shape, self.block_size), targets.view(rows.shape)
 
     def some(self, rows: Tensor) -> Tensor:
         """Return the contexts (R, T) of the examples `rows` (R,), as int64."""

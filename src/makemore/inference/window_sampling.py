@@ -25,7 +25,7 @@ _KEPT = 2**23
 _FEW = 2**15
 # if there are no more, the pages of all are soon there
 _FEWEST = 2**10
-# items that are begun at once, the first alone, as it shows whether items are long; then pages do better, if they help
+# items that are begun at once; the first is alone, as it shows whether items are long
 _BATCHES = (1, 128, 640)
 
 

@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatch
 
+from benchmarks.auto_cases import auto_cases
 from benchmarks.big_file import BigFile
 from benchmarks.commands import TRAIN, command, first_step
 from benchmarks.measure import Case
@@ -29,7 +30,12 @@ def cases(setting: Setting, only: str = "") -> list[Case]:
     rows += [*vectorized_cases(setting), *command_cases(setting), *big_file_cases(setting)]
     if setting.sizes.compiled:
         # last, so that the state compiling leaves in this process slows down no other row
-        rows += [*xla_cases(setting), *compiled_cases(setting), vectorized_compiled_case(setting)]
+        rows += [
+            *xla_cases(setting),
+            *auto_cases(setting),
+            *compiled_cases(setting),
+            vectorized_compiled_case(setting),
+        ]
     chosen = [row for row in rows if fnmatch(row.name, f"*{only}*")]
     if not chosen:
         raise UserError(f"there is no row {only}; there are {', '.join(row.name for row in rows)}")

@@ -77,16 +77,23 @@ class Steps(Watcher):
         return [state.step for state in self.states]
 
 
+class SparseSteps(Steps):
+    """Looks less and less often."""
+
+    sparse = True
+
+
 @settings(max_examples=10)
 @given(every=st.integers(1, 9), block=st.integers(1, 9), steps=st.integers(1, 12))
 def test_one_looks_before_the_first_step_at_multiples_and_at_the_end(
     text: Path, tmp_path_factory: pytest.TempPathFactory, every: int, block: int, steps: int
 ) -> None:
-    watcher, once = Steps(every), Steps()
+    watcher, once, sparse = Steps(every), Steps(), SparseSteps(every)
     data = data_of(text, steps_per_execution=block)
-    fit(tmp_path_factory.mktemp("run"), mlp(data), data, steps, watcher, once)
+    fit(tmp_path_factory.mktemp("run"), mlp(data), data, steps, watcher, once, sparse)
     assert watcher.steps == sorted({*range(0, steps, every), steps})
     assert once.steps == [0]
+    assert sparse.steps == sorted({0, *(every * times for times in (1, 2, 4, 8) if every * times < steps), steps})
     # with the step to come, but for the last
     coming = [None if state.next is None else state.next.block.first_step for state in watcher.states]
     assert coming == [*watcher.steps[:-1], None]

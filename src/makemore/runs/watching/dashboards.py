@@ -88,17 +88,16 @@ CHARTS = {
 class Names(Watcher):
     """Sampled names as text, `samples`, with the shares that are not in the text and that are repeated.
 
-    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short. They are
-    observed at 1, 2, 4, 8 and so on times `every` steps, as a model changes most at first, and at the end.
+    The shares are scalars, `samples/unseen` and `samples/repeated`, of a hundred names where these are short. An
+    untrained model is not sampled.
     """
 
-    def is_due(self, state: RunState) -> bool:
-        """Return whether to observe a run in this state: not before the first step."""
-        is_power_of_two = self.every is not None and (state.step // self.every).bit_count() == 1
-        return super().is_due(state) and state.step > 0 and (is_power_of_two or state.next is None)
+    sparse = True
 
     def observe(self, state: RunState) -> None:
         """Log the names and the shares."""
+        if not state.step:
+            return
         at_step = state.step, state.model.evaluated, state.model.vocabulary
         longest = int(state.data.corpus.lengths.max())
         count = max(1, state.names.num_samples, min(_FOR_SHARES, _CHARACTERS // longest))

@@ -100,6 +100,8 @@ class Activations(Watcher):
     less than a tenth of the greatest.
     """
 
+    sparse = True
+
     @torch.no_grad()
     def observe(self, state: RunState) -> None:
         """Log histograms and shares."""

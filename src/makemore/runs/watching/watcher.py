@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -80,10 +80,15 @@ class RunState:
 class Watcher(ABC):
     """Observes a run before its first step, at each multiple of `every`, and at its end.
 
+    One that is `sparse` observes it at 1, 2, 4, 8 and so on times `every` steps only, as a model changes most at
+    first.
+
     Args:
         every: steps between two observations, at which blocks of steps end too; None for one observation, before the
             first step.
     """
+
+    sparse: ClassVar[bool] = False
 
     def __init__(self, every: int | None = None) -> None:
         what = f"watch: every of {type(self).__name__}"
@@ -93,7 +98,8 @@ class Watcher(ABC):
         """Return whether to observe a run in this state."""
         if self.every is None:
             return state.step == 0
-        return state.step % self.every == 0 or state.next is None
+        times, rest = divmod(state.step, self.every)
+        return state.next is None or (rest == 0 and (times.bit_count() < 2 or not self.sparse))
 
     @abstractmethod
     def observe(self, state: RunState) -> None:

@@ -29,7 +29,13 @@ pytestmark = pytest.mark.full
 STEPS = 60
 LINE = (
     *("-m", f"trainer.max_steps={STEPS}", "val_every=20", "log_every=10", "steps_per_execution=10"),
-    *("watch.speed.every=20", "watch.gradients.every=20", "watch.weights.every=30", "watch.activations.every=30"),
+    *(
+        "watch.speed.every=20",
+        "watch.gradients.every=20",
+        "watch.weights.every=30",
+        "watch.activations.every=30",
+        "watch.names.every=10",
+    ),
     *(
         "model.l2=0.1",
         "model=mlp",
@@ -130,11 +136,11 @@ def test_it_shows_whether_a_run_is_well(get: Get, jobs: dict[str, Path]) -> None
                 # a bias begins at 0, which nothing is compared with; the last look has no step to come
                 assert list(ratios) == [20, 40] if weight.startswith("b") else [0, 20, 40]
                 assert all(0 < ratio < 100 for ratio in ratios.values())
-        assert list(points(get, name, "saturated/hidden")) == [0, 30, 60]
+        assert list(points(get, name, "saturated/hidden")) == [0, 60]
         histograms = get("plugin/histograms/tags")[name]
         assert set(histograms) == {*(f"weights/{weight}" for weight in weights), "activations/hidden"}
         shown = get("plugin/histograms/histograms", run=name, tag="activations/hidden")
-        assert [step for _, step, _ in shown] == [0, 30, 60]
+        assert [step for _, step, _ in shown] == [0, 60]
         filled = [(left, right) for left, right, count in shown[-1][2] if count]
         assert all(-1 <= left <= right <= 1 for left, right in filled), filled
 
@@ -142,7 +148,7 @@ def test_it_shows_whether_a_run_is_well(get: Get, jobs: dict[str, Path]) -> None
 def test_it_shows_made_up_names_and_the_config(get: Get, jobs: dict[str, Path]) -> None:
     for name, run_dir in jobs.items():
         texts = get("plugin/text/text", run=name, tag="samples/text_summary")
-        assert [text["step"] for text in texts] == [20, 40, 60]
+        assert [text["step"] for text in texts] == [40, 60]
         names = (run_dir / "samples.txt").read_text().split()
         assert re.sub(r"<[^>]*>", " ", texts[-1]["text"]).split() == names
         lines = set((run_dir.parents[2] / "names.txt").read_text().split())

@@ -111,7 +111,7 @@ def test_tensorboard_has_scalars_text_and_hyperparameters_at_optimiser_steps(tra
     assert {"train/loss", "train/nll", "train/penalty", "lr", "val/nll"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("train/nll")] == list(range(0, 300, 10))
     assert [event.step for event in events.Scalars("val/nll")] == [100, 200, 300]
-    assert [event.step for event in events.Tensors("samples/text_summary")] == [100, 200, 300]
+    assert [event.step for event in events.Tensors("samples/text_summary")] == [300]
     assert set(events.Tags()["scalars"]) >= {"nll/training", "nll/knowing nothing", "later_nll/training"}
     validation = EventAccumulator(str(trained / "validation")).Reload()
     assert [event.step for event in validation.Scalars("nll/validation")] == [100, 200, 300]

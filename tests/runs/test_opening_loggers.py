@@ -258,7 +258,13 @@ class Run:
     def __init__(self, text: Path, directory: Path) -> None:
         self.run_dir = directory / "run"
         self.config = compose_short(
-            text, "logger=many", "logger.wandb.mode=offline", "watch=default", PICTURE, "num_samples=3"
+            text,
+            "logger=many",
+            "logger.wandb.mode=offline",
+            "watch=default",
+            "watch.names.every=1",
+            PICTURE,
+            "num_samples=3",
         )
         self.config.logger.mlflow.save_dir = str(directory / "mlflow")
         path = saved_config_of(self.run_dir)
@@ -308,7 +314,7 @@ def test_wandb_has_curves_final_nlls_hyperparameters_samples_and_pictures(run: R
     for split, nll in run.finals.items():
         assert found.points(f"final/{split}/nll") == {7: pytest.approx(nll)}
     samples = found.points("samples.path")
-    assert list(samples) == [5, 7]
+    assert list(samples) == [4, 7]
     table = json.loads((found.directory / "files" / samples[7]).read_text())
     assert [item for (item,) in table["data"]] == (run.run_dir / "samples.txt").read_text().splitlines()
     (images,) = found.points("lr_range.filenames").values()

@@ -22,6 +22,9 @@ from makemore.training.language_model import LanguageModel
 from makemore.training.loggers import log_row, tensorboards
 from makemore.training.module import rates_of
 
+# the multiple of its interval at which a sparse watcher begins
+_FIRST = 4
+
 
 @dataclass
 class SampledNames:
@@ -80,8 +83,7 @@ class RunState:
 class Watcher(ABC):
     """Observes a run before its first step, at each multiple of `every`, and at its end.
 
-    One that is `sparse` observes it at 1, 2, 4, 8 and so on times `every` steps only, as a model changes most at
-    first.
+    One that is `sparse`, as it takes long, observes it at 4, 8, 16, 32 and so on times `every` steps only.
 
     Args:
         every: steps between two observations, at which blocks of steps end too; None for one observation, before the
@@ -99,7 +101,8 @@ class Watcher(ABC):
         if self.every is None:
             return state.step == 0
         times, rest = divmod(state.step, self.every)
-        return state.next is None or (rest == 0 and (times.bit_count() < 2 or not self.sparse))
+        is_among = not self.sparse or times == 0 or (times >= _FIRST and times.bit_count() == 1)
+        return state.next is None or (rest == 0 and is_among)
 
     @abstractmethod
     def observe(self, state: RunState) -> None:

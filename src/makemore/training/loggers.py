@@ -15,7 +15,7 @@ from lightning.fabric.utilities.logger import _convert_params
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import FileWriter, SummaryWriter
-from torch.utils.tensorboard.summary import hparams, scalar
+from torch.utils.tensorboard.summary import hparams
 
 from makemore.errors import first_line
 from makemore.system.files import PICTURES_SUFFIX
@@ -115,7 +115,7 @@ class TensorBoard(TensorBoardLogger):
 
 
 def _summary(values: Iterable[tuple[str, float]]) -> Summary:
-    return Summary(value=[value for name, each in values for value in scalar(name, each).value])  # type: ignore[no-untyped-call]
+    return Summary(value=[Summary.Value(tag=name, simple_value=float(value)) for name, value in values])
 
 
 def _write(writer: FileWriter, points: Points) -> None:

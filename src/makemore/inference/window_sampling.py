@@ -26,7 +26,7 @@ _FEW = 2**15
 # if there are no more, the pages of all are soon there
 _FEWEST = 2**10
 # items that are begun at once; the first is alone, as it shows whether items are long
-_BATCHES = (1, 128, 640)
+_BATCHES = (1, 128, 896)
 
 
 def window_samples(

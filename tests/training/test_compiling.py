@@ -1,14 +1,19 @@
 """What the key `compile` may be, and what `compile=auto` chooses."""
 
+from functools import partial
 from importlib import util
+from pathlib import Path
 
+import fitting
 import pytest
 import torch
 from torch import Tensor, nn
 
+from makemore.data.datamodule import TextDataModule
 from makemore.errors import UserError
 from makemore.models.network import Network, build
 from makemore.training.compiling import automatic, compiler_of
+from makemore.training.module import NeuralLanguageModel
 
 
 class Dropped(Network):
@@ -61,3 +66,19 @@ def test_auto_takes_xla_for_long_runs_over_windows() -> None:
 def test_auto_says_what_it_could_have_with_jax() -> None:
     assert "pip install" in chosen(build("bigram", 5, {}, 0))
     assert "pip install" not in chosen(build("bigram", 5, {}, 0), 100)
+
+
+@pytest.mark.parametrize("architecture", ["gru", "mlp"])
+def test_a_run_for_which_auto_compiles_nothing_is_that_without_compiling_to_the_bit(
+    architecture: str, tmp_path: Path
+) -> None:
+    text = tmp_path / "names.txt"
+    text.write_text("".join(f"{a}{b * 3}{c}\n" for a in "abc" for b in "de" for c in "fghi"))
+    states = []
+    for how in ("auto", False):
+        data = TextDataModule(str(text), batch_size=5)
+        optimizer = partial(torch.optim.SGD, lr=0.1)
+        model = NeuralLanguageModel(architecture, data.corpus.vocabulary, optimizer, compile=how, hidden_dim=8)
+        fitting.fit(model, data, 7, directory=tmp_path / str(how))
+        states.append(model.network.state_dict())
+    torch.testing.assert_close(*states, rtol=0, atol=0)

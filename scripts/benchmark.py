@@ -1,4 +1,4 @@
-"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (25 or 2 minutes).
+"""Measure the project against the lessons' own loops: python scripts/benchmark.py [--quick] (35 or 2 minutes).
 
 It needs no network: the text is the copy of the lessons' file at MAKEMORE_NAMES, or else data/names.txt.
 """

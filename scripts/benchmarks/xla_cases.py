@@ -81,15 +81,19 @@ def _member_cases(setting: Setting) -> list[Case]:
     ]
 
 
-def _prepare(setting: Setting) -> None:
-    # a run compiles its program each time
+def prepare_jax(setting: Setting) -> None:
+    """Let a run compile its program each time, on one thread, and do the imports."""
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     os.environ["PJRT_NPROC"] = "1"
+    whole_run([*mlp_overrides(setting), _XLA, "trainer.max_steps=10"])()
+
+
+def _prepare(setting: Setting) -> None:
+    prepare_jax(setting)
     from benchmarks.jax_baselines import members_scan, mlp_scan
 
-    # imports, and the calls that compile plain JAX
+    # the calls that compile plain JAX
     sizes = setting.sizes
-    whole_run([*mlp_overrides(setting), _XLA, "trainer.max_steps=10"])()
     mlp_scan(*_arrays(setting), steps=min(250, sizes.steps))
     members_scan(*_arrays(setting), rates=[0.1] * sizes.members, steps=min(250, sizes.member_steps))
 

@@ -81,7 +81,7 @@ class Windows:
         # place by place, which is quicker than whole windows
         rows = rows.to(self.positions.device)
         positions = self.positions.index_select(0, rows.flatten())
-        contexts = rows.new_empty((len(positions), self.block_size))
+        contexts = rows.new_empty((len(positions), self.block_size), dtype=torch.int64)
         for place in range(self.block_size):
             contexts[:, place] = self.stream.index_select(0, positions - (self.block_size - place))
         targets = self.stream.index_select(0, positions).long()

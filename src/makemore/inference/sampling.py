@@ -103,7 +103,7 @@ class Distributions:
         """Return cumulative distributions (R, V) of logits (R, V); raise `DivergedError` for no probabilities."""
         if self.vocabulary.start != self.vocabulary.end:
             # a separate start token is never sampled
-            logits[:, self.vocabulary.start] = -torch.inf
+            logits = logits.index_fill(1, torch.tensor([self.vocabulary.start]), -torch.inf)
         if self.options.top_k is not None and self.options.top_k < logits.shape[1]:
             kept = logits.topk(self.options.top_k).indices
             logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))

@@ -1,7 +1,8 @@
 """Sampling from networks over windows: the first items several at once, where that pays; the others one by one.
 
-One by one, distributions are computed in pages of neighbouring contexts and cached. The last bits of a row depend on
-the size of its batch, so what is computed together depends on nothing but the stream of random numbers.
+Where many contexts are possible, all items are sampled several at once, unless they are long. One by one,
+distributions are computed in pages of neighbouring contexts and cached. The last bits of a row depend on the size of
+its batch, so what is computed together depends on nothing but the stream of random numbers.
 """
 
 from array import array
@@ -21,9 +22,9 @@ from makemore.models.network import Network
 # most numbers (float64) in a page, unless V is more, and in all cached pages: 64 MB
 _PAGE = 2**10
 _KEPT = 2**23
-# if there are more contexts, few of them occur, so a page has one
+# if there are more contexts, few of them come twice, so a page has one
 _FEW = 2**15
-# if there are no more, the pages of all are soon there
+# if there are no more, all pages are soon there, so that nothing is begun at once
 _FEWEST = 2**10
 # items that are begun at once; the first is alone, as it shows whether items are long
 _BATCHES = (1, 128, 896)

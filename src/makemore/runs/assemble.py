@@ -160,7 +160,7 @@ def assemble(cfg: DictConfig, run_dir: Path, like: Parts | None = None) -> Parts
         if not isinstance(callback, L.Callback):
             raise UserError("callbacks: each must be a callback of Lightning; see conf/callbacks/early_stopping.yaml")
         check_hooks(name, callback)
-    # sampled at each validation, while signals wait; sample.py makes more
+    # sampled at validations, while signals wait; sample.py makes more
     names = SampledNames(whole_number("num_samples", cfg.num_samples, at_most=1000), cfg.seed)
     # configs saved by earlier versions have neither `mixture` nor `watch`
     true_or_false("mixture", cfg.get("mixture", False))

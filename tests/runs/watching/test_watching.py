@@ -93,7 +93,7 @@ def test_one_looks_before_the_first_step_at_multiples_and_at_the_end(
     fit(tmp_path_factory.mktemp("run"), mlp(data), data, steps, watcher, once, sparse)
     assert watcher.steps == sorted({*range(0, steps, every), steps})
     assert once.steps == [0]
-    assert sparse.steps == sorted({0, *(every * times for times in (4, 8) if every * times < steps), steps})
+    assert sparse.steps == sorted({0, *(every * times for times in (4, 8, 16) if every * times < steps), steps})
     # with the step to come, but for the last
     coming = [None if state.next is None else state.next.block.first_step for state in watcher.states]
     assert coming == [*watcher.steps[:-1], None]

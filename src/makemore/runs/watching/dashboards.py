@@ -109,9 +109,10 @@ class Names(Watcher):
         repeated = len(names) - len(set(names))
         state.log({"samples/unseen": unseen / len(names), "samples/repeated": repeated / len(names)})
         state.draw(share_lines("samples"))
-        if all(len(name) < options.max_length for name in names[: state.names.num_samples]):
-            # none is truncated
-            state.names.know(state.step, names[: state.names.num_samples])
+        first = names[: state.names.num_samples]
+        # unless one is truncated here that would not be there
+        if options == SamplingOptions() or all(len(name) < options.max_length for name in first):
+            state.names.know(state.step, first)
         log_samples(state.loggers, state.names.at(*at_step), state.step)
 
 

@@ -1,7 +1,8 @@
 """Points that TensorBoard's charts have beside those of other loggers, so that no curve leaves a chart's frame.
 
 The page leaves the twentieths of a chart's points that are highest and lowest out of its frame. Lines at the ends of
-what a chart shows, with a point wherever its curves have one, are more than a twentieth, in a sweep too.
+what a chart shows, with a point wherever its curves have one, are more than a twentieth beside up to 17 curves of a
+run, in a sweep too.
 """
 
 import math

@@ -83,11 +83,12 @@ class RunState:
 class Watcher(ABC):
     """Observes a run before its first step, at each multiple of `every`, and at its end.
 
-    One that is `sparse`, as it takes long, observes it at 4, 8, 16, 32 and so on times `every` steps only.
+    One that is `sparse`, as it takes long, observes it at 4, 8, 16, 32 and so on times `every` steps in place of each
+    multiple.
 
     Args:
-        every: steps between two observations, at which blocks of steps end too; None for one observation, before the
-            first step.
+        every: steps between two observations, or a part of it for a sparse one; blocks of steps end at its multiples.
+            None for one observation, before the first step.
     """
 
     sparse: ClassVar[bool] = False

@@ -33,7 +33,7 @@ LINE = (
         "watch.speed.every=20",
         "watch.gradients.every=20",
         "watch.weights.every=30",
-        "watch.activations.every=30",
+        "watch.activations.every=10",
         "watch.names.every=10",
     ),
     *(
@@ -136,11 +136,11 @@ def test_it_shows_whether_a_run_is_well(get: Get, jobs: dict[str, Path]) -> None
                 # a bias begins at 0, which nothing is compared with; the last look has no step to come
                 assert list(ratios) == [20, 40] if weight.startswith("b") else [0, 20, 40]
                 assert all(0 < ratio < 100 for ratio in ratios.values())
-        assert list(points(get, name, "saturated/hidden")) == [0, 60]
+        assert list(points(get, name, "saturated/hidden")) == [0, 40, 60]
         histograms = get("plugin/histograms/tags")[name]
         assert set(histograms) == {*(f"weights/{weight}" for weight in weights), "activations/hidden"}
         shown = get("plugin/histograms/histograms", run=name, tag="activations/hidden")
-        assert [step for _, step, _ in shown] == [0, 60]
+        assert [step for _, step, _ in shown] == [0, 40, 60]
         filled = [(left, right) for left, right, count in shown[-1][2] if count]
         assert all(-1 <= left <= right <= 1 for left, right in filled), filled
 

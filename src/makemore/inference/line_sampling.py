@@ -17,33 +17,31 @@ _ROWS, _MOST_ROWS = 64, 512
 def line_samples(
     network: SequenceNetwork,
     cumulative: Cumulative,
-    prompt: list[int],
-    start: int,
+    prefix: list[int],
     end: int,
-    max_length: int,
+    most: int,
     uniforms: Uniforms,
 ) -> Iterator[list[int]]:
-    """Yield the tokens of items without end, the prompt included.
+    """Yield the tokens of items without end, those after the prefix.
 
     Args:
         network: in evaluation mode.
         cumulative: makes distributions of logits.
-        prompt: the first tokens of each item.
-        start: the token before an item.
+        prefix: the tokens that each item comes after, at most `block_size` of them.
         end: the token that ends it.
-        max_length: the most tokens of an item.
+        most: the most tokens of an item.
         uniforms: the stream of random numbers.
     """
-    prefix = torch.tensor([[start, *prompt][-network.block_size :]])
+    contexts = torch.tensor([prefix])
     with torch.no_grad():
         state: State | None = None
-        for token in prefix.T:
+        for token in contexts.T:
             logits, state = network.step(token, state)
-    beginning = _Beginnings(network, prefix, logits, state)
+    beginning = _Beginnings(network, contexts, logits, state)
     first, rows = 0, 1
     while True:
-        items, after = chained_items(beginning, cumulative, end, max_length - len(prompt), uniforms, first, rows)
-        yield from ([*prompt, *item] for item in items)
+        items, after = chained_items(beginning, cumulative, end, most, uniforms, first, rows)
+        yield from items
         rows = min(max(2 * rows, _ROWS), _MOST_ROWS) if after - first < LONG * len(items) else 1
         first = after
 

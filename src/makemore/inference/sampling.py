@@ -84,12 +84,15 @@ def samples(
     generator = torch.Generator().manual_seed(whole_number("seed", seed))
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
     distributions = Distributions(vocabulary, options)
-    given = prompt, vocabulary.start, vocabulary.end, options.max_length, Uniforms(generator)
+    starts = 1 if isinstance(network, SequenceNetwork) else network.block_size
+    tokens = [vocabulary.start] * starts + prompt
+    prefix = tokens[max(len(tokens) - network.block_size, 0) :]
+    given = prefix, vocabulary.end, options.max_length - len(prompt), Uniforms(generator)
     if isinstance(network, SequenceNetwork):
         items = line_samples(network, distributions, *given)
     else:
         items = window_samples(network, distributions, *given)
-    return map(vocabulary.decode, items)
+    return (vocabulary.decode(prompt + item) for item in items)
 
 
 @dataclass(frozen=True)

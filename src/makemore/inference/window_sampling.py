@@ -33,26 +33,23 @@ _BATCHES = (1, 128, 896)
 def window_samples(
     network: Network,
     cumulative: Cumulative,
-    prompt: list[int],
-    start: int,
+    prefix: list[int],
     end: int,
-    max_length: int,
+    most: int,
     uniforms: Uniforms,
 ) -> Iterator[list[int]]:
-    """Yield the tokens of items without end, the prompt included; see `line_samples` for the arguments."""
+    """Yield the tokens of items without end; see `line_samples` for the arguments. The prefix is a whole context."""
     pages = Pages(network, cumulative)
-    prefix = ([start] * network.block_size + prompt)[len(prompt) :]
     beginning = _Beginnings(network, torch.tensor([prefix]))
-    most = max_length - len(prompt)
     place = 0
     for rows in _batches(pages.contexts):
         items, after = chained_items(beginning, cumulative, end, most, uniforms, place, rows)
-        yield from ([*prompt, *item] for item in items)
+        yield from items
         is_long = after - place >= LONG * len(items)
         place = after
         if is_long:
             break
-    yield from _one_by_one(pages, prefix, prompt, end, most, uniforms.following(place))
+    yield from _one_by_one(pages, prefix, end, most, uniforms.following(place))
 
 
 def _batches(contexts: int) -> Iterable[int]:
@@ -75,14 +72,15 @@ class _Beginnings:
 
 
 def _one_by_one(
-    pages: "Pages", prefix: list[int], prompt: list[int], end: int, most: int, uniforms: Iterator[float]
+    pages: "Pages", prefix: list[int], end: int, most: int, uniforms: Iterator[float]
 ) -> Iterator[list[int]]:
     rows, contexts, size = pages.rows, pages.contexts, pages.size
     before = 0
     for token in prefix:
         before = before * size + token
     while True:
-        tokens, context = prompt.copy(), before
+        tokens: list[int] = []
+        context = before
         for _ in range(most):
             number, row = divmod(context, rows)
             first = row * size

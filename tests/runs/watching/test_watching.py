@@ -84,7 +84,7 @@ class SparseSteps(Steps):
 
 
 @settings(max_examples=10)
-@given(every=st.integers(1, 4), block=st.integers(1, 9), steps=st.integers(1, 20))
+@given(every=st.integers(1, 9), block=st.integers(1, 9), steps=st.integers(1, 20))
 def test_one_looks_before_the_first_step_at_multiples_and_at_the_end(
     text: Path, tmp_path_factory: pytest.TempPathFactory, every: int, block: int, steps: int
 ) -> None:

@@ -31,7 +31,7 @@ from makemore.training.steps import Losses, TakeSteps, no_losses
 
 log = logging.getLogger(__name__)
 
-# the steps that a program has room for
+# the fewest steps that a program has room for
 _LENGTH = 256
 # of a call of it
 _SECONDS = 0.1
@@ -59,9 +59,11 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
     eager: TakeSteps | None = None
     # in a call, so that a signal is answered soon; the results do not depend on it
     at_once = 1
+    # one shape for all blocks that are no longer than those before, as another would be compiled anew
+    room = _LENGTH
 
     def take(block: Block, rates: Sequence[Any]) -> Losses:
-        nonlocal program, eager, at_once
+        nonlocal program, eager, at_once, room
         assert not isinstance(block, PackedBatches)
         if not len(block):
             # before a validation that a resumed run has to make up for
@@ -72,11 +74,10 @@ def xla_steps(step: PureStep, otherwise: Callable[[], TakeSteps]) -> TakeSteps:
         # a full batch is the same in all steps
         batches = next(block.batches()) if shared else block.stacked()
         rate = torch.tensor(rates, device=device)
-        # one shape for blocks of all usual lengths, as another would be compiled anew
-        length = max(_LENGTH, 1 << (len(block) - 1).bit_length())
+        room = max(room, 1 << (len(block) - 1).bit_length())
         with jax.enable_x64(True):
-            given = [_to_jax(batch if shared else _padded(batch, length)) for batch in batches]
-            rate = _padded(rate, length)
+            given = [_to_jax(batch if shared else _padded(batch, room)) for batch in batches]
+            rate = _padded(rate, room)
             of_steps, taken = [_to_jax(each) for each in (rate, torch.zeros_like(rate), torch.zeros_like(rate))], 0
             values = [_to_jax(tensor) for tensor in changing]
             while taken < len(block) and not signals.requested():

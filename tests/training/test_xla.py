@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import jax_process
 from makemore.data.batches import IGNORED, Block, FullBatches, Minibatches
+from makemore.errors import UserError
 from makemore.models import network as registry
 from makemore.models.network import Counted, Network, architectures, build, register
 from makemore.sweeps.vectorized.layout import layout_of
@@ -246,3 +247,15 @@ def interrupted() -> int:
 
 def test_a_signal_ends_a_block_after_whole_steps(in_jax_process: Callable[..., Any]) -> None:
     assert in_jax_process(interrupted) == 1
+
+
+def without_its_device() -> str:
+    """Ask for the steps of a network on a device for which there is no JAX, and return the error."""
+    with pytest.raises(UserError) as caught:
+        steps_of(network_of("mlp").to("meta"), "sgd", "xla")
+    return str(caught.value)
+
+
+def test_a_device_that_jax_lacks_is_named_in_one_line(in_jax_process: Callable[..., Any]) -> None:
+    mend = "install JAX for it, or take trainer.accelerator=cpu"
+    assert in_jax_process(without_its_device) == f"compile=xla: JAX finds no meta device; {mend}"

@@ -74,8 +74,7 @@ class TrainingBlocks:
             keys = torch.from_numpy(self._of_members(lambda seed: dropout_keys(seed, first_step, steps)))
         if isinstance(self.examples, Windows):
             return Minibatches(first_step, *self.examples.batch(torch.from_numpy(stacked)), keys)
-        # `compile=auto` compiles no steps over lines, and may not have said so when the first block is drawn
-        if data.member_seeds is None and self.module.compiler in (False, "auto"):
+        if data.member_seeds is None and not self.module.compiler:
             return self.examples.packed(first_step, stacked, keys)
         return self.examples.padded(first_step, stacked, keys)
 

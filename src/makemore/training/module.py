@@ -162,12 +162,16 @@ class NeuralLanguageModel(LanguageModel):
         """Return what is done in a step beside the optimiser's own rule."""
         return StepOptions(self.clip_norm, self.averages, self.ema_decay or 0.0)
 
+    def on_fit_start(self) -> None:
+        """Choose what compiles the steps, on which the form of the first block depends."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        self.choose_compiler(optimizer, text_of(self.trainer).last_step)
+
     def on_train_start(self) -> None:
         """Make the function that takes steps, now that the optimiser's state is restored."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         arguments = Objective(self.network, self.l2), optimizer, self.seed, self.step_options()
-        compiler = self.choose_compiler(optimizer, text_of(self.trainer).last_step)
-        take = compiled_steps(*arguments, compiler) if compiler else eager_steps(*arguments)
+        take = compiled_steps(*arguments, self.compiler) if self.compiler else eager_steps(*arguments)
         self._take_steps = whole_steps(take, optimizer, self.network, self.averages)
 
     def training_step(self, block: Block, _batch_idx: int) -> StepOutputs:

@@ -13,6 +13,7 @@ from trials import SHORT
 
 import makemore
 from makemore.checkpoints import step_of
+from makemore.pictures.curves import read_curves
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., Any]
@@ -65,6 +66,17 @@ def test_a_run_has_its_page_in_its_directory(run_dir: Path, command: Command) ->
     assert page.count('<li class="new">') == sum(name not in seen for name in model.sample(20))
     share = sum(name not in seen for name in model.sample(500)) / 500
     assert f"not in the text, as are {share:.0%} of 500." in page
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_rate_that_followed_the_text_is_said(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("".join(f"{first}{last}\n" for first in "abcde" for last in "nmrst"))
+    text = ("data=text", "data.path=names.txt", "data.batch_size=8", "log_every=1")
+    assert command("train", "model=lstm", "model.hidden_dim=8", *text, "trainer.max_steps=4", "hydra.run.dir=r").code == 0
+    rates = read_curves(tmp_path / "r" / "metrics.csv")["lr"][1]
+    assert 0.004 < max(rates) <= 0.005
+    assert command("report", "r").code == 0
+    assert "learning rate</th><td>auto, 0.005 for this text" in page_of(tmp_path / "r" / "report.html")
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -6,38 +6,45 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from makemore.errors import UserError
-from makemore.runs.planned_numbers import dropout_for, planned, shares_of_steps, steps_for
+from makemore.runs.planned_numbers import dropout_for, planned, rate_for, shares_of_steps, steps_for
 
 NAMES = 183_876  # tokens of data/names.txt in training
 
 
 def config(
-    max_steps: int | str, val_every: int | str = "auto", log_every: int | str = "auto", **model: float | str
+    max_steps: int | str,
+    val_every: int | str = "auto",
+    log_every: int | str = "auto",
+    lr: float | str = 0.1,
+    **model: float | str,
 ) -> DictConfig:
     content = {"trainer": {"max_steps": max_steps}, "val_every": val_every, "log_every": log_every, "model": model}
-    cfg = OmegaConf.create({**content, "scheduler": {"total_steps": "${trainer.max_steps}"}})
+    own = {"optimizer": {"lr": lr}, "scheduler": {"total_steps": "${trainer.max_steps}"}}
+    cfg = OmegaConf.create(content | own)
     OmegaConf.set_struct(cfg, True)
     return cfg
 
 
 @pytest.mark.parametrize(
-    ("tokens", "steps", "dropout"),
+    ("tokens", "steps", "dropout", "lr"),
     [
-        (1, 50, 0.4),
-        (1_000, 250, 0.4),
-        (NAMES // 27, 500, 0.4),
-        (NAMES // 8, 750, 0.3),
-        (NAMES // 2, 1_200, 0.1),
-        (NAMES, 1_500, 0.0),
-        (4 * NAMES, 3_000, 0.0),
-        (64 * NAMES, 12_000, 0.0),
+        (1, 50, 0.4, 0.005),
+        (1_000, 250, 0.4, 0.005),
+        (NAMES // 27, 500, 0.4, 0.005),
+        (NAMES * 3 // 32, 700, 0.3, 0.0075),
+        (NAMES // 8 + 100, 750, 0.3, 0.01),
+        (NAMES // 2, 1_200, 0.1, 0.01),
+        (NAMES, 1_500, 0.0, 0.01),
+        (4 * NAMES, 3_000, 0.0, 0.01),
+        (64 * NAMES, 12_000, 0.0, 0.01),
     ],
 )
-def test_steps_grow_and_dropout_falls_with_the_tokens(tokens: int, steps: int, dropout: float) -> None:
-    found = planned(config("auto", dropout="auto"), tokens)
+def test_numbers_follow_the_tokens(tokens: int, steps: int, dropout: float, lr: float) -> None:
+    found = planned(config("auto", lr="auto", architecture="lstm", dropout="auto"), tokens)
     assert found.trainer.max_steps == found.scheduler.total_steps == steps
     assert (found.val_every, found.log_every) == (max(1, steps // 15), max(1, steps // 30))
-    assert found.model.dropout == dropout
+    assert (found.model.dropout, found.optimizer.lr) == (dropout, lr)
+    assert rate_for("gru", tokens) == pytest.approx(0.8 * lr)
 
 
 @given(tokens=st.integers(1, 10**10), more=st.integers(0, 10**10))
@@ -46,6 +53,7 @@ def test_every_text_has_numbers_in_range(tokens: int, more: int) -> None:
     assert 15 <= found.trainer.max_steps / found.val_every < 17
     assert 50 <= steps_for(tokens) <= steps_for(tokens + more)
     assert 0.4 >= dropout_for(tokens) >= dropout_for(tokens + more) >= 0
+    assert 0.004 <= rate_for("gru", tokens) <= rate_for("gru", tokens + more) <= 0.008
 
 
 def test_a_run_that_was_left_its_intervals_has_others_with_more_steps() -> None:
@@ -61,11 +69,14 @@ def test_numbers_stay_and_the_config_of_the_run_does_too() -> None:
     found = planned(composed, 334)
     assert (found.trainer.max_steps, found.val_every, found.log_every, found.model.dropout) == (7, 1, 1, 0.4)
     assert (composed.val_every, composed.model.dropout) == ("auto", "auto")
-    assert planned(config("auto", dropout=0.1), 334).model.dropout == 0.1
+    found = planned(config("auto", lr=0.02, architecture="lstm", dropout=0.1), 334)
+    assert (found.model.dropout, found.optimizer.lr) == (0.1, 0.02)
 
 
-def test_a_model_without_dropout_gets_none() -> None:
+def test_a_model_without_dropout_or_a_rate_of_its_own_gets_none() -> None:
     assert planned(config("auto", hidden_dim=8), 334).model == {"hidden_dim": 8}
+    # `make_model` says that it must be a number
+    assert planned(config("auto", lr="auto", architecture="mlp"), 334).optimizer.lr == "auto"
 
 
 @pytest.mark.parametrize("steps", ["many", 0, -1, 2.5, None])

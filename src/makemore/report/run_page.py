@@ -18,7 +18,7 @@ from makemore.report.page import CommandList, DataTable, Element, FactTable, Hea
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 from makemore.report.verdict import verdict
-from makemore.runs.planned_numbers import AUTO
+from makemore.runs.planned_numbers import AUTO, rate_for
 from makemore.system.console import visible
 
 _NUM_SAMPLES = 20
@@ -138,7 +138,10 @@ def _training(data: RunData) -> list[tuple[str, str]]:
             )
             rows.append((what, ", ".join([str(target).rpartition(".")[2], *said])))
     if "optimizer.lr" in config:
-        rows.insert(1, ("learning rate", shown(config["optimizer.lr"])))
+        rate = shown(config["optimizer.lr"])
+        if rate == AUTO and data.corpus is not None:
+            rate += f", {rate_for(data.architecture, data.corpus.size('train')):g} for this text"
+        rows.insert(1, ("learning rate", rate))
     if "data.batch_size" in config:
         unit = "lines" if data.model.network.reads == "lines" else "windows"
         size = config["data.batch_size"]

@@ -1,4 +1,4 @@
-"""The numbers that a config leaves to the size of its text, by the value `auto`: the steps of a run, and dropout."""
+"""The numbers that a config leaves to the size of its text, by the value `auto`: steps, dropout, learning rate."""
 
 import math
 
@@ -14,24 +14,30 @@ _STEPS, _TOKENS = 1500, 183_900
 _UNIT = 50
 # the number of intervals of a run, where these are left to its steps
 _INTERVALS = {"val_every": 15, "log_every": 30}
+_PLANNED = ("model.dropout", "optimizer.lr", "trainer.max_steps", *_INTERVALS)
 # tenths of the numbers dropped, at the most
 _MOST_TENTHS = 4
+# the learning rates for data/names.txt, by architecture, and for shorter texts the least share of these
+_RATES = {"gru": 0.008, "lstm": 0.01}
+_LEAST_SHARE = 0.5
 
 
 def planned(cfg: DictConfig, tokens: int) -> DictConfig:
     """Return a config with numbers where conf/train.yaml, composed, has `auto`; raise `UserError` for other words.
 
-    `tokens` is the number of tokens that are trained on, which `trainer.max_steps` and `model.dropout` follow;
-    `val_every` and `log_every` are shares of `trainer.max_steps`.
+    `tokens` is the number of tokens that are trained on, which `trainer.max_steps`, `model.dropout` and, for an LSTM
+    or a GRU, `optimizer.lr` follow; `val_every` and `log_every` are shares of `trainer.max_steps`.
     """
-    has_dropout_to_plan = OmegaConf.select(cfg, "model.dropout") == AUTO
-    if cfg.trainer.max_steps != AUTO and not shares_of_steps(cfg) and not has_dropout_to_plan:
+    left = [key for key in _PLANNED if OmegaConf.select(cfg, key) == AUTO]
+    if not left:
         return cfg
     found = cfg.copy()
     with open_dict(found):
-        if has_dropout_to_plan:
+        if "model.dropout" in left:
             found.model.dropout = dropout_for(tokens)
-        if found.trainer.max_steps == AUTO:
+        if "optimizer.lr" in left and cfg.model.get("architecture") in _RATES:
+            found.optimizer.lr = rate_for(cfg.model.architecture, tokens)
+        if "trainer.max_steps" in left:
             found.trainer.max_steps = steps_for(tokens)
         steps = whole_number("trainer.max_steps", found.trainer.max_steps, at_least=1)
         for key in shares_of_steps(cfg):
@@ -49,6 +55,12 @@ def dropout_for(tokens: int) -> float:
     """Return the probability to drop a number: a tenth for each time that a text is half as long as the names."""
     halvings = round(math.log2(_TOKENS / tokens))
     return min(max(halvings, 0), _MOST_TENTHS) / 10
+
+
+def rate_for(architecture: str, tokens: int) -> float:
+    """Return the learning rate: that for the names, falling to half of it from an eighth of their tokens to a 16th."""
+    share = min(max(8 * tokens / _TOKENS, _LEAST_SHARE), 1)
+    return float(f"{share * _RATES[architecture]:.2g}")
 
 
 def shares_of_steps(cfg: DictConfig) -> list[str]:

@@ -53,7 +53,7 @@ def no_reading(*_: object) -> None:
     raise AssertionError("the text was encoded again")
 
 
-@pytest.mark.parametrize("by", ["line", "shuffle", "example"])
+@pytest.mark.parametrize("by", ["line", "shuffle", "randperm", "example"])
 def test_the_second_load_is_the_first_without_encoding(
     entries: Path, text: Path, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

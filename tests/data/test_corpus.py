@@ -153,7 +153,7 @@ def test_the_names_of_2018_split_by_example_overlap() -> None:
 
 @given(
     lines=st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "bab", "abba", "bb", "aaa", "aba"]), min_size=30),
-    by=st.sampled_from(["line", "shuffle", "example"]),
+    by=st.sampled_from(["line", "shuffle", "randperm", "example"]),
     seed=st.integers(0, 2**63 - 1),
     boundary=st.sampled_from(["shared", "separate"]),
 )
@@ -179,7 +179,7 @@ def test_every_example_is_in_one_split_and_no_context_crosses_lines(
             assert part == lesson_examples(lines_of(corpus, split), 3, corpus.vocabulary)
 
 
-@pytest.mark.parametrize("by", ["line", "shuffle", "example"])
+@pytest.mark.parametrize("by", ["line", "shuffle", "randperm", "example"])
 def test_membership_changes_with_split_seed_alone(tmp_path: Path, by: str) -> None:
     path = write(tmp_path, "names.txt", *(f"name{number}" for number in range(200)))
     first, again, other = (read_corpus(CorpusOptions(path, by=by, split_seed=seed)) for seed in (0, 0, 1))

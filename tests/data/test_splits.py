@@ -16,6 +16,7 @@ from makemore.data.splits import (
     overlaps_of,
     split_by_example,
     split_by_line,
+    split_by_randperm,
     split_by_shuffle,
     split_sizes,
 )
@@ -92,6 +93,19 @@ def test_by_shuffle_is_the_lectures_cut_of_shuffled_lines(total: int, tenths: tu
         assert [line for line, here in zip(lines, membership, strict=True) if here == split] == sorted(
             part, key=lines.index
         )
+
+
+def test_by_randperm_the_test_split_is_the_last_words_of_makemore_py() -> None:
+    # the last tenth of its words, 1,000 at the most
+    total = 40
+    with torch.random.fork_rng():
+        torch.manual_seed(3407)
+        order = torch.randperm(total).tolist()
+    membership = split_by_randperm(total, (0.8, 0.1, 0.1), 3407)
+    assert np.flatnonzero(membership == 2).tolist() == sorted(order[-4:])
+    assert np.flatnonzero(membership == 1).tolist() == sorted(order[-8:-4])
+    # the same in every version
+    assert sorted(order[-4:]) == [1, 6, 10, 39]
 
 
 def test_by_shuffle_is_the_same_in_every_process_and_version() -> None:

@@ -166,7 +166,7 @@ def text_case(random: random.Random, cwd: Path, checkpoints: list[Path]) -> tupl
         return script, [f"ckpt_path={random.choice(checkpoints)}", "data.path=text"]
     options = {
         "data.splits": ("[0.8,0.1,0.1]", "[1,0,0]", "[0.5,0,0.5]"),
-        "data.by": ("line", "shuffle", "example"),
+        "data.by": ("line", "shuffle", "randperm", "example"),
         "data.boundary": ("shared", "separate"),
         "data.boundary_at": ("first", "last"),
         "data.normalize": ("NFC", "NFKD", "null"),

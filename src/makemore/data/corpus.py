@@ -27,6 +27,7 @@ from makemore.data.splits import (
     overlaps_of,
     split_by_example,
     split_by_line,
+    split_by_randperm,
     split_by_shuffle,
 )
 from makemore.data.tables import table_note
@@ -46,6 +47,7 @@ _NAMED = 10
 _LEAKS = {
     "example": "as the examples of a line are split",
     "shuffle": "as data.by=shuffle separates identical lines; data.by=line keeps them together",
+    "randperm": "as data.by=randperm separates identical lines; data.by=line keeps them together",
 }
 _ARRAYS = ("tokens", "lengths", "membership")
 
@@ -268,6 +270,8 @@ def _membership(
         return split_by_example(int(lengths.sum()), options.splits, options.split_seed)
     if options.by == "shuffle":
         of_line = split_by_shuffle(len(lengths), options.splits, options.split_seed)
+    elif options.by == "randperm":
+        of_line = split_by_randperm(len(lengths), options.splits, options.split_seed)
     else:
         of_line = split_by_line(keys, options.splits)
     return np.repeat(of_line, lengths)

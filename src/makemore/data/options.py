@@ -25,8 +25,8 @@ class CorpusOptions:
         test_path: the test text; replaces the ratios.
         splits: ratios of train, val, test; a ratio of 0 is an empty split.
         split_seed: determines the splits, together with the text.
-        by: "line" (identical lines stay together), "shuffle" (the lectures' split of the lines, which separates them)
-            or "example" (the lesson's random split of the examples).
+        by: "line" (identical lines stay together), "shuffle" or "randperm" (the lectures' split of the lines and that
+            of makemore.py, which separate them), or "example" (the lesson's random split of the examples).
         boundary: "shared" or "separate" (see `Vocabulary`).
         boundary_at: "first" or "last".
         normalize: a Unicode normal form, or None.
@@ -52,7 +52,7 @@ class CorpusOptions:
                 as_text(f"data.{key}", getattr(self, key))
         object.__setattr__(self, "splits", check_ratios(self.splits))
         whole_number("data.split_seed", self.split_seed)
-        one_of("data.by", self.by, ("line", "shuffle", "example"))
+        one_of("data.by", self.by, ("line", "shuffle", "randperm", "example"))
         one_of("data.boundary", self.boundary, ("shared", "separate"))
         one_of("data.boundary_at", self.boundary_at, ("first", "last"))
         one_of("data.normalize", self.normalize, (None, "NFC", "NFD", "NFKC", "NFKD"))

@@ -1,9 +1,9 @@
 """Splits of the examples into training, validation and test.
 
 By line (the default), identical lines stay together: a plain random split of the lessons' names puts 13% of the
-validation names into training. By example: the lesson's random split of the examples (L0). By shuffle: such a plain
-split of the lines, the lectures'. The split depends on `split_seed` and the text, never on the seed of a run, which
-sweeps vary.
+validation names into training. By example: the lesson's random split of the examples (L0). By shuffle and by randperm:
+such plain splits of the lines, the lectures' and that of makemore.py. The split depends on `split_seed` and the text,
+never on the seed of a run, which sweeps vary.
 """
 
 import hashlib
@@ -68,6 +68,19 @@ def split_by_shuffle(total: int, ratios: Sequence[float], split_seed: int) -> Me
     """
     order = list(range(total))
     random.Random(split_seed).shuffle(order)
+    return _cut(order, ratios)
+
+
+def split_by_randperm(total: int, ratios: Sequence[float], split_seed: int) -> Membership:
+    """Return the split of each of `total` lines, cut as by shuffle, in an order by torch, as makemore.py has it.
+
+    Its test words are the last ones; its seed is 3407.
+    """
+    return _cut(torch.randperm(total, generator=torch.Generator().manual_seed(split_seed)).tolist(), ratios)
+
+
+def _cut(order: Sequence[int], ratios: Sequence[float]) -> Membership:
+    total = len(order)
     # 0.7 + 0.2 is a little less than 0.9
     train, val = (int(total * round(share, 9)) for share in (ratios[0], ratios[0] + ratios[1]))
     membership = np.full(total, 2, dtype=np.int8)

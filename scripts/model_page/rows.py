@@ -18,7 +18,6 @@ MODELS: dict[str, tuple[str, ...]] = {
     "rnn": ("model=rnn",),
     "gru": ("model=gru",),
     "lstm": ("model=lstm",),
-    "lstm, 150 steps": ("model=lstm", "trainer.max_steps=150"),
     "transformer": ("model=transformer",),
     "1 second": ("experiment=records/1_second",),
     "10 seconds": ("experiment=records/10_seconds",),

@@ -53,6 +53,8 @@ def draw(results: Mapping[tuple[str, str], Result], path: Path) -> None:
     axes.plot([], [], "s", color="tab:orange", label="mixed with Kneser-Ney")
     axes.set(xscale="log", xlabel="seconds in training", ylabel="validation NLL (nats a character)")
     axes.set_ylim(top=2.2)
+    # room for the last label
+    axes.set_xlim(right=3 * max(result.seconds for result in shown))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

@@ -53,7 +53,7 @@ def test_ratios_are_given_back(ratios: tuple[float, ...]) -> None:
         ({"split_seed": -1}, r"data\.split_seed"),
         ({"split_seed": 2**63}, r"data\.split_seed"),
         ({"split_seed": 1.5}, r"data\.split_seed"),
-        ({"by": "word"}, r"data\.by must be one of line, shuffle, example"),
+        ({"by": "word"}, r"data\.by must be one of line, shuffle, randperm, example"),
         ({"boundary": "none"}, r"data\.boundary "),
         ({"boundary_at": "middle"}, r"data\.boundary_at "),
         ({"normalize": "NFE"}, r"data\.normalize must be one of null, NFC"),

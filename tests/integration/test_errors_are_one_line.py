@@ -28,7 +28,7 @@ TRAIN = [
     ("data=text", "data.path must be given"),
     ("data=text data.path=two.txt", "the validation split would be empty"),
     ("data.splits=[0.7,0.1,0.1]", "data.splits must sum to 1, not 0.9"),
-    ("data.by=word", "data.by must be one of line, shuffle, example"),
+    ("data.by=word", "data.by must be one of line, shuffle, randperm, example"),
     ("data.batch_size=0", "data.batch_size must be at least 1"),
     ("optimizer.lr=-1", "optimizer.lr must be at least 0, not -1"),
     ("optimizer.lr=fast", "optimizer.lr must be a finite number, not 'fast'"),

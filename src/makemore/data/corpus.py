@@ -46,8 +46,10 @@ _NAMED = 10
 # why splits of one text share lines
 _LEAKS = {
     "example": "as the examples of a line are split",
-    "shuffle": "as data.by=shuffle separates identical lines; data.by=line keeps them together",
-    "randperm": "as data.by=randperm separates identical lines; data.by=line keeps them together",
+    **{
+        by: f"as data.by={by} separates identical lines; data.by=line keeps them together"
+        for by in ("shuffle", "randperm")
+    },
 }
 _ARRAYS = ("tokens", "lengths", "membership")
 

@@ -52,7 +52,7 @@ def split_by_line(line_keys: Keys, ratios: Sequence[float]) -> Membership:
 
 def split_by_example(total: int, ratios: Sequence[float], split_seed: int) -> Membership:
     """Return the split of each of `total` examples as `torch.utils.data.random_split` draws test, val, train (L0)."""
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(split_seed)).numpy()
+    order = _permutation(total, split_seed)
     _, val, test = split_sizes(total, ratios)
     membership = np.zeros(total, dtype=np.int8)
     membership[order[:test]] = 2
@@ -76,10 +76,16 @@ def split_by_randperm(total: int, ratios: Sequence[float], split_seed: int) -> M
 
     Its test words are the last ones; its seed is 3407.
     """
-    return _cut(torch.randperm(total, generator=torch.Generator().manual_seed(split_seed)).tolist(), ratios)
+    return _cut(_permutation(total, split_seed), ratios)
 
 
-def _cut(order: Sequence[int], ratios: Sequence[float]) -> Membership:
+def _permutation(total: int, split_seed: int) -> npt.NDArray[np.int64]:
+    generator = torch.Generator().manual_seed(split_seed)
+    permutation: npt.NDArray[np.int64] = torch.randperm(total, generator=generator).numpy()
+    return permutation
+
+
+def _cut(order: npt.NDArray[np.int64] | list[int], ratios: Sequence[float]) -> Membership:
     total = len(order)
     # 0.7 + 0.2 is a little less than 0.9
     train, val = (int(total * round(share, 9)) for share in (ratios[0], ratios[0] + ratios[1]))

@@ -17,7 +17,9 @@ ALL = [
     line for lines in (PROJECT["dependencies"], *EXTRAS.values()) for line in lines if not line.startswith("makemore")
 ]
 DEPENDENCIES = {Requirement(line).name: Requirement(line) for line in ALL}
-LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+# `name==version ; marker \` and, below it, the hashes of its files
+LOCK = re.findall(r"^([^#\s].*?)( ;.*)? \\\n((?:    .*\n)+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+LINES = [line for line, _, _ in LOCK]
 LOCKED = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}
 
 BAD = {
@@ -47,6 +49,15 @@ def test_the_locked_version_of_each_dependency_is_in_its_range(line: str) -> Non
 
 def test_what_is_locked_is_locked_to_one_release() -> None:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in LINES)
+
+
+def test_each_file_of_what_is_locked_has_its_hash() -> None:
+    requirements = (ROOT / "constraints.txt").read_text().count("==")
+    markers = sum(marker.count("==") for _, marker, _ in LOCK)
+    assert len(LOCK) == requirements - markers == len(set(LINES))
+    for line, _, hashes in LOCK:
+        of_files = hashes.replace(" \\\n", "\n").split()
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in of_files), line
 
 
 def test_the_launchers_and_the_sweeper_come_together_and_all_extras_are_tested() -> None:

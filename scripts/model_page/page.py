@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from lesson_figures.comparison import with_table
 from model_page.rows import ALL_TEXTS, MODELS, Result
 
+# the highest NLL that the picture shows
+_TOP = 2.2
 _COLUMNS = ("model", "parameters", "seconds", "train", "val", "test", "mixed val", "mixed test")
 
 
@@ -45,14 +47,15 @@ def draw(results: Mapping[tuple[str, str], Result], path: Path) -> None:
         alike = [other for other in shown if other.val == result.val]
         if result == alike[0]:
             label = ", ".join(other.model for other in alike)
-            axes.annotate(label, (seconds, result.val), textcoords="offset points", xytext=(5, 4), fontsize=8)
+            shown_at = result.mixed_val if result.val > _TOP and result.mixed_val is not None else result.val
+            axes.annotate(label, (seconds, shown_at), textcoords="offset points", xytext=(5, 4), fontsize=8)
         if result.mixed_val is not None:
             axes.plot([seconds, seconds], [result.val, result.mixed_val], color="tab:gray", linewidth=0.5)
             axes.plot(seconds, result.mixed_val, "s", color="tab:orange", markersize=4)
     axes.plot([], [], "o", color="tab:blue", label="alone")
     axes.plot([], [], "s", color="tab:orange", label="mixed with Kneser-Ney")
     axes.set(xscale="log", xlabel="seconds in training", ylabel="validation NLL (nats a character)")
-    axes.set_ylim(top=2.2)
+    axes.set_ylim(top=_TOP)
     # room for the last label
     axes.set_xlim(right=3 * max(result.seconds for result in shown))
     axes.legend()

@@ -24,6 +24,8 @@ MODELS: dict[str, tuple[str, ...]] = {
     "30 seconds": ("experiment=records/30_seconds",),
     "2 minutes": ("experiment=records/2_minutes",),
     "10 minutes": ("experiment=records/10_minutes",),
+    # the largest part of the record of an hour, which is a mixture
+    "transformer of an hour": ("experiment=records/an_hour",),
 }
 # the text that the project ships, and the lessons' own with two splits that leak, as a name may be in several parts
 TEXTS: dict[str, tuple[str, ...]] = {

@@ -57,7 +57,7 @@ def draw(results: Mapping[tuple[str, str], Result], path: Path) -> None:
     axes.set(xscale="log", xlabel="seconds in training", ylabel="validation NLL (nats a character)")
     axes.set_ylim(top=_TOP)
     # room for the last label
-    axes.set_xlim(right=3 * max(result.seconds for result in shown))
+    axes.set_xlim(right=10 * max(result.seconds for result in shown))
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

@@ -77,7 +77,9 @@ def test_a_rate_that_followed_the_text_is_said(command: Command, tmp_path: Path)
     rates = read_curves(tmp_path / "r" / "metrics.csv")["lr"][1]
     assert 0.004 < max(rates) <= 0.005
     assert command("report", "r").code == 0
-    assert "learning rate</th><td>auto, 0.005 for this text" in page_of(tmp_path / "r" / "report.html")
+    page = page_of(tmp_path / "r" / "report.html")
+    assert "learning rate</th><td>auto, 0.005 for this text" in page
+    assert ", weight_decay auto, 1 for this text, " in page
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore.errors import UserError
-from makemore.runs.planned_numbers import dropout_for, planned, rate_for, shares_of_steps, steps_for
+from makemore.runs.planned_numbers import decay_for, dropout_for, planned, rate_for, shares_of_steps, steps_for
 
 NAMES = 183_876  # tokens of data/names.txt in training
 
@@ -71,6 +71,27 @@ def test_numbers_stay_and_the_config_of_the_run_does_too() -> None:
     assert (composed.val_every, composed.model.dropout) == ("auto", "auto")
     found = planned(config("auto", lr=0.02, architecture="lstm", dropout=0.1), 334)
     assert (found.model.dropout, found.optimizer.lr) == (0.1, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "decay"),
+    [(1, 1.0), (NAMES // 64, 1.0), (NAMES // 32, 0.1), (NAMES // 16, 0.01), (NAMES, 0.01), (64 * NAMES, 0.01)],
+)
+def test_weight_decay_follows_the_tokens_under_adamw_alone(tokens: int, decay: float) -> None:
+    composed = config(7)
+    for target, found in (("torch.optim.AdamW", {"weight_decay": decay}), ("torch.optim.SGD", {})):
+        with open_dict(composed):
+            composed.optimizer = {"_target_": target, "weight_decay": "auto"}
+        assert planned(composed, tokens).optimizer == {"_target_": target, **found}
+        assert composed.optimizer.weight_decay == "auto"
+
+
+@given(tokens=st.integers(1, 10**10), more=st.integers(0, 10**10))
+def test_weight_decay_falls_with_the_tokens(tokens: int, more: int) -> None:
+    found, of_more = (decay_for("torch.optim.AdamW", each) for each in (tokens, tokens + more))
+    assert found is not None
+    assert of_more is not None
+    assert 1 >= found >= of_more >= 0.01
 
 
 def test_a_model_without_dropout_or_a_rate_of_its_own_gets_none() -> None:

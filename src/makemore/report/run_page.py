@@ -18,7 +18,7 @@ from makemore.report.page import CommandList, DataTable, Element, FactTable, Hea
 from makemore.report.run_charts import training_chart
 from makemore.report.run_data import RunData
 from makemore.report.verdict import verdict
-from makemore.runs.planned_numbers import AUTO, rate_for
+from makemore.runs.planned_numbers import AUTO, decay_for, rate_for
 from makemore.system.console import visible
 
 _NUM_SAMPLES = 20
@@ -125,7 +125,7 @@ def _model(data: RunData) -> list[tuple[str, str]]:
 
 def _training(data: RunData) -> list[tuple[str, str]]:
     """Return the optimiser, the learning rate with its schedule, the batch size and the seed, as far as known."""
-    config, rows = data.config, []
+    config, rows = {**data.config, **_left_to_the_text(data)}, []
     for what, group in (("optimiser", "optimizer"), ("learning-rate schedule", "scheduler")):
         if target := config.get(f"{group}._target_"):
             found = {
@@ -138,15 +138,24 @@ def _training(data: RunData) -> list[tuple[str, str]]:
             )
             rows.append((what, ", ".join([str(target).rpartition(".")[2], *said])))
     if "optimizer.lr" in config:
-        rate = shown(config["optimizer.lr"])
-        if rate == AUTO and data.corpus is not None:
-            rate += f", {rate_for(data.architecture, data.corpus.size('train')):g} for this text"
-        rows.insert(1, ("learning rate", rate))
+        rows.insert(1, ("learning rate", shown(config["optimizer.lr"])))
     if "data.batch_size" in config:
         unit = "lines" if data.model.network.reads == "lines" else "windows"
         size = config["data.batch_size"]
         rows.append(("batch size", f"all {unit}" if size is None else f"{shown(size)} {unit}"))
     return [*rows, *([("seed", shown(config["seed"]))] if "seed" in config else [])]
+
+
+def _left_to_the_text(data: RunData) -> dict[str, str | None]:
+    """Return what the text, where it is there, gives to the values of the optimiser that the config leaves to it."""
+    if data.corpus is None:
+        return {}
+    tokens, found = data.corpus.size("train"), dict[str, float | None]()
+    if data.config.get("optimizer.lr") == AUTO:
+        found["optimizer.lr"] = rate_for(data.architecture, tokens)
+    if data.config.get("optimizer.weight_decay") == AUTO:
+        found["optimizer.weight_decay"] = decay_for(data.config["optimizer._target_"], tokens)
+    return {key: None if number is None else f"{AUTO}, {number:g} for this text" for key, number in found.items()}
 
 
 def _arguments(data: RunData) -> list[tuple[str, str]]:

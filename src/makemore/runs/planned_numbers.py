@@ -1,4 +1,4 @@
-"""The numbers that a config leaves to the size of its text, by the value `auto`: steps, dropout, learning rate."""
+"""The numbers that a config leaves to the size of its text, by the value `auto`: steps, dropout, rate, decay."""
 
 import math
 
@@ -14,19 +14,21 @@ _STEPS, _TOKENS = 1500, 183_900
 _UNIT = 50
 # the number of intervals of a run, where these are left to its steps
 _INTERVALS = {"val_every": 15, "log_every": 30}
-_PLANNED = ("model.dropout", "optimizer.lr", "trainer.max_steps", *_INTERVALS)
+_PLANNED = ("model.dropout", "optimizer.lr", "optimizer.weight_decay", "trainer.max_steps", *_INTERVALS)
 # tenths of the numbers dropped, at the most
 _MOST_TENTHS = 4
-# the learning rates for data/names.txt, by architecture, and for shorter texts the least share of these
+# the learning rates for data/names.txt, by architecture, which fall to half of it on short texts
 _RATES = {"gru": 0.008, "lstm": 0.01}
-_LEAST_SHARE = 0.5
+# the optimiser whose weight decay grows on short texts, and its weight decay for data/names.txt
+_DECAYS, _DECAY = "torch.optim.AdamW", 0.01
 
 
 def planned(cfg: DictConfig, tokens: int) -> DictConfig:
     """Return a config with numbers where conf/train.yaml, composed, has `auto`; raise `UserError` for other words.
 
-    `tokens` is the number of tokens that are trained on, which `trainer.max_steps`, `model.dropout` and, for an LSTM
-    or a GRU, `optimizer.lr` follow; `val_every` and `log_every` are shares of `trainer.max_steps`.
+    `tokens` is the number of tokens that are trained on, which `trainer.max_steps`, `model.dropout`, AdamW's
+    `optimizer.weight_decay` and, for an LSTM or a GRU, `optimizer.lr` follow; another optimiser keeps its own decay.
+    `val_every` and `log_every` are shares of `trainer.max_steps`.
     """
     left = [key for key in _PLANNED if OmegaConf.select(cfg, key) == AUTO]
     if not left:
@@ -37,6 +39,10 @@ def planned(cfg: DictConfig, tokens: int) -> DictConfig:
             found.model.dropout = dropout_for(tokens)
         if "optimizer.lr" in left and cfg.model.get("architecture") in _RATES:
             found.optimizer.lr = rate_for(cfg.model.architecture, tokens)
+        if "optimizer.weight_decay" in left:
+            found.optimizer.weight_decay = decay_for(cfg.optimizer._target_, tokens)
+            if found.optimizer.weight_decay is None:
+                del found.optimizer.weight_decay
         if "trainer.max_steps" in left:
             found.trainer.max_steps = steps_for(tokens)
         steps = whole_number("trainer.max_steps", found.trainer.max_steps, at_least=1)
@@ -53,14 +59,25 @@ def steps_for(tokens: int) -> int:
 
 def dropout_for(tokens: int) -> float:
     """Return the probability to drop a number: a tenth for each time that a text is half as long as the names."""
-    halvings = round(math.log2(_TOKENS / tokens))
-    return min(max(halvings, 0), _MOST_TENTHS) / 10
+    return round(_halvings(tokens, 0, _MOST_TENTHS)) / 10
 
 
 def rate_for(architecture: str, tokens: int) -> float:
     """Return the learning rate: that for the names, falling to half of it from an eighth of their tokens to a 16th."""
-    share = min(max(8 * tokens / _TOKENS, _LEAST_SHARE), 1)
-    return float(f"{share * _RATES[architecture]:.2g}")
+    return float(f"{_RATES[architecture] * 2 ** -_halvings(tokens, 3, 4):.2g}")
+
+
+def decay_for(optimizer: str, tokens: int) -> float | None:
+    """Return AdamW's weight decay: 0.01 for the names, growing to 1 from a 16th of their tokens to a 64th.
+
+    None is another optimiser's own.
+    """
+    return float(f"{_DECAY * 10 ** _halvings(tokens, 4, 6):.2g}") if optimizer == _DECAYS else None
+
+
+def _halvings(tokens: int, first: int, last: int) -> float:
+    """Return how often a text is half as long as the names, from the first on and up to the last."""
+    return min(max(math.log2(_TOKENS / tokens), first), last) - first
 
 
 def shares_of_steps(cfg: DictConfig) -> list[str]:

@@ -186,7 +186,8 @@ def _refuse_other_config(cfg: DictConfig, run_dir: Path, sweep_dir: Path) -> Non
         refuse_links(run_dir)
         saved = load_saved_config(run_dir)
         before, now = (flat(OmegaConf.to_container(config, resolve=False)) for config in (saved, cfg))
-        for key in [*now, *before]:
+        # a part that is another says more than its numbers
+        for key in sorted([*now, *before], key=lambda key: not key.endswith("_target_")):
             if key not in before and key not in given:
                 # the job began without it, and goes on so
                 parent, _, name = key.rpartition(".")

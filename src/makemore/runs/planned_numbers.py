@@ -40,9 +40,11 @@ def planned(cfg: DictConfig, tokens: int) -> DictConfig:
         if "optimizer.lr" in left and cfg.model.get("architecture") in _RATES:
             found.optimizer.lr = rate_for(cfg.model.architecture, tokens)
         if "optimizer.weight_decay" in left:
-            found.optimizer.weight_decay = decay_for(cfg.optimizer._target_, tokens)
-            if found.optimizer.weight_decay is None:
+            decay = decay_for(cfg.optimizer._target_, tokens)
+            if decay is None:
                 del found.optimizer.weight_decay
+            else:
+                found.optimizer.weight_decay = decay
         if "trainer.max_steps" in left:
             found.trainer.max_steps = steps_for(tokens)
         steps = whole_number("trainer.max_steps", found.trainer.max_steps, at_least=1)

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +152,35 @@ class Child:
         return Outcome(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
 
-def forked(function: Callable[..., None], *arguments: Any) -> Any:
+class _Process(ForkServerProcess):
+    """A process of one thread among several: each start reads the codes of all that have ended, and a code once."""
+
+    _reading = threading.Lock()
+
+    def start(self) -> None:
+        with self._reading:
+            super().start()
+
+    def is_alive(self) -> bool:
+        with self._reading:
+            return super().is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        # without the lock, and without reading
+        wait([self.sentinel], timeout)
+        with self._reading:
+            super().join(0)
+
+    @property
+    def exitcode(self) -> int | None:
+        with self._reading:
+            return super().exitcode
+
+
+def forked(function: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     """Start a function of a module in a process of its own."""
-    process = server().Process(target=function, args=arguments)
+    server()
+    process = _Process(target=function, args=arguments)
     process.start()
     return process
 

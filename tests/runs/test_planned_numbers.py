@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from makemore.errors import UserError
-from makemore.runs.planned_numbers import decay_for, dropout_for, planned, rate_for, shares_of_steps, steps_for
+from makemore.runs.planned_numbers import (
+    decay_for,
+    dropout_for,
+    planned,
+    rate_for,
+    shares_of_steps,
+    steps_for,
+    units_for,
+)
 
 NAMES = 183_876  # tokens of data/names.txt in training
 
@@ -92,6 +100,12 @@ def test_weight_decay_falls_with_the_tokens(tokens: int, more: int) -> None:
     assert found is not None
     assert of_more is not None
     assert 1 >= found >= of_more >= 0.01
+
+
+@pytest.mark.parametrize(("tokens", "units"), [(1, 128), (NAMES, 128), (NAMES * 3 // 2 + 100, 256), (64 * NAMES, 256)])
+def test_units_follow_the_tokens(tokens: int, units: int) -> None:
+    assert planned(config("auto", hidden_dim="auto"), tokens).model.hidden_dim == units == units_for(tokens)
+    assert planned(config("auto", hidden_dim=64), tokens).model.hidden_dim == 64
 
 
 def test_a_model_without_dropout_or_a_rate_of_its_own_gets_none() -> None:

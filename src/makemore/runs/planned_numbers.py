@@ -1,4 +1,4 @@
-"""The numbers that a config leaves to the size of its text, by the value `auto`: steps, dropout, rate, decay."""
+"""The numbers that a config leaves to its text, by the value `auto`: steps, units, dropout, rate, decay."""
 
 import math
 
@@ -14,7 +14,12 @@ _STEPS, _TOKENS = 1500, 183_900
 _UNIT = 50
 # the number of intervals of a run, where these are left to its steps
 _INTERVALS = {"val_every": 15, "log_every": 30}
-_PLANNED = ("model.dropout", "optimizer.lr", "optimizer.weight_decay", "trainer.max_steps", *_INTERVALS)
+_PLANNED = (
+    *("model.dropout", "model.hidden_dim", "optimizer.lr", "optimizer.weight_decay", "trainer.max_steps"),
+    *_INTERVALS,
+)
+# units a layer, and those for at least so many times the tokens of the names
+_UNITS, _MORE_UNITS, _MORE_TOKENS = 128, 256, 1.5
 # tenths of the numbers dropped, at the most
 _MOST_TENTHS = 4
 # the learning rates for data/names.txt, by architecture, which fall to half of it on short texts
@@ -26,15 +31,17 @@ _DECAYS, _DECAY = "torch.optim.AdamW", 0.01
 def planned(cfg: DictConfig, tokens: int) -> DictConfig:
     """Return a config with numbers where conf/train.yaml, composed, has `auto`; raise `UserError` for other words.
 
-    `tokens` is the number of tokens that are trained on, which `trainer.max_steps`, `model.dropout`, AdamW's
-    `optimizer.weight_decay` and, for an LSTM or a GRU, `optimizer.lr` follow; another optimiser keeps its own decay.
-    `val_every` and `log_every` are shares of `trainer.max_steps`.
+    `tokens` is the number of tokens that are trained on, which `trainer.max_steps`, `model.hidden_dim`,
+    `model.dropout`, AdamW's `optimizer.weight_decay` and, for an LSTM or a GRU, `optimizer.lr` follow; another
+    optimiser keeps its own decay. `val_every` and `log_every` are shares of `trainer.max_steps`.
     """
     left = [key for key in _PLANNED if OmegaConf.select(cfg, key) == AUTO]
     if not left:
         return cfg
     found = cfg.copy()
     with open_dict(found):
+        if "model.hidden_dim" in left:
+            found.model.hidden_dim = units_for(tokens)
         if "model.dropout" in left:
             found.model.dropout = dropout_for(tokens)
         if "optimizer.lr" in left and cfg.model.get("architecture") in _RATES:
@@ -57,6 +64,11 @@ def steps_for(tokens: int) -> int:
     """Return the steps for so many tokens: as their cube root for fewer than the names have, as the root for more."""
     share = tokens / _TOKENS
     return max(_UNIT, round(_STEPS * max(math.cbrt(share), math.sqrt(share)) / _UNIT) * _UNIT)
+
+
+def units_for(tokens: int) -> int:
+    """Return the units of a layer: 128, and 256 for a text of half as many tokens again as the names have, or more."""
+    return _MORE_UNITS if tokens >= _MORE_TOKENS * _TOKENS else _UNITS
 
 
 def dropout_for(tokens: int) -> float:

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str | Path, *, which: str = "last") -> "TrainedModel":
+def load(path: str | Path, *, which: str | None = None) -> "TrainedModel":
     """Load a trained model from the checkpoint that a path names.
 
     Args:
         path: a checkpoint; the directory of a run; that of a sweep, for its best job; "latest", for the newest run
             below `logs`; a glob pattern of checkpoints or runs, for the newest of them; or the directory of an export
             or its `model.safetensors`.
-        which: of a run, "last" is its newest whole checkpoint, "best" the best by validation NLL.
+        which: of a run, "best" is the checkpoint with the lowest validation NLL, "last" its newest whole one, and
+            None the one that it hands on: the best, unless its config says `result: last`.
 
     Raises:
         makemore.errors.UserError: a missing, truncated or foreign checkpoint.

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+import makemore
 from makemore.data.cache import directory
 from makemore.data.corpus import read_corpus
 from makemore.inference.reference import reference_row
@@ -201,9 +203,41 @@ def test_a_sweep_gives_each_job_a_directory(command: Command, tmp_path: Path) ->
 
 def test_early_stopping_stops_before_the_planned_steps(command: Command, tmp_path: Path) -> None:
     overrides = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0")
-    assert command("train", *SHORT, *overrides).code == 0
+    outcome = command("train", *SHORT, *overrides)
+    assert outcome.code == 0
     (run_dir,) = runs(tmp_path)
     assert json.loads((run_dir / "metrics.json").read_text())["steps"] == 20
+    reason = "early stopping: Monitored metric val/nll did not improve in the last 1 records."
+    assert f"stopped early at step 20 by {reason} Best score: " in " ".join(outcome.err.split())
+
+
+def test_a_run_that_learns_its_text_by_heart_says_so_and_hands_on_its_best(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("".join(f"{a}{b}{c}\n" for a in "abcd" for b in "efgh" for c in "ijkl"))
+    text = ("data=text", "data.path=names.txt", "data.splits=[0.5,0.25,0.25]", "num_samples=0", "watch=none")
+    large = ("model=mlp", "optimizer.lr=0.05", "trainer.max_steps=60", "val_every=5", "patience=null")
+    outcome = command("train", *text, *large, "mixture=false", "name=r")
+    (found,) = re.findall(
+        r"the model began to learn its text by heart: after step (\d+) the training NLL fell from ([\d.]+) to "
+        r"([\d.]+), and the validation NLL rose from ([\d.]+) to ([\d.]+)",
+        " ".join(outcome.err.split()),
+    )
+    step, fell_from, fell_to, rose_from, rose_to = map(float, found)
+    assert fell_from > fell_to
+    assert rose_to > rose_from + 0.01
+    run_dir = tmp_path / "logs" / "train" / "runs" / "r"
+    assert makemore.load(run_dir).step == step < 60 == makemore.load(run_dir, which="last").step
+    assert rose_from == pytest.approx(json.loads((run_dir / "metrics.json").read_text())["val/nll"], abs=1e-4)
+    # no further than this
+    outcome = command("train", *text, *large, "mixture=false", "name=s", f"trainer.max_steps={step:.0f}")
+    assert "by heart" not in outcome.err
+
+
+def test_a_key_of_the_users_own_is_read_where_values_refer_to_it(command: Command, tmp_path: Path) -> None:
+    overrides = ("+width=5", "++depth=2", "model.hidden_dim=${width}", "model.num_layers=${oc.select:depth}")
+    assert command("train", *SHORT, *overrides).code == 0
+    (run_dir,) = runs(tmp_path)
+    weights = makemore.load(run_dir).network.state_dict()
+    assert (5, 5) in [tuple(weight.shape) for weight in weights.values()]
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_run_in_one_line(command: Command) -> None:

@@ -1,6 +1,7 @@
 """The Hydra callback of `makemore train`: checks a run or a sweep before a directory is made for it."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 from rich.text import Text
@@ -17,12 +19,14 @@ from makemore.cli.command import exit_on_error, exit_stack
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
+from makemore.overrides import hint
 from makemore.runs.own_models import import_own_models
 from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan
 from makemore.sweeps.records import Reference
 from makemore.sweeps.vectorized.halving import halving_of
 from makemore.system.console import MESSAGES
+from makemore.system.files import CONF
 
 
 class CheckBeforeRun(Callback):
@@ -47,12 +51,14 @@ class CheckBeforeRun(Callback):
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
             _check_name(config.name)
+            _check_added(config)
             _check(config, Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check that some job of a sweep could run, and begin the sweep, which ends with the command."""
         with exit_on_error():
             _check_name(config.name)
+            _check_added(config)
             import_own_models()
             plan = make_plan(config)
             from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
@@ -66,8 +72,22 @@ class CheckBeforeRun(Callback):
 
 def _check_name(name: Any) -> None:
     """Raise `UserError` where `name` is not that of one directory."""
-    if name is not None and (Path(str(name)).name != str(name) or name == ".."):
+    if name is not None and (Path(str(name)).name != str(name) or name in ("", "..")):
         raise UserError(f"name={name}: is not the name of one directory; task= names the directories above it")
+
+
+def _check_added(config: DictConfig) -> None:
+    """Raise `UserError` where an override adds a key at the top, such as +lr=0.1, that no value refers to."""
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    added = [each for each in overrides if each.is_add() or each.is_force_add()]
+    ours = {*OmegaConf.load(CONF / "train.yaml"), *config.hydra.runtime.choices} if added else set()
+    for each in added:
+        key = each.key_or_group
+        if "." in key or key in ours or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", OmegaConf.to_yaml(config)):
+            continue
+        meant = [known for known in hint(config, key) if known != key]
+        mend = f"did you mean {' or '.join(meant)}?" if meant else f"a value may, as in model.block_size=${{{key}}}"
+        raise UserError(f"{each.input_line}: nothing refers to {key}; {mend}")
 
 
 def _check(config: DictConfig, run_dir: Path) -> list[str]:

@@ -14,7 +14,6 @@ from functools import wraps
 from typing import Any, TextIO
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -26,7 +25,7 @@ from makemore.overrides import describe, hint, override, resource_errors
 from makemore.sweeps import choices, naming
 from makemore.system import signals
 from makemore.system.files import CONF
-from makemore.system.hydra_release import MAIN_ARGUMENTS, composing
+from makemore.system.hydra_release import MAIN_ARGUMENTS, args_parser, composing
 
 # closed when the command's main function has returned or raised
 exit_stack = ExitStack()
@@ -122,7 +121,7 @@ def run(main: Callable[[], Any], name: str) -> None:
 
 def _refuse_unknown_arguments(name: str) -> None:
     """Raise `UserError` for what Hydra cannot read, such as `--lr 0.1`, with the KEY=VALUE that was meant."""
-    _, unknown = get_args_parser().parse_known_args()
+    _, unknown = args_parser().parse_known_args()
     if not unknown:
         return
     if not unknown[0].startswith("-"):

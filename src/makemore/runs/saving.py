@@ -156,6 +156,8 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save after the validation that ends a Lightning epoch: the best first, as the newest records it."""
         self.stopped_early = trainer.should_stop
+        if trainer.should_stop and trainer.global_step < trainer.max_steps:
+            log.info("stopped early at step %s by %s", f"{trainer.global_step:,}", _stopped_by(trainer))
         self.save_best(trainer)
         trainer.should_stop = trainer.should_stop or self.stopped_early
         self._save_when_due(trainer)
@@ -194,6 +196,14 @@ class Checkpoints(Checkpoint):
     def save_best(self, trainer: L.Trainer) -> None:
         """Save the Trainer's run where its validation NLL is the lowest."""
         self.keep_best(_snapshot(trainer), float(trainer.callback_metrics.get("val/nll", math.inf)))
+
+
+def _stopped_by(trainer: L.Trainer) -> str:
+    """Return what has asked the Trainer to stop: early stopping with its reason, or another callback."""
+    for callback in trainer.early_stopping_callbacks:
+        if callback is not None and callback.stopping_reason_message:
+            return f"early stopping: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
+    return "a callback"
 
 
 def _snapshot(trainer: L.Trainer) -> RunSnapshot:

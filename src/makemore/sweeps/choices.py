@@ -27,26 +27,23 @@ class JobLoader(ConfigLoaderImpl):
     which has a REFUSAL then.
     """
 
-    def load_configuration(
-        self,
-        config_name: str | None,
-        overrides: list[str],
-        run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
+    def _load_configuration_impl(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **others: Any
     ) -> DictConfig:
-        """Compose a config; that of a sweep also where overrides do not fit it."""
-        how = from_shell, validate_sweep_overrides
+        """Compose a config, by whatever way it is asked for; that of a sweep also where overrides do not fit it."""
+        compose = super()._load_configuration_impl
         try:
-            return super().load_configuration(config_name, overrides, run_mode, *how)
+            return compose(config_name, overrides, run_mode, *args, **others)
         except ConfigCompositionException:
             if run_mode != RunMode.MULTIRUN:
                 raise
+            # 1.4 has them parsed already
+            others.pop("parsed_overrides", None)
             given = self._parsed(overrides)
-            config = super().load_configuration(config_name, self._choices(given), run_mode, *how)
+            config = compose(config_name, self._choices(given), run_mode, *args, **others)
             if not (unfit := _unfit(config, given)):
                 raise
-        config = super().load_configuration(config_name, _lines(given, without=unfit), run_mode, *how)
+        config = compose(config_name, _lines(given, without=unfit), run_mode, *args, **others)
         set_overrides(config.hydra, given)
         return config
 
@@ -78,6 +75,8 @@ class JobLoader(ConfigLoaderImpl):
 def register() -> None:
     """Let Hydra compose by a `JobLoader` in this process; it has no hook for that."""
     hydra._internal.hydra.ConfigLoaderImpl = JobLoader  # type: ignore[attr-defined]
+    # 1.4 refuses a sweep with other options of its launcher than its jobs have; `launchers.set_defaults` gives it some
+    ConfigLoaderImpl._ensure_sweep_config_controller_unchanged = staticmethod(lambda **_: None)  # type: ignore[attr-defined]
 
 
 def is_group(loader: ConfigLoader, key: str) -> bool:

@@ -4,10 +4,13 @@ Hosted CI runs the tests with the candidates of 1.4. The requirements in pyproje
 of both.
 """
 
+import sys
+from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
 from makemore.system.files import CONF
@@ -19,6 +22,25 @@ _DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if _IS_1_3 else {}
 _ALLOWED: Any = None if _IS_1_3 else hydra.utils.UNSAFE_DISABLE_EXECUTION_CHECKS  # type: ignore[attr-defined]
 MAIN_ARGUMENTS = _DEFAULTS if _IS_1_3 else {"execution_whitelist": _ALLOWED}
 INSTANTIATE_ARGUMENTS: dict[str, Any] = {} if _IS_1_3 else {"_execution_whitelist_": _ALLOWED}
+
+
+def args_parser() -> ArgumentParser:
+    """Return Hydra's parser of a command line.
+
+    The help of one of its options is not text, which Python 3.14 checks; 1.3 does not provide for that, 1.4 does.
+    """
+    check: Any = getattr(ArgumentParser, "_check_help", None)
+    if check is None:
+        return get_args_parser()
+    ArgumentParser._check_help = lambda *_: None  # type: ignore[attr-defined]
+    try:
+        return get_args_parser()
+    finally:
+        ArgumentParser._check_help = check  # type: ignore[attr-defined]
+
+
+# what `hydra.main` parses by
+sys.modules["hydra.main"].get_args_parser = args_parser  # type: ignore[attr-defined]
 
 
 def composing() -> hydra.initialize_config_dir:

@@ -120,6 +120,11 @@ def test_early_stopping_keeps_min_steps(text: Path) -> None:
     assert fit(text, {"val_every": 5}, max_epochs=9, min_steps=12, callbacks=[stop]).global_step == 15
 
 
+def test_early_stopping_keeps_min_epochs(text: Path) -> None:
+    stop = EarlyStopping("val/nll", patience=0, min_delta=1e9)
+    assert fit(text, {"val_every": 5}, max_epochs=9, min_epochs=4, callbacks=[stop]).global_step == 20
+
+
 def test_counting_takes_one_step_whatever_the_limits(text: Path) -> None:
     data, trainer = data_of(text), trainer_of(max_epochs=5)
     model = CountingLanguageModel("ngram", data.corpus.vocabulary, order=2, fake_count=1)
@@ -135,6 +140,77 @@ def test_an_empty_validation_split_is_left_out_of_a_fit(text: Path) -> None:
 
 
 # --- what it gives
+
+
+def test_batches_of_evaluations_are_limited(text: Path) -> None:
+    trainer = fit(text, max_steps=5, limit_val_batches=0, callbacks=[seen := Validations()])
+    assert (trainer.global_step, seen.steps) == (5, [])
+    data = data_of(text)
+    model = model_of(data)
+    limited = trainer_of(limit_test_batches=0, limit_predict_batches=2)
+    assert not limited.test(model, datamodule=data, verbose=False)
+    batches = limited.predict(model, DataLoader(["anna", "bob", "eve"], batch_size=1))
+    assert batches is not None
+    assert [len(nlls) for nlls in batches] == [1, 1]
+
+
+class Modes(L.Callback):
+    """Remembers in which modes of torch a fit has trained and validated."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.deterministic, self.anomaly = torch.are_deterministic_algorithms_enabled(), torch.is_anomaly_enabled()
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self.inference = torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_modes_of_torch_are_those_of_the_trainer(text: Path, on: bool) -> None:
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        trainer = fit(text, max_steps=5, deterministic=on, detect_anomaly=on, callbacks=[modes := Modes()])
+        assert (modes.deterministic, modes.anomaly) == (on, on)
+        trainer = trainer_of(inference_mode=on, callbacks=[modes])
+        trainer.validate(model_of(data := data_of(text)), datamodule=data, verbose=False)
+        assert modes.inference is on
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def test_a_profiler_counts_blocks(text: Path) -> None:
+    trainer = fit(text, max_steps=25, profiler="simple")
+    assert len(trainer.profiler.recorded_durations["run_training_batch"]) == 3  # type: ignore[attr-defined]
+
+
+def test_loaders_made_anew_change_nothing(text: Path) -> None:
+    weights = [
+        fit(text, max_epochs=2, reload_dataloaders_every_n_epochs=every).lightning_module.state_dict()
+        for every in (0, 1)
+    ]
+    for before, after in zip(*(each.values() for each in weights), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_a_barebones_trainer_trains_and_logs_nothing(text: Path) -> None:
+    data = data_of(text)
+    trainer = L.Trainer(accelerator="cpu", barebones=True, max_steps=5)
+    with pytest.warns(UserWarning, match="barebones=True"):
+        trainer.fit(model := model_of(data), datamodule=data)
+        assert trainer.global_step == 5
+        assert trainer.validate(model, datamodule=data, verbose=False) == [{}]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_what_a_trainer_writes_and_shows(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], on: bool
+) -> None:
+    given = {"enable_checkpointing": on, "enable_model_summary": on, "enable_progress_bar": on}
+    fit(text, max_steps=5, logger=True, default_root_dir=tmp_path, enable_autolog_hparams=on, **given)
+    written = tmp_path / "lightning_logs" / "version_0"
+    assert [path.name for path in written.glob("checkpoints/*")] == (["epoch=0-step=5.ckpt"] if on else [])
+    assert bool((written / "hparams.yaml").read_text().strip("{}\n")) is on
+    shown = "".join(capsys.readouterr())
+    assert ("Trainable params" in shown, "Epoch 0" in shown) == (on, on)
 
 
 def test_the_log_has_optimiser_steps_and_the_sanity_check_is_not_in_it(text: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from trials import Outcome, records, run, table
 
+import makemore
+
 Command = Callable[..., Outcome]
 
 SLOW = pytest.mark.slow
@@ -30,6 +32,18 @@ def failures(sweep_dir: Path) -> dict[str, str]:
     of_jobs = records(sweep_dir)
     assert {job["status"] for job in of_jobs.values()} <= {"finished", "failed"}
     return {name.rpartition("-")[0]: job["message"] for name, job in of_jobs.items() if job["status"] == "failed"}
+
+
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("vectorized", marks=SLOW)])
+def test_a_swept_key_of_the_users_own_is_read_where_values_refer_to_it(
+    launcher: str, given: list[str], command: Command, tmp_path: Path
+) -> None:
+    sweep = (*given, f"hydra/launcher={launcher}", "model=mlp", "+width=5,6", "model.hidden_dim=${width}")
+    assert command("train", *sweep).code == 0
+    widths = {name.rpartition("-")[0]: makemore.load(tmp_path / "S" / name) for name in records(tmp_path / "S")}
+    assert {name: model.arguments["hidden_dim"] for name, model in widths.items()} == {"width_5": 5, "width_6": 6}
+    error = "error: +width=5,6: nothing refers to width; a value may, as in model.block_size=${width}"
+    assert command("train", *given, "+width=5,6").error == error
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("vectorized", marks=SLOW)])

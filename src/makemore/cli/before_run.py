@@ -22,7 +22,7 @@ from makemore.errors import UserError
 from makemore.overrides import hint
 from makemore.runs.own_models import import_own_models
 from makemore.sweeps.launchers import is_elsewhere
-from makemore.sweeps.plan import check_jobs, make_plan
+from makemore.sweeps.plan import check_jobs, make_plan, task_overrides
 from makemore.sweeps.records import Reference
 from makemore.sweeps.vectorized.halving import halving_of
 from makemore.system.console import MESSAGES
@@ -78,7 +78,7 @@ def _check_name(name: Any) -> None:
 
 def _check_added(config: DictConfig) -> None:
     """Raise `UserError` where an override adds a key at the top, such as +lr=0.1, that no value refers to."""
-    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    overrides = OverridesParser.create().parse_overrides(task_overrides(config))
     added = [each for each in overrides if each.is_add() or each.is_force_add()]
     ours = {*OmegaConf.load(CONF / "train.yaml"), *config.hydra.runtime.choices} if added else set()
     for each in added:

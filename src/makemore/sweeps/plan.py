@@ -40,7 +40,8 @@ def make_plan(config: DictConfig) -> Plan:
 
     Overrides that the sweeper cannot read raise `HydraException`; those that no sweep can have, `UserError`.
     """
-    if any(override.startswith("resume=") for override in config.hydra.overrides.task):
+    task = task_overrides(config)
+    if any(override.startswith("resume=") for override in task):
         raise UserError(
             "resume takes one run; take out -m, or resume a sweep by its own command and hydra.sweep.dir=DIR"
         )
@@ -52,7 +53,7 @@ def make_plan(config: DictConfig) -> Plan:
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(config_loader=loader)
-    overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+    overrides = parser.parse_overrides([*params, *task])
     # the command line replaces the config's own space, as in the sweepers
     by_key = {override.get_key_element(): override for override in overrides}
     swept = [override.key_or_group for override in by_key.values() if override.is_sweep_override()]
@@ -64,6 +65,13 @@ def make_plan(config: DictConfig) -> Plan:
     (batch,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     jobs = [list(job) for job in dict.fromkeys(tuple(filter_overrides(job)) for job in batch)]
     return Plan(swept, fixed, jobs, len(jobs), examples)
+
+
+def task_overrides(config: DictConfig) -> list[str]:
+    """Return the overrides that were given, but Hydra's own, as they were given: one may refer to a swept key."""
+    overrides = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    return [str(override) for override in overrides]
 
 
 def check_jobs(config: DictConfig, plan: Plan, check: Callable[[DictConfig], list[str]]) -> list[str]:

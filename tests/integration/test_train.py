@@ -233,11 +233,13 @@ def test_a_run_that_learns_its_text_by_heart_says_so_and_hands_on_its_best(comma
 
 
 def test_a_key_of_the_users_own_is_read_where_values_refer_to_it(command: Command, tmp_path: Path) -> None:
-    overrides = ("+width=5", "++depth=2", "model.hidden_dim=${width}", "model.num_layers=${oc.select:depth}")
+    sizes = ("+width=5", "++depth=2", "model.hidden_dim=${width}", "model.num_layers=${oc.select:depth}")
+    overrides = (*sizes, "+rate=0.0625", "optimizer.lr=${rate}")
     assert command("train", *SHORT, *overrides).code == 0
     (run_dir,) = runs(tmp_path)
     weights = makemore.load(run_dir).network.state_dict()
     assert (5, 5) in [tuple(weight.shape) for weight in weights.values()]
+    assert rows(run_dir)[0]["lr"] == "0.0625"
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_run_in_one_line(command: Command) -> None:

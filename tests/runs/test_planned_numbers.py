@@ -102,7 +102,10 @@ def test_weight_decay_falls_with_the_tokens(tokens: int, more: int) -> None:
     assert 1 >= found >= of_more >= 0.01
 
 
-@pytest.mark.parametrize(("tokens", "units"), [(1, 128), (NAMES, 128), (NAMES * 3 // 2 + 100, 256), (64 * NAMES, 256)])
+@pytest.mark.parametrize(
+    ("tokens", "units"),
+    [(1, 128), (NAMES, 128), (NAMES * 3 // 2 - 100, 128), (NAMES * 3 // 2 + 100, 256), (64 * NAMES, 256)],
+)
 def test_units_follow_the_tokens(tokens: int, units: int) -> None:
     assert planned(config("auto", hidden_dim="auto"), tokens).model.hidden_dim == units == units_for(tokens)
     assert planned(config("auto", hidden_dim=64), tokens).model.hidden_dim == 64

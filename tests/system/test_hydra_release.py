@@ -44,8 +44,9 @@ def test_a_command_line_is_parsed_under_the_check_of_python_3_14(monkeypatch: py
 
     monkeypatch.setattr(argparse.ArgumentParser, "_check_help", check_help, raising=False)
     monkeypatch.setattr(argparse.ArgumentParser, "add_argument", checked)
-    with pytest.raises(ValueError, match="badly formed"):
-        get_args_parser()
+    if hydra.__version__.startswith("1.3."):
+        with pytest.raises(ValueError, match="badly formed"):
+            get_args_parser()
     for parser in (args_parser(), sys.modules["hydra.main"].get_args_parser()):  # type: ignore[attr-defined]
         assert parser.parse_args(["-m", "seed=0,1"]).overrides == ["seed=0,1"]
     assert argparse.ArgumentParser._check_help is check_help  # type: ignore[attr-defined]

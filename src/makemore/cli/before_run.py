@@ -19,7 +19,7 @@ from makemore.cli.command import exit_on_error, exit_stack
 from makemore.data.options import CorpusOptions, make_paths_absolute
 from makemore.data.text import locate
 from makemore.errors import UserError
-from makemore.overrides import hint
+from makemore.overrides import hint, shell_quoted
 from makemore.runs.own_models import import_own_models
 from makemore.sweeps.launchers import is_elsewhere
 from makemore.sweeps.plan import check_jobs, make_plan, task_overrides
@@ -51,14 +51,12 @@ class CheckBeforeRun(Callback):
                 resume = resuming.take_over_requeued if config.resume is None else resuming.take_over
                 resume(config)
             _check_name(config.name)
-            _check_added(config)
             _check(config, Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check that some job of a sweep could run, and begin the sweep, which ends with the command."""
         with exit_on_error():
             _check_name(config.name)
-            _check_added(config)
             import_own_models()
             plan = make_plan(config)
             from makemore.sweeps import lifecycle  # seconds, which a wrong override need not wait for
@@ -83,15 +81,21 @@ def _check_added(config: DictConfig) -> None:
     ours = {*OmegaConf.load(CONF / "train.yaml"), *config.hydra.runtime.choices} if added else set()
     for each in added:
         key = each.key_or_group
-        if "." in key or key in ours or re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", OmegaConf.to_yaml(config)):
+        if "." in key or key in ours or each.package is not None:
             continue
-        meant = [known for known in hint(config, key) if known != key]
-        mend = f"did you mean {' or '.join(meant)}?" if meant else f"a value may, as in model.block_size=${{{key}}}"
+        # ${key}, ${.key}, ${oc.select:key}, but not ${trainer.key}, ${hydra:key} or ${key:...}, which is a resolver
+        if re.search(rf"\$\{{[^}}]*(?<![\w\]]\.)(?<!hydra:)\b{re.escape(key)}\b(?!\s*:)", OmegaConf.to_yaml(config)):
+            continue
+        others = OmegaConf.masked_copy(config, [str(name) for name in config if name != key])
+        meant = hint(others, key)
+        reference = shell_quoted(f"model.block_size=${{{key}}}")
+        mend = f"did you mean {' or '.join(meant)}?" if meant else f"a value may, as in {reference}"
         raise UserError(f"{each.input_line}: nothing refers to {key}; {mend}")
 
 
 def _check(config: DictConfig, run_dir: Path) -> list[str]:
     """Check a composed config with Hydra's part, as `check` does; make the paths of its text absolute."""
+    _check_added(config)
     data = OmegaConf.to_container(config.data, resolve=True, throw_on_missing=True)
     assert isinstance(data, dict)
     if "path" not in data:

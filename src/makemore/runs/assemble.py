@@ -16,7 +16,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from makemore.checkpoints import BEST, LAST, newest_first
 from makemore.data.datamodule import TextDataModule
@@ -230,13 +230,11 @@ def make_model(cfg: DictConfig, vocabulary: Vocabulary) -> LanguageModel:
             real_number("the factor of scheduler at step 0", schedule(0))
         except TypeError as error:
             raise UserError("scheduler._target_ must make a function of the step; see conf/scheduler") from error
-        own = {str(key): value for key, value in cfg.optimizer.items() if key in _OF_THE_STEP}
-        # whose values may still refer to others of the config
-        others = cfg.optimizer.copy()
-        with open_dict(others):
-            for key in own:
-                del others[key]
-        optimizer = instantiate(others, "optimizer")
+        # values, as they may refer to keys elsewhere
+        given = {str(key): value for key, value in cfg.optimizer.items()}
+        own = {key: value for key, value in given.items() if key in _OF_THE_STEP}
+        others = {key: value for key, value in given.items() if key not in own}
+        optimizer = instantiate(OmegaConf.create(others), "optimizer")
         arguments |= {"optimizer": optimizer, "schedule": schedule, "compile": cfg.compile, **own}
     try:
         model: LanguageModel = make(**arguments)

@@ -76,10 +76,11 @@ def _check_name(name: Any) -> None:
 
 def _check_added(config: DictConfig) -> None:
     """Raise `UserError` where an override adds a key at the top, such as +lr=0.1, that no value refers to."""
-    overrides = OverridesParser.create().parse_overrides(task_overrides(config))
-    added = [each for each in overrides if each.is_add() or each.is_force_add()]
-    ours = {*OmegaConf.load(CONF / "train.yaml"), *config.hydra.runtime.choices} if added else set()
-    for each in added:
+    added = [line for line in task_overrides(config) if line.startswith("+")]
+    if not added:
+        return
+    ours = {*OmegaConf.load(CONF / "train.yaml"), *config.hydra.runtime.choices}
+    for each in OverridesParser.create().parse_overrides(added):
         key = each.key_or_group
         if "." in key or key in ours or each.package is not None:
             continue

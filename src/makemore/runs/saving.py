@@ -201,7 +201,7 @@ class Checkpoints(Checkpoint):
 def _stopped_by(trainer: L.Trainer) -> str:
     """Return what has asked the Trainer to stop: early stopping with its reason, or another callback."""
     for callback in trainer.early_stopping_callbacks:
-        if callback is not None and callback.stopping_reason_message:
+        if callback.stopping_reason_message:
             return f"early stopping: {callback.stopping_reason_message.removesuffix(' Signaling Trainer to stop.')}"
     return "a callback"
 

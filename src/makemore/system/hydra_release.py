@@ -1,7 +1,7 @@
 """Where the releases of Hydra and OmegaConf differ: 1.3 with 2.3, which are installed, and 1.4 with 2.4, to come.
 
-Hosted CI runs the tests with the candidates of 1.4. The requirements in pyproject.toml decide; no other module knows
-of both.
+Hosted CI runs the tests with the candidates of 1.4. The requirements in pyproject.toml decide; what other modules use
+of Hydra is written for both.
 """
 
 import sys
